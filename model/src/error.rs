@@ -1,0 +1,38 @@
+//! What can go wrong between a checkpoint and its logits.
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A fault of loading or running a network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint is at fault.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The device that was asked for cannot be used.
+    #[error("device `{device}` cannot be used: {reason}")]
+    Device {
+        /// As asked for.
+        device: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// An option does not fit this machine or build.
+    #[error("`{option}` cannot be used: {reason}")]
+    Option {
+        /// The option and its value.
+        option: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// No row of the family fits the checkpoint.
+    #[error("{0}")]
+    Architecture(String),
+    /// The caller's batch has the wrong size.
+    #[error("batch: {0}")]
+    Batch(String),
+    /// candle failed: ours to fix.
+    #[error("candle: {0}")]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,3 @@
+//! Bytes in, labels out: photo, batch, answer, HTTP.
+
+pub mod photo;

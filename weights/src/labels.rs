@@ -1,0 +1,91 @@
+//! The names of the classes a network tells apart.
+
+use crate::error::{Error, Result};
+
+/// One class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// `WordNet` id, where the data set has them (ImageNet).
+    pub wnid: Option<String>,
+    /// Human name, as torchvision spells it for ImageNet.
+    pub name: String,
+}
+
+/// All classes in the order of the network's outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels(Vec<Label>);
+
+impl Labels {
+    /// ImageNet-1k: 1000 classes with wnids.
+    #[must_use]
+    pub fn imagenet1k() -> Self {
+        let line = |line: &str| {
+            let (wnid, name) = line.split_once('\t').unwrap_or(("", line));
+            Label {
+                wnid: Some(wnid.to_owned()),
+                name: name.to_owned(),
+            }
+        };
+        Self(include_str!("../imagenet1k.tsv").lines().map(line).collect())
+    }
+
+    /// `class_0`, `class_1`, ...: when nothing is known but their number.
+    #[must_use]
+    pub fn numbered(classes: usize) -> Self {
+        Self::from_names((0..classes).map(|i| format!("class_{i}")))
+    }
+
+    /// Names without wnids.
+    pub fn from_names(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().map(|name| Label { wnid: None, name }).collect())
+    }
+
+    /// The labels to use where the checkpoint names none: ImageNet's when
+    /// there are 1000 classes, else numbers.
+    #[must_use]
+    pub fn guess(classes: usize) -> Self {
+        if classes == 1000 {
+            Self::imagenet1k()
+        } else {
+            Self::numbered(classes)
+        }
+    }
+
+    /// Checks that there is one label for each of the network's outputs.
+    ///
+    /// # Errors
+    /// [`Error::Labels`] when the numbers differ.
+    pub fn expect(self, classes: usize) -> Result<Self> {
+        if self.0.len() == classes {
+            Ok(self)
+        } else {
+            Err(Error::Labels {
+                labels: self.0.len(),
+                classes,
+            })
+        }
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no class at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The label of output `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Label> {
+        self.0.get(index)
+    }
+
+    /// All labels in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Label> {
+        self.0.iter()
+    }
+}
