@@ -32,6 +32,9 @@ pub enum Error {
     /// The caller's batch has the wrong size.
     #[error("batch: {0}")]
     Batch(String),
+    /// A rule of our own is broken: ours to fix.
+    #[error("internal: {0}")]
+    Internal(String),
     /// candle failed: ours to fix.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),

@@ -3,9 +3,15 @@
 //! Pixels in, logits out. The path: [`family`] (a row) -> graph (what it
 //! computes) -> plan (how) -> kernels.
 
+pub mod build;
 mod cores;
 mod error;
+pub mod family;
+mod fold;
+pub mod fuse;
+pub mod graph;
 mod options;
+pub mod reference;
 mod runner;
 
 pub use cores::Cores;

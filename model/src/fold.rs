@@ -1,0 +1,85 @@
+//! A step's weights from the checkpoint's: standardised where the network asks
+//! for it, the batch norm folded in. All in f32, whatever the file holds.
+
+use weights::Checkpoint;
+
+use crate::error::Result;
+use crate::graph::{Conv, Graph};
+use crate::reference::NORM_EPSILON;
+
+/// What a convolution or classifier multiplies and adds.
+pub(crate) struct Folded {
+    /// [Cout, Cin / groups, K, K], row-major.
+    pub(crate) weight: Vec<f32>,
+    /// [Cout]
+    pub(crate) bias: Vec<f32>,
+}
+
+/// Batch norm as `x * scale + shift`, per channel.
+pub(crate) struct ScaleShift {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
+/// All parameters of one node, in the graph's order.
+pub(crate) fn parameters(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<Vec<Vec<f32>>> {
+    graph
+        .parameters_of(&graph.nodes[node])
+        .iter()
+        .map(|(name, shape)| Ok(checkpoint.read(name, shape)?))
+        .collect()
+}
+
+/// scale = weight / sqrt(var + epsilon), shift = bias - mean * scale.
+pub(crate) fn batch_norm(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<ScaleShift> {
+    let p = parameters(graph, node, checkpoint)?;
+    let scale: Vec<f32> = p[0]
+        .iter()
+        .zip(&p[3])
+        .map(|(w, var)| (f64::from(*w) / (f64::from(*var) + NORM_EPSILON).sqrt()) as f32)
+        .collect();
+    let shift = (0..scale.len()).map(|c| p[1][c] - p[2][c] * scale[c]).collect();
+    Ok(ScaleShift { scale, shift })
+}
+
+/// The weights of convolution `node` followed by batch norm `norm`:
+/// w' = w * scale, b' = b * scale + shift.
+pub(crate) fn conv(
+    graph: &Graph,
+    node: usize,
+    conv: Conv,
+    norm: Option<usize>,
+    checkpoint: &Checkpoint,
+) -> Result<Folded> {
+    let mut p = parameters(graph, node, checkpoint)?.into_iter();
+    let mut weight = p.next().unwrap_or_default();
+    let channels = graph.nodes[node].shape.channels;
+    let mut bias = p.next().unwrap_or_else(|| vec![0.0; channels]);
+    if let Some(epsilon) = conv.standardised {
+        weight.chunks_exact_mut(weight_len(graph, node)).for_each(|w| standardise(w, epsilon));
+    }
+    if let Some(norm) = norm {
+        let ScaleShift { scale, shift } = batch_norm(graph, norm, checkpoint)?;
+        let rows = weight.chunks_exact_mut(weight_len(graph, node));
+        for (c, row) in rows.enumerate() {
+            row.iter_mut().for_each(|w| *w *= scale[c]);
+            bias[c] = bias[c] * scale[c] + shift[c];
+        }
+    }
+    Ok(Folded { weight, bias })
+}
+
+/// Values of one output channel: Cin / groups * K * K.
+fn weight_len(graph: &Graph, node: usize) -> usize {
+    let parameters = graph.parameters_of(&graph.nodes[node]);
+    parameters[0].1[1..].iter().product()
+}
+
+/// (w - mean) / sqrt(var + epsilon) over one output channel (Qiao et al. 2019).
+fn standardise(weight: &mut [f32], epsilon: f32) {
+    let n = weight.len() as f64;
+    let mean = weight.iter().map(|&w| f64::from(w)).sum::<f64>() / n;
+    let var = weight.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / n;
+    let scale = 1.0 / (var + f64::from(epsilon)).sqrt();
+    weight.iter_mut().for_each(|w| *w = ((f64::from(*w) - mean) * scale) as f32);
+}

@@ -1,0 +1,132 @@
+//! The 43 networks whose logits were computed in float64 by the frameworks
+//! they come from, with weights made from their tensors' names: the reference
+//! and the fused plan must both give those logits, on every row of the batch.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use model::reference::Reference;
+use model::{build, family};
+use weights::{Checkpoint, Facts, synthetic};
+
+/// Golden name and the row that computes it.
+const GOLDENS: &[(&str, &str)] = &[
+    ("torchvision.resnet18", "resnet18"),
+    ("torchvision.resnet34", "resnet34"),
+    ("torchvision.resnet50", "resnet50"),
+    ("torchvision.resnet101", "resnet101"),
+    ("torchvision.resnet152", "resnet152"),
+    ("torchvision.wide_resnet50_2", "wide_resnet50_2"),
+    ("torchvision.wide_resnet101_2", "wide_resnet101_2"),
+    ("torchvision.resnext50_32x4d", "resnext50_32x4d"),
+    ("torchvision.resnext101_32x8d", "resnext101_32x8d"),
+    ("timm.resnet18", "resnet18"),
+    ("timm.resnet50", "resnet50"),
+    ("timm.resnet200", "resnet200"),
+    ("timm.resnet26d", "resnet26d"),
+    ("timm.resnet50d", "resnet50d"),
+    ("timm.resnet101d", "resnet101d"),
+    ("timm.seresnet50", "seresnet50"),
+    ("timm.ecaresnet50d", "ecaresnet50d"),
+    ("timm.resnetv2_18", "resnetv2_18"),
+    ("timm.resnetv2_50", "resnetv2_50"),
+    ("timm.resnetv2_101", "resnetv2_101"),
+    ("timm.resnetv2_50d", "resnetv2_50d"),
+    ("timm.resnetv2_50x1_bit", "resnetv2_50x1_bit"),
+    ("hf.resnet-18", "resnet18"),
+    ("hf.resnet-50", "resnet50"),
+    ("hf.resnet-50-v1", "resnet50_v1"),
+    ("lecture.resnet18-2x2", "resnet18_2x2"),
+    ("lecture.plain18", "plain18"),
+    ("lecture.plain34", "plain34"),
+    ("lecture.highway18", "highway18"),
+    ("lecture.resnet200-preact", "resnetv2_200"),
+    ("cifar.resnet20", "cifar_resnet20"),
+    ("cifar.resnet32", "cifar_resnet32"),
+    ("cifar.resnet44", "cifar_resnet44"),
+    ("cifar.resnet56", "cifar_resnet56"),
+    ("cifar.resnet110", "cifar_resnet110"),
+    ("cifar.plain20", "cifar_plain20"),
+    ("cifar.plain56", "cifar_plain56"),
+    ("cifar.highway20", "cifar_highway20"),
+    ("cifar.preact110", "cifar_preact110"),
+    ("cifar.preact164", "cifar_preact164"),
+    ("cifar.preact1001", "cifar_preact1001"),
+    ("cifar.wrn-16-4", "wrn_16_4"),
+    ("cifar.wrn-28-10", "wrn_28_10"),
+];
+
+/// One golden: its checkpoint, input and expected logits.
+struct Golden {
+    checkpoint: Checkpoint,
+    /// [N, 3, S, S]
+    input: Vec<f32>,
+    shape: [usize; 4],
+    logits: Vec<f32>,
+}
+
+fn folder() -> Option<PathBuf> {
+    let shared = std::env::var_os("SHARED_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
+    let folder = shared.join("golden/logits");
+    if !folder.is_dir() {
+        println!("skipped: no ../shared");
+        return None;
+    }
+    Some(folder)
+}
+
+fn load(folder: &Path, name: &str) -> Golden {
+    #[derive(serde::Deserialize)]
+    struct Description {
+        input: [usize; 4],
+        tensors: BTreeMap<String, Vec<usize>>,
+    }
+    let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let description: Description = serde_json::from_str(&text).unwrap();
+    let tensors = description.tensors.into_iter().map(|(name, shape)| {
+        let values = synthetic::tensor(&name, &shape);
+        (name, shape, values)
+    });
+    let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let logits = file.tensor("logits").unwrap().data().chunks_exact(4);
+    Golden {
+        checkpoint: Checkpoint::from_tensors(name, Facts::default(), tensors),
+        input: synthetic::tensor("input", &description.input),
+        shape: description.input,
+        logits: logits.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+    }
+}
+
+/// Largest difference over the largest logit.
+fn error(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len());
+    let largest = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+    got.iter().zip(want).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+#[test]
+fn the_reference_gives_the_frameworks_logits() {
+    let Some(folder) = folder() else { return };
+    let only = std::env::var("GOLDEN").unwrap_or_default();
+    let mut failed = Vec::new();
+    for (name, row) in GOLDENS.iter().filter(|(name, _)| name.contains(&only)) {
+        let golden = load(&folder, name);
+        let row = family::find(row).unwrap();
+        let classes = golden.logits.len() / golden.shape[0];
+        let graph = build::build(row, golden.shape[2], classes);
+        let logits = Reference::new(graph, &golden.checkpoint, &Device::Cpu).and_then(|reference| {
+            let input = Tensor::from_vec(golden.input, &golden.shape, &Device::Cpu)?;
+            Ok(reference.forward(&input)?.flatten_all()?.to_vec1::<f32>()?)
+        });
+        match logits.map(|logits| error(&logits, &golden.logits)) {
+            Ok(e) if e <= 2e-4 => println!("{name}: {e:.1e}"),
+            other => failed.push(format!("{name}: {other:?}")),
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
