@@ -4,6 +4,7 @@
 //! computes) -> plan (how) -> kernels.
 
 mod cores;
+pub mod cpu;
 mod error;
 mod options;
 mod runner;
