@@ -38,6 +38,15 @@ impl Cores {
         self.0.spawn(job);
     }
 
+    /// Calls `body(i)` for every `i` in `0..count`, on as many cores as are
+    /// free, and returns when all are done.
+    pub fn for_each(&self, count: usize, body: impl Fn(usize) + Sync) {
+        use rayon::prelude::*;
+        self.0.install(|| {
+            (0..count).into_par_iter().with_max_len(1).for_each(&body);
+        });
+    }
+
     /// Runs `job` on a worker and waits for it; `for_each` inside it is
     /// cheapest there.
     pub fn run<T: Send>(&self, job: impl FnOnce() -> T + Send) -> T {

@@ -5,6 +5,7 @@
 
 pub mod build;
 mod cores;
+pub mod cpu;
 mod error;
 pub mod family;
 mod fold;

@@ -1,0 +1,314 @@
+//! Direct convolution: an implicit matrix product over NHWC, its pixels read
+//! in place, with bias, residual and activation added in registers.
+//!
+//! ```text
+//! y[n, i, j, o] = act(bias[o] + residual[n, i, j, o]
+//!     + sum over r, s, c of w[o, c, r, s] * x[n, i * stride + r - padding, j * stride + s - padding, c])
+//! ```
+
+use std::ops::Range;
+
+use super::map::{Map, Shared, View, ViewMut};
+use super::micro::{self, PIXELS, multiply};
+use super::pack::{Activation, PackedConv};
+use super::simd::{Kernel, Simd, dispatch};
+use crate::cores::Cores;
+
+/// What is added to a convolution's sums before its activation.
+#[derive(Clone, Copy)]
+pub enum Residual<'a> {
+    /// Nothing.
+    None,
+    /// A map of the output's size.
+    Add(View<'a>),
+    /// What the output holds already.
+    InPlace,
+}
+
+/// Most pixels of a task: their offsets lie on its stack.
+const TASK_PIXELS: usize = 64 * PIXELS;
+
+/// Bytes of input that a task walks once for each panel: well inside L2.
+const TASK_INPUT: usize = 192 * 1024;
+
+impl PackedConv {
+    /// Convolves `input` into `output`'s interior.
+    ///
+    /// # Panics
+    /// When the maps do not fit the convolution: channels, sizes, a border
+    /// narrower than the padding.
+    pub fn run(&self, cores: &Cores, input: View, residual: Residual, mut output: ViewMut) {
+        self.check(&input, &residual, output.map());
+        let (map, to) = (*output.map(), output.shared());
+        let (add, add_map) = match &residual {
+            Residual::None => (std::ptr::null(), map),
+            Residual::Add(view) => (view.data().as_ptr(), *view.map()),
+            Residual::InPlace => (to.start().cast_const(), map),
+        };
+        let add = Shared::new(add.cast_mut());
+
+        let pixels = map.n * map.height * map.width;
+        let (chunk, parts) = self.split(pixels, cores.count());
+        let chunks = pixels.div_ceil(chunk);
+        let panels = self.groups * self.panels;
+        cores.for_each(chunks * parts, |task| {
+            let (chunk_index, part) = (task % chunks, task / chunks);
+            let start = chunk_index * chunk;
+            let task = Task {
+                conv: self,
+                input,
+                add: (add, add_map),
+                output: (to, map),
+                pixels: start..pixels.min(start + chunk),
+                panels: (part * panels / parts)..((part + 1) * panels / parts),
+            };
+            dispatch(self.level, task);
+        });
+    }
+
+    fn check(&self, input: &View, residual: &Residual, output: &Map) {
+        let (spec, from) = (&self.spec, input.map());
+        let size = |side: usize, kernel: usize| {
+            (side + 2 * spec.padding)
+                .checked_sub(kernel)
+                .map_or(0, |room| room / spec.stride + 1)
+        };
+        assert!(
+            from.channels == spec.cin
+                && output.channels == spec.cout
+                && from.n == output.n
+                && from.border >= spec.padding
+                && output.height == size(from.height, spec.kernel.0)
+                && output.width == size(from.width, spec.kernel.1),
+            "{spec:?} from {from:?} to {output:?}"
+        );
+        if let Residual::Add(view) = residual {
+            let border = view.map().border;
+            assert_eq!(*view.map(), Map { border, ..*output }, "residual");
+        }
+    }
+
+    /// Pixels of a task, and into how many parts the panels are split: the
+    /// first to stay in cache, the second to occupy every core.
+    fn split(&self, pixels: usize, cores: usize) -> (usize, usize) {
+        let bytes = 4 * self.spec.cin * self.spec.stride * self.spec.stride;
+        let most = (TASK_INPUT / bytes).clamp(8 * PIXELS, TASK_PIXELS);
+        let wanted = 4 * cores;
+        let chunk = most
+            .min(pixels.div_ceil(wanted))
+            .max(pixels.min(8 * PIXELS))
+            .next_multiple_of(PIXELS);
+        let chunks = pixels.div_ceil(chunk);
+        let parts = wanted.div_ceil(chunks).min(self.groups * self.panels);
+        (chunk, parts)
+    }
+}
+
+/// Some output pixels times some panels of output channels.
+struct Task<'a> {
+    conv: &'a PackedConv,
+    input: View<'a>,
+    /// The residual; null when there is none.
+    add: (Shared, Map),
+    output: (Shared, Map),
+    pixels: Range<usize>,
+    panels: Range<usize>,
+}
+
+/// Where each pixel of a task lies in the three maps.
+struct Offsets {
+    input: [usize; TASK_PIXELS],
+    add: [usize; TASK_PIXELS],
+    output: [usize; TASK_PIXELS],
+}
+
+impl Kernel for Task<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let offsets = self.offsets();
+        for panel in self.panels.clone() {
+            // SAFETY: the widths are those this level's weights were packed for.
+            unsafe {
+                match self.conv.vectors {
+                    1 => self.panel::<S, 1>(&offsets, panel),
+                    2 => self.panel::<S, 2>(&offsets, panel),
+                    _ => self.panel::<S, 4>(&offsets, panel),
+                }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    fn offsets(&self) -> Offsets {
+        let mut offsets = Offsets {
+            input: [0; TASK_PIXELS],
+            add: [0; TASK_PIXELS],
+            output: [0; TASK_PIXELS],
+        };
+        let map = &self.output.1;
+        let (stride, padding) = (self.conv.spec.stride, self.conv.spec.padding as isize);
+        let (mut x, rows) = (self.pixels.start % map.width, self.pixels.start / map.width);
+        let (mut y, mut n) = (rows % map.height, rows / map.height);
+        for i in 0..self.pixels.len() {
+            let corner = |at: usize| (at * stride) as isize - padding;
+            offsets.input[i] = self.input.map().at(n, corner(y), corner(x));
+            offsets.add[i] = self.add.1.at(n, y as isize, x as isize);
+            offsets.output[i] = map.at(n, y as isize, x as isize);
+            x += 1;
+            if x == map.width {
+                (x, y) = (0, y + 1);
+                if y == map.height {
+                    (y, n) = (0, n + 1);
+                }
+            }
+        }
+        offsets
+    }
+
+    /// All pixels times one panel, block by block of its weights.
+    #[inline(always)]
+    unsafe fn panel<S: Simd, const V: usize>(&self, offsets: &Offsets, panel: usize) {
+        let conv = self.conv;
+        let width = V * S::LANES;
+        let (group, within) = (panel / conv.panels, panel % conv.panels);
+        let channel = group * conv.group_cout + within * width;
+        let valid = width.min(conv.group_cout - within * width);
+        let blocks = &conv.blocks;
+        // A partial panel keeps no partial sums: its output is too narrow.
+        let whole = [blocks[0], blocks[blocks.len() - 1]];
+        let cuts = if valid < width {
+            &whole[..]
+        } else {
+            &blocks[..]
+        };
+        for cut in cuts.windows(2) {
+            let [(first, k), (end, _)] = [cut[0], cut[1]];
+            // SAFETY: `k` floats of the window times the panel's width lie
+            // before this block; channels before this panel likewise.
+            let mut block = unsafe {
+                Block {
+                    task: self,
+                    offsets,
+                    runs: &conv.runs[first..end],
+                    weights: conv
+                        .weights
+                        .as_ptr()
+                        .add((panel * conv.window() + k) * width),
+                    bias: conv.bias.as_ptr().add(panel * width),
+                    from: self.input.data().as_ptr().add(group * conv.group_cin),
+                    channel,
+                    valid,
+                    first: first == 0,
+                    last: end == conv.runs.len(),
+                }
+            };
+            for tile in micro::tiles(self.pixels.len()) {
+                let start = tile.start;
+                // SAFETY: as above; a tile has 1 to 6 of the task's pixels.
+                unsafe {
+                    match tile.len() {
+                        6 => block.tile::<S, 6, V>(start),
+                        5 => block.tile::<S, 5, V>(start),
+                        4 => block.tile::<S, 4, V>(start),
+                        3 => block.tile::<S, 3, V>(start),
+                        2 => block.tile::<S, 2, V>(start),
+                        _ => block.tile::<S, 1, V>(start),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A panel's weights of some runs, for all pixels of a task.
+struct Block<'a> {
+    task: &'a Task<'a>,
+    offsets: &'a Offsets,
+    runs: &'a [micro::Run],
+    weights: *const f32,
+    bias: *const f32,
+    from: *const f32,
+    channel: usize,
+    valid: usize,
+    first: bool,
+    last: bool,
+}
+
+impl Block<'_> {
+    /// `P` pixels from `start` on: sums begin with bias and residual, or with
+    /// what the block before left in the output.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&mut self, start: usize) {
+        let (to, add) = (self.task.output.0.start(), self.task.add.0.start());
+        let relu = self.last && self.task.conv.activation == Activation::Relu;
+        // SAFETY: the offsets are those of pixels inside the maps; `channel`
+        // and `valid` stay inside a pixel; no other task of this step has
+        // these pixels and this panel.
+        unsafe {
+            let mut sums = [[S::splat(0.0); V]; P];
+            let mut corners = [self.from; P];
+            for p in 0..P {
+                corners[p] = self.from.add(self.offsets.input[start + p]);
+                let out = to.add(self.offsets.output[start + p] + self.channel);
+                for v in 0..V {
+                    let lane = v * S::LANES;
+                    sums[p][v] = if self.first {
+                        S::load(self.bias.add(lane))
+                    } else {
+                        S::load(out.add(lane))
+                    };
+                    if self.first && !add.is_null() {
+                        let from = add.add(self.offsets.add[start + p] + self.channel);
+                        let more = load_some::<S>(from, self.valid, lane);
+                        sums[p][v] = sums[p][v].add(more);
+                    }
+                }
+            }
+            let row = self.task.input.map().row();
+            sums = multiply::<S, P, V>(&corners, self.runs, row, self.weights, sums);
+            for p in 0..P {
+                let out = to.add(self.offsets.output[start + p] + self.channel);
+                for v in 0..V {
+                    let mut y = sums[p][v];
+                    if relu {
+                        y = y.max(S::splat(0.0));
+                    }
+                    store_some(y, out, self.valid, v * S::LANES);
+                }
+            }
+        }
+    }
+}
+
+/// Loads the vector at `lane` of a row of `valid` floats, zeros beyond.
+#[inline(always)]
+unsafe fn load_some<S: Simd>(from: *const f32, valid: usize, lane: usize) -> S {
+    // SAFETY: the caller's row has `valid` floats.
+    unsafe {
+        if lane + S::LANES <= valid {
+            return S::load(from.add(lane));
+        }
+        let mut row = [0.0; 16];
+        for i in lane..valid {
+            row[i - lane] = *from.add(i);
+        }
+        S::load(row.as_ptr())
+    }
+}
+
+/// Stores the vector at `lane` of a row of `valid` floats, none beyond.
+#[inline(always)]
+unsafe fn store_some<S: Simd>(y: S, to: *mut f32, valid: usize, lane: usize) {
+    // SAFETY: the caller's row has `valid` floats.
+    unsafe {
+        if lane + S::LANES <= valid {
+            return y.store(to.add(lane));
+        }
+        let mut row = [0.0; 16];
+        y.store(row.as_mut_ptr());
+        for i in lane..valid {
+            *to.add(i) = row[i - lane];
+        }
+    }
+}

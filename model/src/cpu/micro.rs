@@ -1,0 +1,71 @@
+//! The micro-kernel: `P` pixels times `V` vectors of output channels, their
+//! sums in registers from the first multiply-add to the last.
+
+use super::simd::Simd;
+
+/// Most pixels of a tile: 6 x 2 sums, 2 vectors of weights and a broadcast
+/// fill AVX2's 16 registers; 6 x 4, 4 and 1 fit AVX-512's 32. A multiply-add
+/// takes 4 cycles and two start in each, so 8 sums are enough to never wait:
+/// tiles of 4 and 5 pixels run as fast per pixel as those of 6.
+pub(crate) const PIXELS: usize = 6;
+
+/// Consecutive floats of the input under a part of the kernel: `len` floats
+/// from `row` rows below and `start` floats right of the window's corner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) row: usize,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+/// Adds the products of some runs of a window to the sums of a tile:
+///
+/// ```text
+/// for run in runs { for k in 0..run.len { for p in 0..P { for v in 0..V * LANES {
+///     sums[p][v] += corners[p][run.row * row + run.start + k] * weights[k'][v]   // k' counts on
+/// }}}}
+/// ```
+///
+/// # Safety
+/// Every corner must be valid for the runs' floats (`row` floats a row),
+/// `weights` for their sum times `V * LANES`; `S`'s instructions exist.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
+    corners: &[*const f32; P],
+    runs: &[Run],
+    row: usize,
+    mut weights: *const f32,
+    mut sums: [[S; V]; P],
+) -> [[S; V]; P] {
+    // SAFETY: the caller's contract bounds every address.
+    unsafe {
+        for run in runs {
+            let offset = run.row * row + run.start;
+            let mut from = *corners;
+            for pointer in &mut from {
+                *pointer = pointer.add(offset);
+            }
+            for k in 0..run.len {
+                let mut w = [S::splat(0.0); V];
+                for (v, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add(v * S::LANES));
+                }
+                weights = weights.add(V * S::LANES);
+                for p in 0..P {
+                    let x = S::splat(*from[p].add(k));
+                    for v in 0..V {
+                        sums[p][v] = x.mul_add(w[v], sums[p][v]);
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Splits `0..pixels` into the fewest tiles of at most [`PIXELS`], as even as
+/// can be: 49 pixels are 4 tiles of 6 and 5 of 5, none of 1.
+pub(crate) fn tiles(pixels: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let count = pixels.div_ceil(PIXELS);
+    (0..count).map(move |i| (i * pixels / count)..((i + 1) * pixels / count))
+}

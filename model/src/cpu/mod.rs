@@ -1,0 +1,26 @@
+//! The f32 kernels of the fused plan: each step reads and writes feature maps
+//! of one arena, in place, with no allocation and no layout change between.
+//!
+//! The path: [`input`] (pixels to the stem's map) -> [`conv`] (packed by
+//! [`pack`], multiplied by [`micro`], or by [`winograd`] where that is less
+//! work) -> [`pool`] -> linear, which is a 1x1 convolution. [`simd`] is the
+//! vector they are all written over.
+
+mod conv;
+mod elementwise;
+mod input;
+mod map;
+mod micro;
+mod pack;
+mod pool;
+mod simd;
+#[cfg(test)]
+mod tests;
+
+pub use conv::Residual;
+pub use elementwise::scale_shift;
+pub use input::{normalize_pixels, pad_planes};
+pub use map::{Map, View, ViewMut};
+pub use pack::{Activation, ConvSpec, PackedConv};
+pub use pool::{Padding, Window, average_pool, global_average_pool, max_pool};
+pub use simd::Level;

@@ -1,0 +1,207 @@
+//! Pooling over windows of a map, and over the whole of it.
+
+use super::map::{Map, Shared, View, ViewMut};
+use super::simd::{Kernel, Level, Simd, dispatch};
+use crate::cores::Cores;
+
+/// A square pooling window. Parts of it outside the map do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns.
+    pub size: usize,
+    /// Pixels from a window to the next.
+    pub stride: usize,
+    /// Pixels that the first window reaches out of the map.
+    pub padding: usize,
+}
+
+/// By what an average divides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// The window's size: padding counts as zeros (PyTorch's default).
+    Counted,
+    /// The pixels inside the map.
+    Left,
+}
+
+/// `y[n, i, j, c]` = the largest of `x` over the window of (`i`, `j`). The
+/// output's size decides how many windows there are (floor or ceiling).
+///
+/// # Panics
+/// When images or channels differ, or a window lies outside the map.
+pub fn max_pool(cores: &Cores, level: Level, window: Window, input: View, output: ViewMut) {
+    pool(cores, level, window, None, input, output);
+}
+
+/// As [`max_pool`], with the mean instead of the largest.
+///
+/// # Panics
+/// As there.
+pub fn average_pool(
+    cores: &Cores,
+    level: Level,
+    window: Window,
+    padding: Padding,
+    input: View,
+    output: ViewMut,
+) {
+    pool(cores, level, window, Some(padding), input, output);
+}
+
+/// `y[n, 0, 0, c]` = the mean of `x[n, .., .., c]`.
+///
+/// # Panics
+/// When `output` is not 1x1 with the input's images and channels.
+pub fn global_average_pool(cores: &Cores, level: Level, input: View, output: ViewMut) {
+    let from = input.map();
+    assert!(output.map().height == 1 && output.map().width == 1);
+    let window = Window {
+        size: from.height.max(from.width),
+        stride: 1,
+        padding: 0,
+    };
+    pool(cores, level, window, Some(Padding::Left), input, output);
+}
+
+fn pool(
+    cores: &Cores,
+    level: Level,
+    window: Window,
+    average: Option<Padding>,
+    input: View,
+    mut output: ViewMut,
+) {
+    let (from, map) = (*input.map(), *output.map());
+    let inside = |outputs: usize, side: usize| {
+        window.padding < window.size
+            && (outputs == 0 || (outputs - 1) * window.stride < side + window.padding)
+    };
+    assert!(
+        from.n == map.n
+            && from.channels == map.channels
+            && inside(map.height, from.height)
+            && inside(map.width, from.width),
+        "{window:?} from {from:?} to {map:?}"
+    );
+    let to = output.shared();
+    cores.for_each(map.n * map.height, |row| {
+        let row = Row {
+            window,
+            average,
+            input,
+            output: (to, map),
+            n: row / map.height,
+            y: row % map.height,
+        };
+        dispatch(level, row);
+    });
+}
+
+/// One row of the output.
+struct Row<'a> {
+    window: Window,
+    average: Option<Padding>,
+    input: View<'a>,
+    output: (Shared, Map),
+    n: usize,
+    y: usize,
+}
+
+impl Kernel for Row<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (from, map) = (*self.input.map(), self.output.1);
+        let rows = self.clip(self.y, from.height);
+        let channels = map.channels;
+        let whole = channels / S::LANES * S::LANES;
+        for x in 0..map.width {
+            let columns = self.clip(x, from.width);
+            let count = match self.average {
+                Some(Padding::Counted) => self.window.size * self.window.size,
+                _ => rows.len() * columns.len(),
+            };
+            let start = from.at(self.n, rows.start as isize, columns.start as isize);
+            let area = Area {
+                scale: self.average.map(|_| 1.0 / count as f32),
+                rows: rows.len(),
+                columns: columns.len(),
+                row: from.row(),
+                pixel: channels,
+            };
+            let corner = &self.input.data()[start..];
+            // SAFETY: the window is clipped to the interior; the output's
+            // pixel belongs to this row's task alone.
+            unsafe {
+                let corner = corner.as_ptr();
+                let out = self.output.0.start();
+                let out = out.add(map.at(self.n, self.y as isize, x as isize));
+                for c in (0..whole).step_by(S::LANES) {
+                    area.reduce::<S>(corner.add(c)).store(out.add(c));
+                }
+                for c in whole..channels {
+                    *out.add(c) = area.reduce_one(corner.add(c));
+                }
+            }
+        }
+    }
+}
+
+impl Row<'_> {
+    /// The pixels of window `i` that lie in `0..side`.
+    fn clip(&self, i: usize, side: usize) -> std::ops::Range<usize> {
+        let start = i * self.window.stride;
+        start.saturating_sub(self.window.padding)
+            ..side.min(start + self.window.size - self.window.padding)
+    }
+}
+
+/// Some rows and columns of pixels; `scale` for a mean, none for a maximum.
+struct Area {
+    scale: Option<f32>,
+    rows: usize,
+    columns: usize,
+    row: usize,
+    pixel: usize,
+}
+
+impl Area {
+    /// # Safety
+    /// A vector at `corner` and at every pixel of the area must be readable.
+    #[inline(always)]
+    unsafe fn reduce<S: Simd>(&self, corner: *const f32) -> S {
+        // SAFETY: the caller's.
+        unsafe {
+            let start = if self.scale.is_some() {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            };
+            let mut result = S::splat(start);
+            for y in 0..self.rows {
+                for x in 0..self.columns {
+                    let value = S::load(corner.add(y * self.row + x * self.pixel));
+                    result = if self.scale.is_some() {
+                        result.add(value)
+                    } else {
+                        value.max(result)
+                    };
+                }
+            }
+            match self.scale {
+                Some(scale) => result.mul(S::splat(scale)),
+                None => result,
+            }
+        }
+    }
+
+    /// The same for one channel.
+    unsafe fn reduce_one(&self, corner: *const f32) -> f32 {
+        let pixels = (0..self.rows).flat_map(|y| (0..self.columns).map(move |x| (y, x)));
+        // SAFETY: the caller's.
+        let values = pixels.map(|(y, x)| unsafe { *corner.add(y * self.row + x * self.pixel) });
+        match self.scale {
+            Some(scale) => values.sum::<f32>() * scale,
+            None => values.fold(f32::NEG_INFINITY, f32::max),
+        }
+    }
+}
