@@ -4,13 +4,22 @@
 use crate::family::{Architecture, Attention, Block, Merge, Norm, Order, Shortcut, Stem, StrideOn};
 use crate::graph::{Conv, Graph, Op, Outside, Value};
 
-const PLAIN_CONV: Conv =
-    Conv { kernel: 1, stride: 1, padding: 0, groups: 1, bias: false, standardised: None };
+const PLAIN_CONV: Conv = Conv {
+    kernel: 1,
+    stride: 1,
+    padding: 0,
+    groups: 1,
+    bias: false,
+    standardised: None,
+};
 
 /// The graph of `row` for square inputs of side `size` and `classes` outputs.
 #[must_use]
 pub fn build(row: &Architecture, size: usize, classes: usize) -> Graph {
-    let mut net = Builder { row, graph: Graph::new(size) };
+    let mut net = Builder {
+        row,
+        graph: Graph::new(size),
+    };
     let mut x = net.stem();
     for stage in 0..row.layers.len() {
         for block in 0..row.layers[stage] {
@@ -45,7 +54,16 @@ impl Builder<'_> {
     fn conv(&mut self, name: &str, x: Value, channels: usize, conv: Conv) -> Value {
         let standardised = (self.row.norm == Norm::Group).then_some(1e-8);
         let padding = (conv.kernel - 1) / 2;
-        self.graph.push(name, Op::Conv(Conv { padding, standardised, ..conv }), &[x], channels)
+        self.graph.push(
+            name,
+            Op::Conv(Conv {
+                padding,
+                standardised,
+                ..conv
+            }),
+            &[x],
+            channels,
+        )
     }
 
     fn norm(&mut self, name: &str, x: Value) -> Value {
@@ -67,11 +85,33 @@ impl Builder<'_> {
         let mut x = 0;
         match row.stem {
             Stem::Conv7 | Stem::Conv7ZeroPool => {
-                x = self.conv("conv1", x, planes, Conv { kernel: 7, stride: 2, ..PLAIN_CONV });
+                x = self.conv(
+                    "conv1",
+                    x,
+                    planes,
+                    Conv {
+                        kernel: 7,
+                        stride: 2,
+                        ..PLAIN_CONV
+                    },
+                );
             }
-            Stem::Conv3 => x = self.conv("conv1", x, planes, Conv { kernel: 3, ..PLAIN_CONV }),
+            Stem::Conv3 => {
+                x = self.conv(
+                    "conv1",
+                    x,
+                    planes,
+                    Conv {
+                        kernel: 3,
+                        ..PLAIN_CONV
+                    },
+                )
+            }
             Stem::Deep => {
-                let three = Conv { kernel: 3, ..PLAIN_CONV };
+                let three = Conv {
+                    kernel: 3,
+                    ..PLAIN_CONV
+                };
                 x = self.conv("conv1.0", x, planes / 2, Conv { stride: 2, ..three });
                 x = self.norm_relu("conv1.1", x);
                 x = self.conv("conv1.3", x, planes / 2, three);
@@ -87,7 +127,16 @@ impl Builder<'_> {
             Stem::Conv7ZeroPool => Outside::Zeros,
             Stem::Conv7 | Stem::Deep => Outside::Nothing,
         };
-        self.same("", Op::MaxPool { kernel: 3, stride: 2, padding: 1, outside }, x)
+        self.same(
+            "",
+            Op::MaxPool {
+                kernel: 3,
+                stride: 2,
+                padding: 1,
+                outside,
+            },
+            x,
+        )
     }
 
     /// Block `block` of stage `stage` on `x`.
@@ -101,21 +150,31 @@ impl Builder<'_> {
             Order::Post => x,
             Order::Pre => self.norm_relu(&format!("{at}.bn1"), x),
         };
-        let shortcut = (row.merge != Merge::Plain)
-            .then(|| self.shortcut(&at, x, activated, channels, stride));
+        let shortcut =
+            (row.merge != Merge::Plain).then(|| self.shortcut(&at, x, activated, channels, stride));
         let y = self.residual(&at, activated, row.planes[stage], stride);
         let y = self.attention(&at, y);
         match (row.merge, shortcut) {
             (Merge::Residual, Some(shortcut)) => {
                 let sum = self.graph.push("", Op::Add, &[y, shortcut], channels);
-                if row.order == Order::Pre { sum } else { self.same("", Op::Relu, sum) }
+                if row.order == Order::Pre {
+                    sum
+                } else {
+                    self.same("", Op::Relu, sum)
+                }
             }
             (Merge::Highway, Some(shortcut)) => {
                 let y = self.same("", Op::Relu, y);
-                let gate = Conv { kernel: 3, stride, bias: true, ..PLAIN_CONV };
+                let gate = Conv {
+                    kernel: 3,
+                    stride,
+                    bias: true,
+                    ..PLAIN_CONV
+                };
                 let gate = self.conv(&format!("{at}.gate"), x, channels, gate);
                 let gate = self.same("", Op::Sigmoid, gate);
-                self.graph.push("", Op::Highway, &[y, gate, shortcut], channels)
+                self.graph
+                    .push("", Op::Highway, &[y, gate, shortcut], channels)
             }
             _ => self.same("", Op::Relu, y),
         }
@@ -129,12 +188,28 @@ impl Builder<'_> {
             StrideOn::Conv1 => (stride, 1),
             StrideOn::Conv2 => (1, stride),
         };
-        let three = Conv { kernel: 3, ..PLAIN_CONV };
+        let three = Conv {
+            kernel: 3,
+            ..PLAIN_CONV
+        };
         let convs: &[(usize, Conv)] = match row.block {
             Block::Basic => &[(planes, Conv { stride, ..three }), (planes, three)],
             Block::Bottleneck => &[
-                (width, Conv { stride: first, ..PLAIN_CONV }),
-                (width, Conv { stride: second, groups: row.groups, ..three }),
+                (
+                    width,
+                    Conv {
+                        stride: first,
+                        ..PLAIN_CONV
+                    },
+                ),
+                (
+                    width,
+                    Conv {
+                        stride: second,
+                        groups: row.groups,
+                        ..three
+                    },
+                ),
                 (planes * row.block.expansion(), PLAIN_CONV),
             ],
         };
@@ -152,20 +227,46 @@ impl Builder<'_> {
         y
     }
 
-    fn shortcut(&mut self, at: &str, x: Value, activated: Value, channels: usize, stride: usize) -> Value {
+    fn shortcut(
+        &mut self,
+        at: &str,
+        x: Value,
+        activated: Value,
+        channels: usize,
+        stride: usize,
+    ) -> Value {
         let row = self.row;
         if stride == 1 && self.channels(x) == channels {
             return x;
         }
         let (from, conv) = match row.shortcut {
             Shortcut::ZeroPad => {
-                return self.graph.push("", Op::ZeroPad { stride, channels }, &[activated], channels);
+                return self.graph.push(
+                    "",
+                    Op::ZeroPad { stride, channels },
+                    &[activated],
+                    channels,
+                );
             }
-            Shortcut::Projection2x2 if stride == 2 => (activated, Conv { kernel: 2, stride, ..PLAIN_CONV }),
-            Shortcut::Projection | Shortcut::Projection2x2 => (activated, Conv { stride, ..PLAIN_CONV }),
-            Shortcut::AvgPoolProjection if stride == 2 => {
-                (self.same("", Op::AvgPool { size: 2 }, activated), PLAIN_CONV)
-            }
+            Shortcut::Projection2x2 if stride == 2 => (
+                activated,
+                Conv {
+                    kernel: 2,
+                    stride,
+                    ..PLAIN_CONV
+                },
+            ),
+            Shortcut::Projection | Shortcut::Projection2x2 => (
+                activated,
+                Conv {
+                    stride,
+                    ..PLAIN_CONV
+                },
+            ),
+            Shortcut::AvgPoolProjection if stride == 2 => (
+                self.same("", Op::AvgPool { size: 2 }, activated),
+                PLAIN_CONV,
+            ),
             Shortcut::AvgPoolProjection => (activated, PLAIN_CONV),
         };
         let y = self.conv(&format!("{at}.downsample.0"), from, channels, conv);
@@ -183,7 +284,10 @@ impl Builder<'_> {
         let squeezed = self.same("", Op::GlobalAvgPool, y);
         let excitation = match self.row.attention {
             Attention::SqueezeExcite => {
-                let one = Conv { bias: true, ..PLAIN_CONV };
+                let one = Conv {
+                    bias: true,
+                    ..PLAIN_CONV
+                };
                 let reduced = squeezed_channels(channels);
                 let z = self.conv(&format!("{at}.se.fc1"), squeezed, reduced, one);
                 let z = self.same("", Op::Relu, z);
@@ -191,7 +295,11 @@ impl Builder<'_> {
             }
             _ => {
                 let kernel = channel_kernel(channels);
-                self.same(&format!("{at}.se.conv"), Op::ChannelConv { kernel }, squeezed)
+                self.same(
+                    &format!("{at}.se.conv"),
+                    Op::ChannelConv { kernel },
+                    squeezed,
+                )
             }
         };
         let gate = self.same("", Op::Sigmoid, excitation);
@@ -204,7 +312,11 @@ impl Builder<'_> {
 fn squeezed_channels(channels: usize) -> usize {
     let exact = channels as f64 / 16.0;
     let near = ((exact + 4.0) as usize / 8 * 8).max(8);
-    if (near as f64) < 0.9 * exact { near + 8 } else { near }
+    if (near as f64) < 0.9 * exact {
+        near + 8
+    } else {
+        near
+    }
 }
 
 /// ECA's kernel: the odd number next to (log2 C + 1) / 2, at least 3.

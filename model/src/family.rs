@@ -100,7 +100,7 @@ pub enum Attention {
 }
 
 /// A row of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Architecture {
     /// What users call it.
     pub name: &'static str,
@@ -137,6 +137,8 @@ pub struct Architecture {
     pub input: usize,
     /// Classes it was defined for.
     pub classes: usize,
+    /// What its paper counts as FLOPs: multiply-adds of one image.
+    pub published_flops: Option<f64>,
 }
 
 impl Architecture {
@@ -174,14 +176,35 @@ const RESNET: Architecture = Architecture {
     attention: Attention::None,
     input: 224,
     classes: 1000,
+    published_flops: None,
 };
-const RESNET50: Architecture = Architecture { block: Bottleneck, layers: &[3, 4, 6, 3], ..RESNET };
-const V1: Architecture = Architecture { stride_on: StrideOn::Conv1, ..RESNET50 };
-const RESNET_D: Architecture =
-    Architecture { stem: Stem::Deep, shortcut: Shortcut::AvgPoolProjection, ..RESNET50 };
-const PREACT: Architecture = Architecture { order: Order::Pre, ..RESNET };
-const PREACT50: Architecture = Architecture { order: Order::Pre, ..RESNET50 };
-const BIT: Architecture = Architecture { norm: Norm::Group, stem: Stem::Conv7ZeroPool, ..PREACT50 };
+const RESNET50: Architecture = Architecture {
+    block: Bottleneck,
+    layers: &[3, 4, 6, 3],
+    ..RESNET
+};
+const V1: Architecture = Architecture {
+    stride_on: StrideOn::Conv1,
+    ..RESNET50
+};
+const RESNET_D: Architecture = Architecture {
+    stem: Stem::Deep,
+    shortcut: Shortcut::AvgPoolProjection,
+    ..RESNET50
+};
+const PREACT: Architecture = Architecture {
+    order: Order::Pre,
+    ..RESNET
+};
+const PREACT50: Architecture = Architecture {
+    order: Order::Pre,
+    ..RESNET50
+};
+const BIT: Architecture = Architecture {
+    norm: Norm::Group,
+    stem: Stem::Conv7ZeroPool,
+    ..PREACT50
+};
 const CIFAR_RESNET: Architecture = Architecture {
     stem: Stem::Conv3,
     stem_planes: 16,
@@ -191,29 +214,48 @@ const CIFAR_RESNET: Architecture = Architecture {
     classes: 10,
     ..RESNET
 };
-const CIFAR_PREACT: Architecture =
-    Architecture { order: Order::Pre, shortcut: Shortcut::Projection, ..CIFAR_RESNET };
-const CIFAR_PREACT_BOTTLENECK: Architecture = Architecture { block: Bottleneck, ..CIFAR_PREACT };
-const HIGHWAY: Architecture = Architecture { merge: Merge::Highway, shortcut: Shortcut::Projection, ..RESNET };
-const CIFAR_HIGHWAY: Architecture =
-    Architecture { merge: Merge::Highway, shortcut: Shortcut::Projection, ..CIFAR_RESNET };
-const PLAIN: Architecture = Architecture { merge: Merge::Plain, ..RESNET };
-const CIFAR_PLAIN: Architecture = Architecture { merge: Merge::Plain, ..CIFAR_RESNET };
+const CIFAR_PREACT: Architecture = Architecture {
+    order: Order::Pre,
+    shortcut: Shortcut::Projection,
+    ..CIFAR_RESNET
+};
+const CIFAR_PREACT_BOTTLENECK: Architecture = Architecture {
+    block: Bottleneck,
+    ..CIFAR_PREACT
+};
+const HIGHWAY: Architecture = Architecture {
+    merge: Merge::Highway,
+    shortcut: Shortcut::Projection,
+    ..RESNET
+};
+const CIFAR_HIGHWAY: Architecture = Architecture {
+    merge: Merge::Highway,
+    shortcut: Shortcut::Projection,
+    ..CIFAR_RESNET
+};
+const PLAIN: Architecture = Architecture {
+    merge: Merge::Plain,
+    ..RESNET
+};
+const CIFAR_PLAIN: Architecture = Architecture {
+    merge: Merge::Plain,
+    ..CIFAR_RESNET
+};
 
 /// Every architecture this project serves.
 #[rustfmt::skip]
 pub static FAMILY: &[Architecture] = &[
     // He et al. 2015, stride on the 3x3 (v1.5)
-    RESNET,
-    Architecture { name: "resnet34", layers: &[3, 4, 6, 3], ..RESNET },
-    Architecture { name: "resnet50", ..RESNET50 },
-    Architecture { name: "resnet101", layers: &[3, 4, 23, 3], ..RESNET50 },
-    Architecture { name: "resnet152", layers: &[3, 8, 36, 3], ..RESNET50 },
+    Architecture { published_flops: Some(1.8e9), ..RESNET },
+    Architecture { name: "resnet34", layers: &[3, 4, 6, 3], published_flops: Some(3.6e9), ..RESNET },
+    Architecture { name: "resnet50", published_flops: Some(3.8e9), ..RESNET50 },
+    Architecture { name: "resnet101", layers: &[3, 4, 23, 3], published_flops: Some(7.6e9), ..RESNET50 },
+    Architecture { name: "resnet152", layers: &[3, 8, 36, 3], published_flops: Some(11.3e9), ..RESNET50 },
     Architecture { name: "resnet200", layers: &[3, 24, 36, 3], ..RESNET50 },
     // the original, stride on the first 1x1 (v1)
-    Architecture { name: "resnet50_v1", ..V1 },
-    Architecture { name: "resnet101_v1", layers: &[3, 4, 23, 3], ..V1 },
-    Architecture { name: "resnet152_v1", layers: &[3, 8, 36, 3], ..V1 },
+    Architecture { name: "resnet50_v1", published_flops: Some(3.8e9), ..V1 },
+    Architecture { name: "resnet101_v1", layers: &[3, 4, 23, 3], published_flops: Some(7.6e9), ..V1 },
+    Architecture { name: "resnet152_v1", layers: &[3, 8, 36, 3], published_flops: Some(11.3e9), ..V1 },
     Architecture { name: "resnet200_v1", layers: &[3, 24, 36, 3], ..V1 },
     Architecture { name: "resnet50_thin", planes: &[32, 64, 128, 256], ..V1 },
     // the lecture's own
@@ -265,5 +307,63 @@ pub static FAMILY: &[Architecture] = &[
 /// The row called `name`, by its name or an alias.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Architecture> {
-    FAMILY.iter().find(|row| row.name == name || row.aliases.contains(&name))
+    FAMILY
+        .iter()
+        .find(|row| row.name == name || row.aliases.contains(&name))
+}
+
+/// The names closest to `name`, by the fewest letters to change.
+#[must_use]
+pub fn nearest(name: &str) -> Vec<&'static str> {
+    let name = name.to_lowercase();
+    let mut names: Vec<(usize, &str)> = FAMILY
+        .iter()
+        .map(|row| (edits(&name, row.name), row.name))
+        .collect();
+    names.sort();
+    names.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Letters to insert, delete or replace to turn `a` into `b` (Levenshtein 1966).
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_a_slip_finds_its_row() {
+        let mut names: Vec<_> = FAMILY
+            .iter()
+            .flat_map(|row| row.aliases.iter().chain([&row.name]))
+            .collect();
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(nearest("ResNet-50")[0], "resnet50");
+        assert_eq!(nearest("wideresnet50_2")[0], "wide_resnet50_2");
+    }
+
+    #[test]
+    fn depths_are_the_papers() {
+        for (name, depth) in [
+            ("resnet18", 18),
+            ("resnet152", 152),
+            ("cifar_resnet1202", 1202),
+            ("cifar_preact1001", 1001),
+            ("resnet200", 200),
+        ] {
+            assert_eq!(find(name).unwrap().depth(), depth, "{name}");
+        }
+    }
 }

@@ -22,7 +22,11 @@ pub(crate) struct ScaleShift {
 }
 
 /// All parameters of one node, in the graph's order.
-pub(crate) fn parameters(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<Vec<Vec<f32>>> {
+pub(crate) fn parameters(
+    graph: &Graph,
+    node: usize,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<Vec<f32>>> {
     graph
         .parameters_of(&graph.nodes[node])
         .iter()
@@ -31,14 +35,20 @@ pub(crate) fn parameters(graph: &Graph, node: usize, checkpoint: &Checkpoint) ->
 }
 
 /// scale = weight / sqrt(var + epsilon), shift = bias - mean * scale.
-pub(crate) fn batch_norm(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<ScaleShift> {
+pub(crate) fn batch_norm(
+    graph: &Graph,
+    node: usize,
+    checkpoint: &Checkpoint,
+) -> Result<ScaleShift> {
     let p = parameters(graph, node, checkpoint)?;
     let scale: Vec<f32> = p[0]
         .iter()
         .zip(&p[3])
         .map(|(w, var)| (f64::from(*w) / (f64::from(*var) + NORM_EPSILON).sqrt()) as f32)
         .collect();
-    let shift = (0..scale.len()).map(|c| p[1][c] - p[2][c] * scale[c]).collect();
+    let shift = (0..scale.len())
+        .map(|c| p[1][c] - p[2][c] * scale[c])
+        .collect();
     Ok(ScaleShift { scale, shift })
 }
 
@@ -56,7 +66,9 @@ pub(crate) fn conv(
     let channels = graph.nodes[node].shape.channels;
     let mut bias = p.next().unwrap_or_else(|| vec![0.0; channels]);
     if let Some(epsilon) = conv.standardised {
-        weight.chunks_exact_mut(weight_len(graph, node)).for_each(|w| standardise(w, epsilon));
+        weight
+            .chunks_exact_mut(weight_len(graph, node))
+            .for_each(|w| standardise(w, epsilon));
     }
     if let Some(norm) = norm {
         let ScaleShift { scale, shift } = batch_norm(graph, norm, checkpoint)?;
@@ -69,6 +81,16 @@ pub(crate) fn conv(
     Ok(Folded { weight, bias })
 }
 
+/// The classifier's weights as they stand.
+pub(crate) fn linear(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<Folded> {
+    let mut p = parameters(graph, node, checkpoint)?.into_iter();
+    let weight = p.next().unwrap_or_default();
+    Ok(Folded {
+        weight,
+        bias: p.next().unwrap_or_default(),
+    })
+}
+
 /// Values of one output channel: Cin / groups * K * K.
 fn weight_len(graph: &Graph, node: usize) -> usize {
     let parameters = graph.parameters_of(&graph.nodes[node]);
@@ -79,7 +101,13 @@ fn weight_len(graph: &Graph, node: usize) -> usize {
 fn standardise(weight: &mut [f32], epsilon: f32) {
     let n = weight.len() as f64;
     let mean = weight.iter().map(|&w| f64::from(w)).sum::<f64>() / n;
-    let var = weight.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / n;
+    let var = weight
+        .iter()
+        .map(|&w| (f64::from(w) - mean).powi(2))
+        .sum::<f64>()
+        / n;
     let scale = 1.0 / (var + f64::from(epsilon)).sqrt();
-    weight.iter_mut().for_each(|w| *w = ((f64::from(*w) - mean) * scale) as f32);
+    weight
+        .iter_mut()
+        .for_each(|w| *w = ((f64::from(*w) - mean) * scale) as f32);
 }

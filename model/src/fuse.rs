@@ -99,7 +99,11 @@ pub struct Step {
 /// # Errors
 /// A graph that combines operations in a way no step covers.
 pub fn fuse(graph: &Graph) -> Result<Vec<Step>> {
-    let mut fusion = Fusion { graph, readers: graph.readers(), taken: vec![false; graph.nodes.len()] };
+    let mut fusion = Fusion {
+        graph,
+        readers: graph.readers(),
+        taken: vec![false; graph.nodes.len()],
+    };
     let mut steps = Vec::new();
     for value in 0..graph.nodes.len() {
         if !fusion.taken[value] {
@@ -141,7 +145,11 @@ impl Fusion<'_> {
     fn residual(&mut self, node: usize, value: Value) -> Option<(Value, Value)> {
         let sum = self.follows(value, |op| op == Op::Add)?;
         let inputs = &self.graph.nodes[sum].inputs;
-        let other = if inputs[0] == value { inputs[1] } else { inputs[0] };
+        let other = if inputs[0] == value {
+            inputs[1]
+        } else {
+            inputs[0]
+        };
         (other < node).then(|| {
             self.taken[sum] = true;
             (other, sum)
@@ -167,7 +175,13 @@ impl Fusion<'_> {
                 }
                 let (relu, made) = self.relu(output);
                 output = made;
-                Kind::Conv { conv, node: value, norm, residual: residual.is_some(), relu }
+                Kind::Conv {
+                    conv,
+                    node: value,
+                    norm,
+                    residual: residual.is_some(),
+                    relu,
+                }
             }
             Op::BatchNorm => {
                 let (relu, made) = self.relu(value);
@@ -177,21 +191,45 @@ impl Fusion<'_> {
             Op::GroupNorm { groups } => {
                 let (relu, made) = self.relu(value);
                 output = made;
-                Kind::GroupNorm { node: value, groups, relu }
+                Kind::GroupNorm {
+                    node: value,
+                    groups,
+                    relu,
+                }
             }
-            Op::MaxPool { kernel, stride, padding, outside } => Kind::MaxPool { kernel, stride, padding, outside },
+            Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+                outside,
+            } => Kind::MaxPool {
+                kernel,
+                stride,
+                padding,
+                outside,
+            },
             Op::AvgPool { size } => Kind::AvgPool { size },
             Op::ZeroPad { stride, .. } => Kind::ZeroPad { stride },
             Op::GlobalAvgPool => Kind::GlobalAvgPool,
-            Op::ChannelConv { kernel } => Kind::ChannelConv { node: value, kernel },
+            Op::ChannelConv { kernel } => Kind::ChannelConv {
+                node: value,
+                kernel,
+            },
             Op::Linear => Kind::Linear { node: value },
             // a gate's sigmoid runs inside the step that applies the gate
             Op::Sigmoid => return self.gate(value),
             Op::Relu | Op::Add | Op::Scale | Op::Highway => {
-                return Err(Error::Internal(format!("no step covers {:?} at node {value}", node.op)));
+                return Err(Error::Internal(format!(
+                    "no step covers {:?} at node {value}",
+                    node.op
+                )));
             }
         };
-        Ok(Step { kind, inputs, output })
+        Ok(Step {
+            kind,
+            inputs,
+            output,
+        })
     }
 
     fn gate(&mut self, sigmoid: usize) -> Result<Step> {
@@ -199,17 +237,27 @@ impl Fusion<'_> {
         if let Some(highway) = self.follows(sigmoid, |op| op == Op::Highway) {
             self.taken[highway] = true;
             let inputs = &self.graph.nodes[highway].inputs;
-            return Ok(Step { kind: Kind::Highway, inputs: vec![inputs[0], gate, inputs[2]], output: highway });
+            return Ok(Step {
+                kind: Kind::Highway,
+                inputs: vec![inputs[0], gate, inputs[2]],
+                output: highway,
+            });
         }
         let scale = self.follows(sigmoid, |op| op == Op::Scale);
         let residual = scale.and_then(|scale| self.residual(sigmoid, scale));
         let (Some(scale), Some((residual, sum))) = (scale, residual) else {
-            return Err(Error::Internal(format!("no step covers the gate at node {sigmoid}")));
+            return Err(Error::Internal(format!(
+                "no step covers the gate at node {sigmoid}"
+            )));
         };
         self.taken[scale] = true;
         let (relu, output) = self.relu(sum);
         let x = self.graph.nodes[scale].inputs[0];
-        Ok(Step { kind: Kind::Excite { relu }, inputs: vec![x, gate, residual], output })
+        Ok(Step {
+            kind: Kind::Excite { relu },
+            inputs: vec![x, gate, residual],
+            output,
+        })
     }
 }
 
@@ -228,7 +276,16 @@ mod tests {
         let steps = steps("resnet50");
         // input, 53 convolutions, pool, average, classifier
         assert_eq!(steps.len(), 1 + 53 + 1 + 1 + 1);
-        let residuals = steps.iter().filter(|s| matches!(s.kind, Kind::Conv { residual: true, relu: true, .. }));
+        let residuals = steps.iter().filter(|s| {
+            matches!(
+                s.kind,
+                Kind::Conv {
+                    residual: true,
+                    relu: true,
+                    ..
+                }
+            )
+        });
         assert_eq!(residuals.count(), 16);
     }
 
@@ -238,7 +295,11 @@ mod tests {
             let steps = steps(row.name);
             let mut made = std::collections::HashSet::new();
             for step in &steps {
-                assert!(step.inputs.iter().all(|v| made.contains(v)), "{}: {step:?}", row.name);
+                assert!(
+                    step.inputs.iter().all(|v| made.contains(v)),
+                    "{}: {step:?}",
+                    row.name
+                );
                 assert!(made.insert(step.output), "{}: {step:?} again", row.name);
             }
         }

@@ -131,7 +131,11 @@ impl Graph {
             name: String::new(),
             op: Op::Input,
             inputs: Vec::new(),
-            shape: Shape { channels: 3, height: size, width: size },
+            shape: Shape {
+                channels: 3,
+                height: size,
+                width: size,
+            },
         };
         Self { nodes: vec![node] }
     }
@@ -150,19 +154,43 @@ impl Graph {
 
     /// Appends an operation. `channels` is its output's; for most operations
     /// that of their first input.
-    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[Value], channels: usize) -> Value {
+    pub fn push(
+        &mut self,
+        name: impl Into<String>,
+        op: Op,
+        inputs: &[Value],
+        channels: usize,
+    ) -> Value {
         let from = self.shape(inputs[0]);
         let side = |from: usize| match op {
-            Op::Conv(Conv { kernel, stride, padding, .. }) | Op::MaxPool { kernel, stride, padding, .. } => {
-                (from + 2 * padding - kernel) / stride + 1
-            }
+            Op::Conv(Conv {
+                kernel,
+                stride,
+                padding,
+                ..
+            })
+            | Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+                ..
+            } => (from + 2 * padding - kernel) / stride + 1,
             Op::AvgPool { size } => from.div_ceil(size),
             Op::ZeroPad { stride, .. } => from.div_ceil(stride),
             Op::GlobalAvgPool | Op::Linear => 1,
             _ => from,
         };
-        let shape = Shape { channels, height: side(from.height), width: side(from.width) };
-        self.nodes.push(Node { name: name.into(), op, inputs: inputs.to_vec(), shape });
+        let shape = Shape {
+            channels,
+            height: side(from.height),
+            width: side(from.width),
+        };
+        self.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs: inputs.to_vec(),
+            shape,
+        });
         self.output()
     }
 
@@ -193,7 +221,10 @@ impl Graph {
     /// Every parameter's name and shape, in the order of the nodes.
     #[must_use]
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        self.nodes.iter().flat_map(|node| self.parameters_of(node)).collect()
+        self.nodes
+            .iter()
+            .flat_map(|node| self.parameters_of(node))
+            .collect()
     }
 
     /// The parameters of one node.
@@ -201,10 +232,16 @@ impl Graph {
     pub fn parameters_of(&self, node: &Node) -> Vec<(String, Vec<usize>)> {
         let cout = node.shape.channels;
         let cin = node.inputs.first().map_or(0, |&v| self.shape(v).channels);
-        let named = |suffix: &str, shape: &[usize]| (format!("{}.{suffix}", node.name), shape.to_vec());
+        let named =
+            |suffix: &str, shape: &[usize]| (format!("{}.{suffix}", node.name), shape.to_vec());
         let vectors = |suffixes: &[&str]| suffixes.iter().map(|s| named(s, &[cout])).collect();
         match node.op {
-            Op::Conv(Conv { kernel, groups, bias, .. }) => {
+            Op::Conv(Conv {
+                kernel,
+                groups,
+                bias,
+                ..
+            }) => {
                 let mut all = vec![named("weight", &[cout, cin / groups, kernel, kernel])];
                 all.extend(bias.then(|| named("bias", &[cout])));
                 all
@@ -232,7 +269,9 @@ impl Graph {
     #[must_use]
     pub fn multiply_adds_of(&self, value: Value) -> u64 {
         let node = &self.nodes[value];
-        let Some(&input) = node.inputs.first() else { return 0 };
+        let Some(&input) = node.inputs.first() else {
+            return 0;
+        };
         let cin = self.shape(input).channels;
         let outputs = node.shape.channels * node.shape.height * node.shape.width;
         let each = match node.op {
@@ -246,6 +285,8 @@ impl Graph {
     /// Multiply-adds of one image's forward pass.
     #[must_use]
     pub fn multiply_adds(&self) -> u64 {
-        (0..self.nodes.len()).map(|value| self.multiply_adds_of(value)).sum()
+        (0..self.nodes.len())
+            .map(|value| self.multiply_adds_of(value))
+            .sum()
     }
 }

@@ -47,7 +47,11 @@ impl Reference {
             let inputs = node
                 .inputs
                 .iter()
-                .map(|&v| values[v].clone().ok_or_else(|| Error::Internal(format!("value {v} is gone"))))
+                .map(|&v| {
+                    values[v]
+                        .clone()
+                        .ok_or_else(|| Error::Internal(format!("value {v} is gone")))
+                })
                 .collect::<Result<Vec<_>>>()?;
             values[i] = Some(match node.op {
                 Op::Input => images.to_dtype(DType::F32)?,
@@ -73,19 +77,25 @@ fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
         Op::BatchNorm => batch_norm(first, p)?,
         Op::GroupNorm { groups } => {
             let channels = node.shape.channels;
-            GroupNorm::new(p[0].clone(), p[1].clone(), channels, groups, NORM_EPSILON)?.forward(first)?
+            GroupNorm::new(p[0].clone(), p[1].clone(), channels, groups, NORM_EPSILON)?
+                .forward(first)?
         }
         Op::Relu => first.relu()?,
         Op::Sigmoid => ops::sigmoid(first)?,
-        Op::MaxPool { kernel, stride, padding, outside } => {
+        Op::MaxPool {
+            kernel,
+            stride,
+            padding,
+            outside,
+        } => {
             let padded = match outside {
-                Outside::Zeros => {
-                    first.pad_with_zeros(2, padding, padding)?.pad_with_zeros(3, padding, padding)?
-                }
+                Outside::Zeros => first
+                    .pad_with_zeros(2, padding, padding)?
+                    .pad_with_zeros(3, padding, padding)?,
                 // repeating the edge adds no new value to a window that holds the edge
-                Outside::Nothing => {
-                    first.pad_with_same(2, padding, padding)?.pad_with_same(3, padding, padding)?
-                }
+                Outside::Nothing => first
+                    .pad_with_same(2, padding, padding)?
+                    .pad_with_same(3, padding, padding)?,
             };
             padded.max_pool2d_with_stride(kernel, stride)?
         }
@@ -93,13 +103,18 @@ fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
             let (_, _, h, w) = first.dims4()?;
             // the repeated edge leaves the mean of a window of 2 that sticks out by 1 as it is
             let (down, right) = (h.next_multiple_of(size) - h, w.next_multiple_of(size) - w);
-            first.pad_with_same(2, 0, down)?.pad_with_same(3, 0, right)?.avg_pool2d(size)?
+            first
+                .pad_with_same(2, 0, down)?
+                .pad_with_same(3, 0, right)?
+                .avg_pool2d(size)?
         }
         Op::ZeroPad { stride, channels } => zero_pad(first, stride, channels)?,
         Op::GlobalAvgPool => first.mean_keepdim((2, 3))?,
         Op::ChannelConv { kernel } => {
             let (n, c, _, _) = first.dims4()?;
-            let y = first.reshape((n, 1, c))?.conv1d(&p[0], kernel / 2, 1, 1, 1)?;
+            let y = first
+                .reshape((n, 1, c))?
+                .conv1d(&p[0], kernel / 2, 1, 1, 1)?;
             y.reshape((n, c, 1, 1))?
         }
         Op::Add => first.add(&x[1])?,
@@ -108,7 +123,10 @@ fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
             let (gate, shortcut) = (&x[1], &x[2]);
             (first.mul(gate)? + shortcut.mul(&gate.affine(-1.0, 1.0)?)?)?
         }
-        Op::Linear => first.flatten_from(1)?.matmul(&p[0].t()?)?.broadcast_add(&p[1])?,
+        Op::Linear => first
+            .flatten_from(1)?
+            .matmul(&p[0].t()?)?
+            .broadcast_add(&p[1])?,
     })
 }
 
@@ -137,7 +155,9 @@ fn batch_norm(x: &Tensor, p: &[Tensor]) -> Result<Tensor> {
     let channel = |t: &Tensor| t.reshape((1, (), 1, 1));
     let scale = p[0].div(&(&p[3] + NORM_EPSILON)?.sqrt()?)?;
     let centred = x.broadcast_sub(&channel(&p[2])?)?;
-    Ok(centred.broadcast_mul(&channel(&scale)?)?.broadcast_add(&channel(&p[1])?)?)
+    Ok(centred
+        .broadcast_mul(&channel(&scale)?)?
+        .broadcast_add(&channel(&p[1])?)?)
 }
 
 fn zero_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {

@@ -1,10 +1,16 @@
-//! A loaded network: pixels in, logits out, whatever device it runs on.
+//! A loaded network: pixels in, logits out.
 
+use candle_core::{Device, Tensor};
 use weights::{Checkpoint, Labels, Recipe};
 
+use crate::build::build;
 use crate::cores::Cores;
+use crate::cpu::Level;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::family::Architecture;
+use crate::fit::{Fit, fit};
+use crate::options::{DeviceChoice, Dtype, Isa, Options};
+use crate::plan::{Input, Plan};
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -25,7 +31,7 @@ pub struct Card {
     pub device: String,
     /// `f32`, ...
     pub dtype: String,
-    /// Instruction set of the kernels (`avx2`, ...), or the card's name.
+    /// Instruction set of the kernels: `avx2`, ...
     pub isa: String,
     /// SHA-256 of the weights.
     pub digest: String,
@@ -36,6 +42,7 @@ pub struct Model {
     card: Card,
     recipe: Recipe,
     labels: Labels,
+    plan: Plan,
 }
 
 impl Model {
@@ -45,8 +52,40 @@ impl Model {
     /// A checkpoint that fits no row of the family, or a device, type or
     /// instruction set that this machine lacks.
     pub fn load(checkpoint: &Checkpoint, options: &Options, cores: &Cores) -> Result<Self> {
-        let _ = (options, cores);
-        Err(Error::Architecture(checkpoint.name().to_owned()))
+        let device = device(options.device)?;
+        let level = level(options.isa)?;
+        let Fit { row, classes } = fit(checkpoint)?;
+        let recipe = checkpoint
+            .facts()
+            .recipe
+            .clone()
+            .unwrap_or_else(|| default_recipe(row));
+        let labels = checkpoint
+            .facts()
+            .labels
+            .clone()
+            .unwrap_or_else(|| Labels::guess(classes));
+        let labels = labels.expect(classes)?;
+        let graph = build(row, recipe.crop as usize, classes);
+        let card = Card {
+            name: checkpoint.name().to_owned(),
+            architecture: row.name.to_owned(),
+            parameters: graph.trained_values(),
+            multiply_adds: graph.multiply_adds(),
+            input_size: recipe.crop as usize,
+            classes,
+            device: device.to_owned(),
+            dtype: dtype(options.dtype).to_owned(),
+            isa: level.isa().to_string(),
+            digest: checkpoint.digest().to_owned(),
+        };
+        let plan = Plan::new(&graph, checkpoint, &recipe, level, cores)?;
+        Ok(Self {
+            card,
+            recipe,
+            labels,
+            plan,
+        })
     }
 
     /// What it is.
@@ -67,20 +106,80 @@ impl Model {
         &self.labels
     }
 
+    /// Its steps, to inspect and time.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Logits `[N, classes]`, row-major, of `N` images given as RGB pixels
     /// `[S, S, 3]` each, `S` the card's input size. Normalisation happens here.
     ///
     /// # Errors
     /// A wrong number of bytes; a failure of the device.
     pub fn forward(&self, images: &[&[u8]]) -> Result<Vec<f32>> {
-        Err(Error::Batch(format!("{} images", images.len())))
+        self.plan.forward(Input::Pixels(images))
     }
 
-    /// Logits `[N, classes]` of normalised planes `[N, 3, S, S]`.
+    /// Logits `[N, classes]` of normalised planes `[N, 3, S, S]`, a candle
+    /// tensor on the processor.
     ///
     /// # Errors
-    /// A wrong number of values; a failure of the device.
+    /// A tensor of another shape or type.
+    pub fn forward_tensor(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(images.apply_op1_no_bwd(&self.plan)?)
+    }
+
+    /// As [`Model::forward_tensor`], from and to slices.
+    ///
+    /// # Errors
+    /// A wrong number of values.
     pub fn forward_planes(&self, input: &[f32]) -> Result<Vec<f32>> {
-        Err(Error::Batch(format!("{} values", input.len())))
+        self.plan.forward(Input::Planes(input))
+    }
+}
+
+fn default_recipe(row: &Architecture) -> Recipe {
+    if row.input == 32 {
+        Recipe::cifar()
+    } else {
+        Recipe::imagenet()
+    }
+}
+
+/// The device's name, once it is known to work.
+fn device(choice: DeviceChoice) -> Result<&'static str> {
+    match choice {
+        DeviceChoice::Cpu => Ok("cpu"),
+        DeviceChoice::Auto => {
+            tracing::info!("device auto: cpu, since this build has no CUDA");
+            Ok("cpu")
+        }
+        DeviceChoice::Cuda(ordinal) => Err(Error::Device {
+            device: choice.to_string(),
+            reason: match Device::new_cuda(ordinal) {
+                Err(e) => e.to_string(),
+                Ok(_) => "this build has no CUDA plan".into(),
+            },
+        }),
+    }
+}
+
+fn dtype(choice: Dtype) -> &'static str {
+    match choice {
+        Dtype::Auto | Dtype::F32 => "f32",
+    }
+}
+
+/// The processor's best instruction set, or the one asked for.
+fn level(choice: Option<Isa>) -> Result<Level> {
+    let best = Level::best();
+    match choice {
+        None => Ok(best),
+        Some(isa) if isa <= best.isa() => Ok(Level::at_most(isa)),
+        Some(isa) => Err(Error::Option {
+            option: format!("isa {isa}"),
+            reason: format!("this processor's best is {}", best.isa()),
+        }),
     }
 }

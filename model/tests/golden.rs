@@ -2,13 +2,18 @@
 //! they come from, with weights made from their tensors' names: the reference
 //! and the fused plan must both give those logits, on every row of the batch.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use model::cpu::Level;
+use model::graph::Graph;
+use model::plan::Plan;
 use model::reference::Reference;
-use model::{build, family};
-use weights::{Checkpoint, Facts, synthetic};
+use model::{Cores, Result, build, family};
+use weights::{Checkpoint, Facts, Recipe, synthetic};
 
 /// Golden name and the row that computes it.
 const GOLDENS: &[(&str, &str)] = &[
@@ -98,7 +103,9 @@ fn load(folder: &Path, name: &str) -> Golden {
         checkpoint: Checkpoint::from_tensors(name, Facts::default(), tensors),
         input: synthetic::tensor("input", &description.input),
         shape: description.input,
-        logits: logits.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+        logits: logits
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect(),
     }
 }
 
@@ -106,27 +113,50 @@ fn load(folder: &Path, name: &str) -> Golden {
 fn error(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let largest = want.iter().fold(0f32, |m, v| m.max(v.abs()));
-    got.iter().zip(want).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+    got.iter()
+        .zip(want)
+        .fold(0f32, |m, (a, b)| m.max((a - b).abs()))
+        / largest
 }
 
-#[test]
-fn the_reference_gives_the_frameworks_logits() {
+/// Runs `forward` on every golden and compares its logits.
+fn check(forward: impl Fn(Graph, &Checkpoint, &Tensor) -> Result<Tensor>) {
     let Some(folder) = folder() else { return };
     let only = std::env::var("GOLDEN").unwrap_or_default();
     let mut failed = Vec::new();
     for (name, row) in GOLDENS.iter().filter(|(name, _)| name.contains(&only)) {
         let golden = load(&folder, name);
-        let row = family::find(row).unwrap();
         let classes = golden.logits.len() / golden.shape[0];
-        let graph = build::build(row, golden.shape[2], classes);
-        let logits = Reference::new(graph, &golden.checkpoint, &Device::Cpu).and_then(|reference| {
-            let input = Tensor::from_vec(golden.input, &golden.shape, &Device::Cpu)?;
-            Ok(reference.forward(&input)?.flatten_all()?.to_vec1::<f32>()?)
-        });
+        let graph = build::build(family::find(row).unwrap(), golden.shape[2], classes);
+        let input = Tensor::from_vec(golden.input, &golden.shape, &Device::Cpu).unwrap();
+        let logits = forward(graph, &golden.checkpoint, &input)
+            .and_then(|logits| Ok(logits.flatten_all()?.to_vec1::<f32>()?));
         match logits.map(|logits| error(&logits, &golden.logits)) {
             Ok(e) if e <= 2e-4 => println!("{name}: {e:.1e}"),
             other => failed.push(format!("{name}: {other:?}")),
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_reference_gives_the_frameworks_logits() {
+    check(|graph, checkpoint, input| {
+        Reference::new(graph, checkpoint, &Device::Cpu)?.forward(input)
+    });
+}
+
+#[test]
+fn the_plan_gives_the_frameworks_logits() {
+    let cores = Cores::new(2).unwrap();
+    check(|graph, checkpoint, input| {
+        let plan = Plan::new(
+            &graph,
+            checkpoint,
+            &Recipe::imagenet(),
+            Level::best(),
+            &cores,
+        )?;
+        Ok(input.apply_op1_no_bwd(&plan)?)
+    });
 }

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::recipe::{Interpolation, Recipe, Resize};
 use crate::labels::Labels;
+use crate::recipe::{Interpolation, Recipe, Resize};
 
 /// What a checkpoint says of itself beside its tensors.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +64,10 @@ impl Checkpoint {
         // SAFETY: the map is read-only; a file changed by others while mapped
         // is the caveat of every memory-mapped checkpoint.
         let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        let name = path
-            .file_stem()
-            .map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned());
+        let name = path.file_stem().map_or_else(
+            || "model".into(),
+            |stem| stem.to_string_lossy().into_owned(),
+        );
         Self::parse(name, Bytes::Mapped(map))
     }
 
@@ -90,7 +91,12 @@ impl Checkpoint {
         for (own_name, shape, data) in tensors {
             let range = 0..data.len() * 4;
             values.insert(own_name.clone(), data);
-            let entry = Entry { own_name: own_name.clone(), dtype: Dtype::F32, shape, range };
+            let entry = Entry {
+                own_name: own_name.clone(),
+                dtype: Dtype::F32,
+                shape,
+                range,
+            };
             entries.insert(own_name, entry);
         }
         Self {
@@ -120,7 +126,12 @@ impl Checkpoint {
             .into_iter()
             .map(|(name, info)| {
                 let range = base + info.data_offsets.0..base + info.data_offsets.1;
-                let entry = Entry { own_name: name.clone(), dtype: info.dtype, shape: info.shape.clone(), range };
+                let entry = Entry {
+                    own_name: name.clone(),
+                    dtype: info.dtype,
+                    shape: info.shape.clone(),
+                    range,
+                };
                 (name, entry)
             })
             .collect();
@@ -128,8 +139,17 @@ impl Checkpoint {
             Some(metadata) => facts(&name, &|key| metadata.get(key).map(String::as_str))?,
             None => Facts::default(),
         };
-        let digest = Sha256::digest(buffer).iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Self { name, facts, digest, bytes, entries })
+        let digest = Sha256::digest(buffer)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        Ok(Self {
+            name,
+            facts,
+            digest,
+            bytes,
+            entries,
+        })
     }
 
     /// What to call the model.
@@ -152,7 +172,17 @@ impl Checkpoint {
 
     /// Every tensor's torchvision name and shape.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.entries.iter().map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+        self.entries
+            .iter()
+            .map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+    }
+
+    /// What the file calls a tensor.
+    #[must_use]
+    pub fn own_name(&self, name: &str) -> String {
+        self.entries
+            .get(name)
+            .map_or_else(|| name.to_owned(), |entry| entry.own_name.clone())
     }
 
     /// The shape of a tensor, if it is there.
@@ -209,10 +239,21 @@ fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
     match dtype {
         Dtype::F32 => Some(
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
         ),
-        Dtype::F16 => Some(halves().map(|b| half::f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::BF16 => Some(halves().map(|b| half::bf16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::F16 => Some(
+            halves()
+                .map(|b| half::f16::from_le_bytes(b).to_f32())
+                .collect(),
+        ),
+        Dtype::BF16 => Some(
+            halves()
+                .map(|b| half::bf16::from_le_bytes(b).to_f32())
+                .collect(),
+        ),
         _ => None,
     }
 }

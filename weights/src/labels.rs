@@ -26,7 +26,12 @@ impl Labels {
                 name: name.to_owned(),
             }
         };
-        Self(include_str!("../imagenet1k.tsv").lines().map(line).collect())
+        Self(
+            include_str!("../imagenet1k.tsv")
+                .lines()
+                .map(line)
+                .collect(),
+        )
     }
 
     /// `class_0`, `class_1`, ...: when nothing is known but their number.
@@ -37,7 +42,12 @@ impl Labels {
 
     /// Names without wnids.
     pub fn from_names(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().map(|name| Label { wnid: None, name }).collect())
+        Self(
+            names
+                .into_iter()
+                .map(|name| Label { wnid: None, name })
+                .collect(),
+        )
     }
 
     /// The labels to use where the checkpoint names none: ImageNet's when

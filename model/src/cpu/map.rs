@@ -104,6 +104,11 @@ impl<'a> ViewMut<'a> {
         &self.map
     }
 
+    /// Its floats, borders included.
+    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+        self.data
+    }
+
     /// For tasks that write disjoint parts at the same time.
     pub(crate) fn shared(&mut self) -> Shared {
         Shared::new(self.data.as_mut_ptr())

@@ -8,17 +8,20 @@
 
 mod conv;
 mod elementwise;
+mod gates;
 mod input;
 mod map;
 mod micro;
 mod pack;
 mod pool;
+mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;
 
 pub use conv::Residual;
 pub use elementwise::scale_shift;
+pub use gates::{channel_conv, excite, group_norm, highway, zero_pad};
 pub use input::{normalize_pixels, pad_planes};
 pub use map::{Map, View, ViewMut};
 pub use pack::{Activation, ConvSpec, PackedConv};

@@ -1,0 +1,113 @@
+//! Which row of the family a checkpoint holds, told by the names and shapes
+//! of its tensors.
+
+use std::collections::BTreeMap;
+
+use weights::Checkpoint;
+
+use crate::build::build;
+use crate::error::{Error, Result};
+use crate::family::{Architecture, FAMILY, find};
+
+/// A row and the number of classes of a checkpoint that fits it.
+pub(crate) struct Fit {
+    pub(crate) row: &'static Architecture,
+    pub(crate) classes: usize,
+}
+
+/// The row that `checkpoint` names or, where it names none, the one whose
+/// tensors it has.
+///
+/// # Errors
+/// [`Error::Architecture`] saying which row comes closest and how it differs.
+pub(crate) fn fit(checkpoint: &Checkpoint) -> Result<Fit> {
+    let classes = match checkpoint.shape("fc.weight") {
+        Some([classes, _]) => *classes,
+        _ => 0,
+    };
+    let tensors: BTreeMap<&str, &[usize]> = checkpoint.tensors().collect();
+    let named = checkpoint.facts().architecture.as_deref().and_then(find);
+    let rows = || {
+        named
+            .into_iter()
+            .chain(FAMILY.iter().filter(|_| named.is_none()))
+    };
+    let closest = rows()
+        .map(|row| (Difference::between(row, classes, &tensors), row))
+        .min_by_key(|(difference, _)| difference.len());
+    match closest {
+        Some((difference, row)) if difference.len() == 0 => Ok(Fit { row, classes }),
+        Some((difference, row)) => Err(Error::Architecture(format!(
+            "{} fits no architecture; {}",
+            checkpoint.name(),
+            difference.describe(row.name, checkpoint),
+        ))),
+        None => Err(Error::Internal("the family is empty".into())),
+    }
+}
+
+/// How a checkpoint's tensors differ from a row's parameters.
+#[derive(Default)]
+struct Difference {
+    missing: Vec<(String, Vec<usize>)>,
+    /// name, found, expected
+    reshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
+    extra: Vec<String>,
+}
+
+impl Difference {
+    fn between(row: &Architecture, classes: usize, tensors: &BTreeMap<&str, &[usize]>) -> Self {
+        let mut difference = Self::default();
+        let mut left = tensors.clone();
+        for (name, shape) in build(row, row.input, classes).parameters() {
+            match left.remove(name.as_str()) {
+                None => difference.missing.push((name, shape)),
+                Some(found) if found != shape => {
+                    difference.reshaped.push((name, found.to_vec(), shape));
+                }
+                Some(_) => {}
+            }
+        }
+        difference.extra = left.into_keys().map(str::to_owned).collect();
+        difference
+    }
+
+    fn len(&self) -> usize {
+        self.missing.len() + self.reshaped.len() + self.extra.len()
+    }
+
+    fn describe(&self, row: &str, checkpoint: &Checkpoint) -> String {
+        let own = |name: &str| checkpoint.own_name(name);
+        let mut faults = Vec::new();
+        if let Some((name, shape)) = self.missing.first() {
+            faults.push(format!(
+                "{} missing, first `{}` {shape:?}",
+                tensors(self.missing.len()),
+                own(name)
+            ));
+        }
+        if let Some((name, found, expected)) = self.reshaped.first() {
+            faults.push(format!(
+                "{} of another shape, first `{}` {found:?} where {expected:?} is expected",
+                tensors(self.reshaped.len()),
+                own(name)
+            ));
+        }
+        if let Some(name) = self.extra.first() {
+            faults.push(format!(
+                "{} too many, first `{}`",
+                tensors(self.extra.len()),
+                own(name)
+            ));
+        }
+        format!("closest is {row}: {}", faults.join("; "))
+    }
+}
+
+fn tensors(count: usize) -> String {
+    if count == 1 {
+        "1 tensor".into()
+    } else {
+        format!("{count} tensors")
+    }
+}

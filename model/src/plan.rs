@@ -1,0 +1,355 @@
+//! A network compiled for the processor: fused steps with packed weights over
+//! an arena of NHWC maps. The math of every step is `fuse::Kind`'s; the
+//! kernels are `cpu`'s.
+
+use std::sync::Mutex;
+
+use weights::{Checkpoint, Recipe};
+
+use crate::cores::Cores;
+use crate::cpu::{
+    self, Activation, ConvSpec, Level, Map, PackedConv, Padding, Residual, View, ViewMut, Window,
+};
+use crate::error::{Error, Result};
+use crate::fold;
+use crate::fuse::{Kind, Step, fuse};
+use crate::graph::{Graph, Outside, Value};
+use crate::layout::Layout;
+
+/// A step's weights, packed for its kernel.
+enum Packed {
+    None,
+    Conv(PackedConv),
+    /// scale and shift, [C] each
+    Norm(Vec<f32>, Vec<f32>),
+    ChannelConv(Vec<f32>),
+}
+
+/// What a forward pass starts from.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// RGB bytes, `[S, S, 3]` an image; normalised by the first step.
+    Pixels(&'a [&'a [u8]]),
+    /// Normalised planes `[N, 3, S, S]`.
+    Planes(&'a [f32]),
+}
+
+/// Buffers of one forward pass; slots keep their size between passes.
+#[derive(Default)]
+struct Arena {
+    slots: Vec<Vec<f32>>,
+}
+
+/// Steps, weights and arenas.
+pub struct Plan {
+    steps: Vec<(Step, Packed)>,
+    layout: Layout,
+    level: Level,
+    cores: Cores,
+    mean: [f32; 3],
+    std: [f32; 3],
+    size: usize,
+    classes: usize,
+    /// Arenas of passes that are done, for the next ones.
+    arenas: Mutex<Vec<Arena>>,
+}
+
+impl Plan {
+    /// Reads, folds and packs the weights of `graph`, one step at a time.
+    ///
+    /// # Errors
+    /// A parameter that is missing or wrong; a graph that no steps cover.
+    pub fn new(
+        graph: &Graph,
+        checkpoint: &Checkpoint,
+        recipe: &Recipe,
+        level: Level,
+        cores: &Cores,
+    ) -> Result<Self> {
+        let steps = fuse(graph)?;
+        let layout = Layout::new(graph, &steps);
+        let steps = steps
+            .into_iter()
+            .map(|step| pack(graph, &step, checkpoint, level).map(|packed| (step, packed)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            steps,
+            layout,
+            level,
+            cores: cores.clone(),
+            mean: recipe.mean,
+            std: recipe.std,
+            size: graph.shape(0).height,
+            classes: graph.shape(graph.output()).channels,
+            arenas: Mutex::default(),
+        })
+    }
+
+    /// Logits `[N, classes]`.
+    ///
+    /// # Errors
+    /// An input that is not whole images.
+    pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
+        let n = self.images(input)?;
+        let mut arena = self
+            .arenas
+            .lock()
+            .map_or_else(|e| e.into_inner().pop(), |mut a| a.pop())
+            .unwrap_or_default();
+        arena
+            .slots
+            .resize_with(self.layout.slot_sizes(n).count(), Vec::new);
+        for (slot, size) in arena.slots.iter_mut().zip(self.layout.slot_sizes(n)) {
+            if slot.len() < size {
+                slot.resize(size, 0.0);
+            }
+        }
+        let logits = self.cores.run(|| self.run(&mut arena, input, n));
+        if let Ok(mut arenas) = self.arenas.lock() {
+            arenas.push(arena);
+        }
+        logits
+    }
+
+    /// The number of images in `input`.
+    fn images(&self, input: Input) -> Result<usize> {
+        let values = 3 * self.size * self.size;
+        let wrong =
+            |len: usize| Error::Batch(format!("{len} values do not make images of {values}"));
+        match input {
+            Input::Pixels(images) => match images.iter().find(|image| image.len() != values) {
+                Some(image) => Err(wrong(image.len())),
+                None => Ok(images.len()),
+            },
+            Input::Planes(planes) if planes.len() % values == 0 => Ok(planes.len() / values),
+            Input::Planes(planes) => Err(wrong(planes.len())),
+        }
+    }
+
+    fn run(&self, arena: &mut Arena, input: Input, n: usize) -> Result<Vec<f32>> {
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        for (step, packed) in &self.steps {
+            let map = self.map(step.output, n)?;
+            let slot = self.layout.slot(step.output);
+            // the output is lent out of the arena while the inputs are read from it
+            let mut lent = std::mem::take(&mut arena.slots[slot]);
+            let mut output = ViewMut::new(&mut lent[..map.len()], map);
+            output.clear_border();
+            let done = self.step(
+                step,
+                packed,
+                &Slots {
+                    plan: self,
+                    arena,
+                    n,
+                },
+                input,
+                output,
+            );
+            arena.slots[slot] = lent;
+            done?;
+        }
+        let last = self.steps.last().map_or(0, |(step, _)| step.output);
+        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
+    }
+
+    fn map(&self, value: Value, n: usize) -> Result<Map> {
+        self.layout
+            .map(value, n)
+            .ok_or_else(|| Error::Internal(format!("value {value} has no map")))
+    }
+
+    fn step(
+        &self,
+        step: &Step,
+        packed: &Packed,
+        slots: &Slots,
+        input: Input,
+        output: ViewMut,
+    ) -> Result<()> {
+        let (cores, level) = (&self.cores, self.level);
+        let x = |i: usize| slots.view(step.inputs[i]);
+        match (&step.kind, packed) {
+            (Kind::Input, _) => match input {
+                Input::Pixels(images) => {
+                    cpu::normalize_pixels(cores, images, self.mean, self.std, output)
+                }
+                Input::Planes(planes) => cpu::pad_planes(cores, planes, output),
+            },
+            (Kind::Conv { residual, .. }, Packed::Conv(conv)) => {
+                let residual = match residual {
+                    false => Residual::None,
+                    true if self.layout.slot(step.inputs[1]) == self.layout.slot(step.output) => {
+                        Residual::InPlace
+                    }
+                    true => Residual::Add(x(1)?),
+                };
+                conv.run(cores, x(0)?, residual, output);
+            }
+            (Kind::Linear { .. }, Packed::Conv(conv)) => {
+                conv.run(cores, x(0)?, Residual::None, output)
+            }
+            (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
+                cpu::scale_shift(
+                    cores,
+                    level,
+                    (scale, shift),
+                    activation(*relu),
+                    x(0)?,
+                    output,
+                );
+            }
+            (Kind::GroupNorm { groups, relu, .. }, Packed::Norm(scale, shift)) => {
+                cpu::group_norm(
+                    cores,
+                    *groups,
+                    (scale, shift),
+                    activation(*relu),
+                    x(0)?,
+                    output,
+                );
+            }
+            (
+                &Kind::MaxPool {
+                    kernel,
+                    stride,
+                    padding,
+                    outside,
+                },
+                _,
+            ) => {
+                let view = x(0)?;
+                match outside {
+                    Outside::Nothing => {
+                        cpu::max_pool(
+                            cores,
+                            level,
+                            Window {
+                                size: kernel,
+                                stride,
+                                padding,
+                            },
+                            view,
+                            output,
+                        );
+                    }
+                    // the border's zeros compete: they are read as part of the map
+                    Outside::Zeros => {
+                        let window = Window {
+                            size: kernel,
+                            stride,
+                            padding: 0,
+                        };
+                        cpu::max_pool(cores, level, window, view.with_border_inside(), output);
+                    }
+                }
+            }
+            (&Kind::AvgPool { size }, _) => {
+                let window = Window {
+                    size,
+                    stride: size,
+                    padding: 0,
+                };
+                cpu::average_pool(cores, level, window, Padding::Left, x(0)?, output);
+            }
+            (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(cores, stride, x(0)?, output),
+            (Kind::GlobalAvgPool, _) => cpu::global_average_pool(cores, level, x(0)?, output),
+            (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
+                cpu::channel_conv(cores, weight, x(0)?, output);
+            }
+            (Kind::Excite { relu }, _) => {
+                cpu::excite(cores, activation(*relu), x(0)?, x(1)?, x(2)?, output);
+            }
+            (Kind::Highway, _) => cpu::highway(cores, x(0)?, x(1)?, x(2)?, output),
+            (kind, _) => {
+                return Err(Error::Internal(format!(
+                    "{kind:?} has other weights than it needs"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The arena's values, to read.
+struct Slots<'a> {
+    plan: &'a Plan,
+    arena: &'a Arena,
+    n: usize,
+}
+
+impl<'a> Slots<'a> {
+    fn view(&self, value: Value) -> Result<View<'a>> {
+        let map = self.plan.map(value, self.n)?;
+        let slot = &self.arena.slots[self.plan.layout.slot(value)];
+        // a value whose slot is lent out would be read while it is written
+        let data = slot
+            .get(..map.len())
+            .ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
+        Ok(View::new(data, map))
+    }
+}
+
+fn activation(relu: bool) -> Activation {
+    if relu {
+        Activation::Relu
+    } else {
+        Activation::None
+    }
+}
+
+fn pack(graph: &Graph, step: &Step, checkpoint: &Checkpoint, level: Level) -> Result<Packed> {
+    let channels = |value: Value| graph.shape(value).channels;
+    let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
+        Packed::Conv(PackedConv::new(
+            spec,
+            &folded.weight,
+            &folded.bias,
+            activation(relu),
+            level,
+        ))
+    };
+    Ok(match step.kind {
+        Kind::Conv {
+            conv,
+            node,
+            norm,
+            relu,
+            ..
+        } => {
+            let spec = ConvSpec {
+                cin: channels(step.inputs[0]),
+                cout: channels(step.output),
+                kernel: (conv.kernel, conv.kernel),
+                stride: conv.stride,
+                padding: conv.padding,
+                groups: conv.groups,
+            };
+            packed(
+                spec,
+                &fold::conv(graph, node, conv, norm, checkpoint)?,
+                relu,
+            )
+        }
+        Kind::Linear { node } => {
+            let spec = ConvSpec::linear(channels(step.inputs[0]), channels(step.output));
+            packed(spec, &fold::linear(graph, node, checkpoint)?, false)
+        }
+        Kind::BatchNorm { node, .. } => {
+            let fold::ScaleShift { scale, shift } = fold::batch_norm(graph, node, checkpoint)?;
+            Packed::Norm(scale, shift)
+        }
+        Kind::GroupNorm { node, .. } => {
+            let mut p = fold::parameters(graph, node, checkpoint)?.into_iter();
+            Packed::Norm(p.next().unwrap_or_default(), p.next().unwrap_or_default())
+        }
+        Kind::ChannelConv { node, .. } => Packed::ChannelConv(
+            fold::parameters(graph, node, checkpoint)?
+                .pop()
+                .unwrap_or_default(),
+        ),
+        _ => Packed::None,
+    })
+}
