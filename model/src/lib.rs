@@ -5,6 +5,7 @@
 
 pub mod build;
 mod cores;
+pub mod cost;
 pub mod cpu;
 mod error;
 pub mod family;
@@ -15,6 +16,7 @@ pub mod graph;
 mod layout;
 mod op;
 mod options;
+mod packed;
 pub mod plan;
 pub mod reference;
 mod runner;

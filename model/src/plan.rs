@@ -3,27 +3,18 @@
 //! kernels are `cpu`'s.
 
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
-use crate::cpu::{
-    self, Activation, ConvSpec, Level, Map, PackedConv, Padding, Residual, View, ViewMut, Window,
-};
+use crate::cost::Cost;
+use crate::cpu::{self, Level, Map, Padding, Residual, View, ViewMut, Window};
 use crate::error::{Error, Result};
-use crate::fold;
 use crate::fuse::{Kind, Step, fuse};
 use crate::graph::{Graph, Outside, Value};
 use crate::layout::Layout;
-
-/// A step's weights, packed for its kernel.
-enum Packed {
-    None,
-    Conv(PackedConv),
-    /// scale and shift, [C] each
-    Norm(Vec<f32>, Vec<f32>),
-    ChannelConv(Vec<f32>),
-}
+use crate::packed::{Packed, activation};
 
 /// What a forward pass starts from.
 #[derive(Clone, Copy)]
@@ -42,6 +33,7 @@ struct Arena {
 
 /// Steps, weights and arenas.
 pub struct Plan {
+    graph: Graph,
     steps: Vec<(Step, Packed)>,
     layout: Layout,
     level: Level,
@@ -70,9 +62,10 @@ impl Plan {
         let layout = Layout::new(graph, &steps);
         let steps = steps
             .into_iter()
-            .map(|step| pack(graph, &step, checkpoint, level).map(|packed| (step, packed)))
+            .map(|step| Packed::new(graph, &step, checkpoint, level).map(|packed| (step, packed)))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
+            graph: graph.clone(),
             steps,
             layout,
             level,
@@ -85,17 +78,70 @@ impl Plan {
         })
     }
 
+    /// What it computes.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The cost of each step, in the order they run.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Cost> {
+        let map = |value| self.layout.map(value, 1);
+        let cost = |(step, packed): &(Step, Packed)| {
+            Cost::of(
+                &self.graph,
+                step,
+                map,
+                packed.bytes(),
+                self.layout.slot(step.output),
+            )
+        };
+        self.steps.iter().map(cost).collect()
+    }
+
+    /// Bytes of all packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.steps.iter().map(|(_, packed)| packed.bytes()).sum()
+    }
+
+    /// Bytes of the maps of one forward pass of `n` images.
+    #[must_use]
+    pub fn arena_bytes(&self, n: usize) -> usize {
+        4 * self.layout.slot_sizes(n).sum::<usize>()
+    }
+
     /// Logits `[N, classes]`.
     ///
     /// # Errors
     /// An input that is not whole images.
     pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
+        self.forward_observed(input, &mut |_, _| {})
+    }
+
+    /// As [`Plan::forward`]; tells `observe` each step's index and duration.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_observed(
+        &self,
+        input: Input,
+        observe: &mut (dyn FnMut(usize, Duration) + Send),
+    ) -> Result<Vec<f32>> {
         let n = self.images(input)?;
-        let mut arena = self
-            .arenas
-            .lock()
-            .map_or_else(|e| e.into_inner().pop(), |mut a| a.pop())
-            .unwrap_or_default();
+        let mut arena = self.take_arena(n);
+        let logits = self.cores.run(|| self.run(&mut arena, input, n, observe));
+        if let Ok(mut arenas) = self.arenas.lock() {
+            arenas.push(arena);
+        }
+        logits
+    }
+
+    /// An arena with room for `n` images, used before if there is one.
+    fn take_arena(&self, n: usize) -> Arena {
+        let used = self.arenas.lock().ok().and_then(|mut arenas| arenas.pop());
+        let mut arena = used.unwrap_or_default();
         arena
             .slots
             .resize_with(self.layout.slot_sizes(n).count(), Vec::new);
@@ -104,11 +150,7 @@ impl Plan {
                 slot.resize(size, 0.0);
             }
         }
-        let logits = self.cores.run(|| self.run(&mut arena, input, n));
-        if let Ok(mut arenas) = self.arenas.lock() {
-            arenas.push(arena);
-        }
-        logits
+        arena
     }
 
     /// The number of images in `input`.
@@ -126,11 +168,18 @@ impl Plan {
         }
     }
 
-    fn run(&self, arena: &mut Arena, input: Input, n: usize) -> Result<Vec<f32>> {
+    fn run(
+        &self,
+        arena: &mut Arena,
+        input: Input,
+        n: usize,
+        observe: &mut (dyn FnMut(usize, Duration) + Send),
+    ) -> Result<Vec<f32>> {
         if n == 0 {
             return Ok(Vec::new());
         }
-        for (step, packed) in &self.steps {
+        for (at, (step, packed)) in self.steps.iter().enumerate() {
+            let start = Instant::now();
             let map = self.map(step.output, n)?;
             let slot = self.layout.slot(step.output);
             // the output is lent out of the arena while the inputs are read from it
@@ -150,6 +199,7 @@ impl Plan {
             );
             arena.slots[slot] = lent;
             done?;
+            observe(at, start.elapsed());
         }
         let last = self.steps.last().map_or(0, |(step, _)| step.output);
         Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
@@ -290,66 +340,4 @@ impl<'a> Slots<'a> {
             .ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
         Ok(View::new(data, map))
     }
-}
-
-fn activation(relu: bool) -> Activation {
-    if relu {
-        Activation::Relu
-    } else {
-        Activation::None
-    }
-}
-
-fn pack(graph: &Graph, step: &Step, checkpoint: &Checkpoint, level: Level) -> Result<Packed> {
-    let channels = |value: Value| graph.shape(value).channels;
-    let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
-        Packed::Conv(PackedConv::new(
-            spec,
-            &folded.weight,
-            &folded.bias,
-            activation(relu),
-            level,
-        ))
-    };
-    Ok(match step.kind {
-        Kind::Conv {
-            conv,
-            node,
-            norm,
-            relu,
-            ..
-        } => {
-            let spec = ConvSpec {
-                cin: channels(step.inputs[0]),
-                cout: channels(step.output),
-                kernel: (conv.kernel, conv.kernel),
-                stride: conv.stride,
-                padding: conv.padding,
-                groups: conv.groups,
-            };
-            packed(
-                spec,
-                &fold::conv(graph, node, conv, norm, checkpoint)?,
-                relu,
-            )
-        }
-        Kind::Linear { node } => {
-            let spec = ConvSpec::linear(channels(step.inputs[0]), channels(step.output));
-            packed(spec, &fold::linear(graph, node, checkpoint)?, false)
-        }
-        Kind::BatchNorm { node, .. } => {
-            let fold::ScaleShift { scale, shift } = fold::batch_norm(graph, node, checkpoint)?;
-            Packed::Norm(scale, shift)
-        }
-        Kind::GroupNorm { node, .. } => {
-            let mut p = fold::parameters(graph, node, checkpoint)?.into_iter();
-            Packed::Norm(p.next().unwrap_or_default(), p.next().unwrap_or_default())
-        }
-        Kind::ChannelConv { node, .. } => Packed::ChannelConv(
-            fold::parameters(graph, node, checkpoint)?
-                .pop()
-                .unwrap_or_default(),
-        ),
-        _ => Packed::None,
-    })
 }

@@ -1,5 +1,7 @@
 //! A loaded network: pixels in, logits out.
 
+use std::time::Duration;
+
 use candle_core::{Device, Tensor};
 use weights::{Checkpoint, Labels, Recipe};
 
@@ -9,6 +11,7 @@ use crate::cpu::Level;
 use crate::error::{Error, Result};
 use crate::family::Architecture;
 use crate::fit::{Fit, fit};
+use crate::graph::Graph;
 use crate::options::{DeviceChoice, Dtype, Isa, Options};
 use crate::plan::{Input, Plan};
 
@@ -128,6 +131,25 @@ impl Model {
     /// A tensor of another shape or type.
     pub fn forward_tensor(&self, images: &Tensor) -> Result<Tensor> {
         Ok(images.apply_op1_no_bwd(&self.plan)?)
+    }
+
+    /// What it computes.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        self.plan.graph()
+    }
+
+    /// As [`Model::forward_planes`]; tells `observe` each step's index and
+    /// duration.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_observed(
+        &self,
+        input: &[f32],
+        observe: &mut (dyn FnMut(usize, Duration) + Send),
+    ) -> Result<Vec<f32>> {
+        self.plan.forward_observed(Input::Planes(input), observe)
     }
 
     /// As [`Model::forward_tensor`], from and to slices.

@@ -1,0 +1,162 @@
+//! `resnet bench`: how fast the forward pass is, alone and step by step.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use model::Model;
+use serde::Serialize;
+
+use crate::config::{Faults, ModelFlags};
+
+/// The flags of `bench`.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    /// Images in a forward pass
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+
+    /// How long to measure
+    #[arg(long, default_value = "3")]
+    seconds: f64,
+
+    /// One JSON object on one line
+    #[arg(long)]
+    json: bool,
+
+    /// Time each step of the plan
+    #[arg(long)]
+    layers: bool,
+
+    #[command(flatten)]
+    model: ModelFlags,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Flags or variables are wrong.
+    #[error(transparent)]
+    Config(#[from] Faults),
+    /// The model cannot be loaded or run.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+}
+
+/// What was measured.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    architecture: &'a str,
+    batch: u32,
+    threads: usize,
+    dtype: &'a str,
+    isa: &'a str,
+    iterations: usize,
+    images_per_second: f64,
+    milliseconds: f64,
+    fastest_milliseconds: f64,
+    gflops: f64,
+}
+
+/// Times forward passes of ready f32 planes `[N, 3, S, S]` up to the logits.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let mut faults = Faults::default();
+    let config = flags.model.check(&mut faults);
+    let config = faults.none_or(config)?;
+    let (model, cores) = config.load_or_synthesize()?;
+    let card = model.card();
+    let values = flags.batch as usize * 3 * card.input_size * card.input_size;
+    let input = weights::synthetic::tensor("input", &[values]);
+
+    let mut times = measure(Duration::from_secs_f64(flags.seconds.max(0.0)), || {
+        cores.run(|| model.forward_planes(&input))
+    })?;
+    times.sort_unstable();
+    let median = times[times.len() / 2].as_secs_f64();
+    let flops = 2.0 * card.multiply_adds as f64 * f64::from(flags.batch);
+    let report = Report {
+        model: &card.name,
+        architecture: &card.architecture,
+        batch: flags.batch,
+        threads: cores.count(),
+        dtype: &card.dtype,
+        isa: &card.isa,
+        iterations: times.len(),
+        images_per_second: f64::from(flags.batch) / median,
+        milliseconds: 1e3 * median,
+        fastest_milliseconds: 1e3 * times[0].as_secs_f64(),
+        gflops: flops / median / 1e9,
+    };
+    if flags.json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        println!(
+            "{} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s",
+            report.model,
+            report.dtype,
+            report.isa,
+            report.batch,
+            report.threads,
+            report.images_per_second,
+            report.milliseconds,
+            report.iterations,
+            report.gflops,
+        );
+    }
+    if flags.layers {
+        layers(&model, &input, times.len().min(50))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Durations of `pass` after a warm-up, for `time` and at least three times.
+fn measure<T, E>(time: Duration, mut pass: impl FnMut() -> Result<T, E>) -> Result<Vec<Duration>, E> {
+    for _ in 0..3 {
+        pass()?;
+    }
+    let mut times = Vec::new();
+    let end = Instant::now() + time;
+    while times.len() < 3 || Instant::now() < end {
+        let start = Instant::now();
+        pass()?;
+        times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+/// The median time of each step, with what it computes and moves.
+fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
+    let steps = model.plan().steps();
+    let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
+    for _ in 0..passes.max(3) {
+        model.forward_observed(input, &mut |step, time| times[step].push(time))?;
+    }
+    println!("{:<24} {:>16} {:>9} {:>7} {:>9} {:>9}", "step", "output", "ms", "%", "GFLOP/s", "MB moved");
+    let medians: Vec<f64> = times
+        .iter_mut()
+        .map(|times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64()
+        })
+        .collect();
+    let total: f64 = medians.iter().sum();
+    for (step, time) in steps.iter().zip(medians) {
+        let flops = 2.0 * step.multiply_adds as f64 * batch as f64;
+        let [c, h, w] = step.output;
+        println!(
+            "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>9.2}",
+            step.name,
+            format!("{h}x{w}x{c}"),
+            1e3 * time,
+            100.0 * time / total,
+            flops / time / 1e9,
+            (step.moved_bytes * batch + step.weight_bytes) as f64 / 1e6,
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! `resnet models`: the family's table.
+
+use std::process::ExitCode;
+
+use model::family::FAMILY;
+use model::build;
+use serde::Serialize;
+
+/// The flags of `models`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A row, as it is told.
+#[derive(Serialize)]
+struct Line {
+    name: &'static str,
+    depth: usize,
+    input: usize,
+    classes: usize,
+    parameters: u64,
+    multiply_adds: u64,
+}
+
+/// Prints every architecture with its size.
+#[must_use]
+pub fn run(flags: &Flags) -> ExitCode {
+    if !flags.json {
+        println!("{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}", "name", "layers", "input", "classes", "parameters", "GMAC");
+    }
+    for row in FAMILY {
+        let graph = build::build(row, row.input, row.classes);
+        let line = Line {
+            name: row.name,
+            depth: row.depth(),
+            input: row.input,
+            classes: row.classes,
+            parameters: graph.trained_values(),
+            multiply_adds: graph.multiply_adds(),
+        };
+        if flags.json {
+            println!("{}", serde_json::to_string(&line).unwrap_or_default());
+        } else {
+            println!(
+                "{:<20} {:>6} {:>6} {:>8} {:>10.2} M {:>10.2}",
+                line.name,
+                line.depth,
+                line.input,
+                line.classes,
+                line.parameters as f64 / 1e6,
+                line.multiply_adds as f64 / 1e9,
+            );
+        }
+    }
+    ExitCode::SUCCESS
+}
