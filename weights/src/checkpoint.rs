@@ -2,73 +2,51 @@
 //! that a large file is never in memory twice.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::ops::Range;
+use std::collections::btree_map::Entry;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use safetensors::Dtype;
 
+use crate::bytes::{Bytes, sha256};
 use crate::error::{Error, Result};
-use crate::labels::Labels;
-use crate::recipe::{Interpolation, Recipe, Resize};
-
-/// What a checkpoint says of itself beside its tensors.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The architecture's name in the family's table.
-    pub architecture: Option<String>,
-    /// Preprocessing.
-    pub recipe: Option<Recipe>,
-    /// Class names.
-    pub labels: Option<Labels>,
-}
-
-/// Where the bytes of a checkpoint live.
-enum Bytes {
-    Static(&'static [u8]),
-    Mapped(Mmap),
-    Made(BTreeMap<String, Vec<f32>>),
-}
-
-/// One tensor: its name in the file, its type, shape and place.
-struct Entry {
-    own_name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    range: Range<usize>,
-}
+use crate::facts::Facts;
+use crate::naming::Naming;
+use crate::open::Opened;
+use crate::tensor::{Tensor, Values};
 
 /// Named tensors, whatever they came from.
+///
+/// Names are torchvision's wherever it has one: `conv1`, `bn1`,
+/// `layer{1..}.{0..}.conv{k}`, `.bn{k}`, `.downsample.0` (convolution) and
+/// `.1` (norm), `fc` as [classes, features]; timm's for what torchvision
+/// lacks: a deep stem is `conv1.0`, `conv1.1`, `conv1.3`, ..., attention is
+/// `.se.*`; and `bn` for the last norm of a pre-activation network. Errors
+/// name tensors as the file does.
 pub struct Checkpoint {
     name: String,
+    /// The file or repository, for errors.
+    origin: String,
     facts: Facts,
-    digest: String,
-    bytes: Bytes,
-    entries: BTreeMap<String, Entry>,
+    files: Vec<Bytes>,
+    naming: Naming,
+    /// By canonical name.
+    tensors: BTreeMap<String, Tensor>,
+    digest: OnceLock<String>,
 }
 
 impl Checkpoint {
-    /// Opens a safetensors file; the bytes stay in the file until read.
+    /// Opens a checkpoint file: safetensors, or the `*.index.json` of a
+    /// sharded one. The tensors stay in the file until they are read.
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn open(path: &Path) -> Result<Self> {
-        let read = |source| Error::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(read)?;
-        // SAFETY: the map is read-only; a file changed by others while mapped
-        // is the caveat of every memory-mapped checkpoint.
-        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
-        let name = path.file_stem().map_or_else(
-            || "model".into(),
-            |stem| stem.to_string_lossy().into_owned(),
-        );
-        Self::parse(name, Bytes::Mapped(map))
+        Self::assemble(
+            &name_of(path),
+            &path.display().to_string(),
+            Opened::open(path)?,
+        )
     }
 
     /// Reads a safetensors file that is part of the program.
@@ -76,80 +54,106 @@ impl Checkpoint {
     /// # Errors
     /// When it is malformed.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self> {
-        Self::parse(name.to_owned(), Bytes::Static(bytes))
+        Self::assemble(name, name, Opened::one_file(name, Bytes::Static(bytes))?)
     }
 
     /// A checkpoint made in memory from tensors in any supported naming.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When two tensors mean the same one, or one has not as many values as
+    /// its shape says.
     pub fn from_tensors(
         name: &str,
         facts: Facts,
         tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
-    ) -> Self {
-        let mut values = BTreeMap::new();
-        let mut entries = BTreeMap::new();
-        for (own_name, shape, data) in tensors {
-            let range = 0..data.len() * 4;
-            values.insert(own_name.clone(), data);
-            let entry = Entry {
-                own_name: own_name.clone(),
-                dtype: Dtype::F32,
-                shape,
-                range,
-            };
-            entries.insert(own_name, entry);
-        }
-        Self {
-            name: name.to_owned(),
-            facts,
-            digest: "none: made in memory".into(),
-            bytes: Bytes::Made(values),
-            entries,
-        }
+    ) -> Result<Self> {
+        let make = |(own, shape, values): (String, Vec<usize>, Vec<f32>)| {
+            if shape.iter().product::<usize>() == values.len() {
+                Ok(f32_tensor(own, shape, Values::Made(values)))
+            } else {
+                let fault = format!(
+                    "{} values for tensor `{own}` of shape {shape:?}",
+                    values.len()
+                );
+                Err(Error::malformed(name, fault))
+            }
+        };
+        let tensors = tensors.into_iter().map(make).collect::<Result<_>>()?;
+        Self::in_memory(name, facts, tensors)
     }
 
-    fn parse(name: String, bytes: Bytes) -> Result<Self> {
-        let malformed = |fault: String| Error::Malformed {
-            origin: name.clone(),
-            fault,
-        };
-        let buffer: &[u8] = match &bytes {
-            Bytes::Static(bytes) => bytes,
-            Bytes::Mapped(map) => map,
-            Bytes::Made(_) => &[],
-        };
-        let (length, header) =
-            SafeTensors::read_metadata(buffer).map_err(|e| malformed(e.to_string()))?;
-        let base = length + 8;
-        let entries = header
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| {
-                let range = base + info.data_offsets.0..base + info.data_offsets.1;
-                let entry = Entry {
-                    own_name: name.clone(),
-                    dtype: info.dtype,
-                    shape: info.shape.clone(),
-                    range,
-                };
-                (name, entry)
-            })
-            .collect();
-        let facts = match header.metadata() {
-            Some(metadata) => facts(&name, &|key| metadata.get(key).map(String::as_str))?,
-            None => Facts::default(),
-        };
-        let digest = Sha256::digest(buffer)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        Ok(Self {
-            name,
+    /// A checkpoint of [`crate::synthetic`] values, each tensor computed when
+    /// it is read, from its name in any supported naming.
+    ///
+    /// # Errors
+    /// When two tensors mean the same one.
+    pub fn synthetic(
+        name: &str,
+        facts: Facts,
+        shapes: impl IntoIterator<Item = (String, Vec<usize>)>,
+    ) -> Result<Self> {
+        let make = |(own, shape)| f32_tensor(own, shape, Values::Synthetic);
+        Self::in_memory(name, facts, shapes.into_iter().map(make).collect())
+    }
+
+    fn in_memory(name: &str, facts: Facts, tensors: Vec<Tensor>) -> Result<Self> {
+        let opened = Opened {
+            files: Vec::new(),
+            tensors,
             facts,
-            digest,
-            bytes,
-            entries,
+        };
+        let checkpoint = Self::assemble(name, name, opened)?;
+        Ok(checkpoint.with_digest("none: made in memory"))
+    }
+
+    /// Gives every tensor its canonical name.
+    fn assemble(name: &str, origin: &str, opened: Opened) -> Result<Self> {
+        let naming = Naming::detect(opened.tensors.iter().map(|tensor| tensor.name.as_str()));
+        let mut tensors = BTreeMap::new();
+        // A counter that training keeps and inference never reads.
+        let counts = |tensor: &Tensor| tensor.name.ends_with("num_batches_tracked");
+        for mut tensor in opened.tensors.into_iter().filter(|tensor| !counts(tensor)) {
+            let canonical = naming.canonical(&tensor.name);
+            // A classifier written as a 1x1 convolution, [N, C, 1, 1].
+            if let ("fc.weight", [_, _, 1, 1]) = (canonical.as_str(), tensor.shape.as_slice()) {
+                tensor.flatten_classifier();
+            }
+            match tensors.entry(canonical) {
+                Entry::Vacant(place) => {
+                    place.insert(tensor);
+                }
+                Entry::Occupied(place) => {
+                    return Err(Error::Ambiguous {
+                        origin: origin.to_owned(),
+                        first: place.get().name.clone(),
+                        second: tensor.name,
+                        canonical: place.key().clone(),
+                    });
+                }
+            }
+        }
+        if tensors.is_empty() {
+            return Err(Error::malformed(origin, "it holds no tensors"));
+        }
+        let mut facts = opened.facts;
+        facts.pooled_shortcut = facts.pooled_shortcut.or(naming.pooled_shortcut());
+        Ok(Self {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            facts,
+            files: opened.files,
+            naming,
+            tensors,
+            digest: OnceLock::new(),
         })
+    }
+
+    /// The checkpoint with a digest that is known without reading it.
+    pub(crate) fn with_digest(self, digest: &str) -> Self {
+        Self {
+            digest: OnceLock::from(digest.to_owned()),
+            ..self
+        }
     }
 
     /// What to call the model.
@@ -164,31 +168,34 @@ impl Checkpoint {
         &self.facts
     }
 
-    /// SHA-256 of the weights, in hexadecimal.
+    /// SHA-256 of the weights' files in hexadecimal, computed when first asked
+    /// for: about a second for a gigabyte.
     #[must_use]
     pub fn digest(&self) -> &str {
-        &self.digest
+        self.digest.get_or_init(|| sha256(&self.files))
     }
 
-    /// Every tensor's torchvision name and shape.
+    /// Every tensor's canonical name and shape, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.entries
+        self.tensors
             .iter()
-            .map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
-    }
-
-    /// What the file calls a tensor.
-    #[must_use]
-    pub fn own_name(&self, name: &str) -> String {
-        self.entries
-            .get(name)
-            .map_or_else(|| name.to_owned(), |entry| entry.own_name.clone())
+            .map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice()))
     }
 
     /// The shape of a tensor, if it is there.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.entries.get(name).map(|entry| entry.shape.as_slice())
+        self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
+    }
+
+    /// What the file calls tensor `name`, or would call it if it were there:
+    /// the name to use in messages.
+    #[must_use]
+    pub fn own_name(&self, name: &str) -> String {
+        match self.tensors.get(name) {
+            Some(tensor) => tensor.name.clone(),
+            None => self.naming.own(name),
+        }
     }
 
     /// The values of tensor `name` in row-major order, widened to f32.
@@ -197,97 +204,68 @@ impl Checkpoint {
     /// Missing, of another shape than `shape`, of a type that is not read, or
     /// not finite.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let origin = || self.name.clone();
-        let entry = self.entries.get(name).ok_or_else(|| Error::Missing {
-            origin: origin(),
-            tensor: name.to_owned(),
-            expected: shape.to_vec(),
-        })?;
-        let tensor = || entry.own_name.clone();
+        let origin = self.origin.clone();
+        let tensor = self.own_name(name);
+        let Some(entry) = self.tensors.get(name) else {
+            let expected = shape.to_vec();
+            return Err(Error::Missing {
+                origin,
+                tensor,
+                expected,
+            });
+        };
         if entry.shape != shape {
+            let (found, expected) = (entry.shape.clone(), shape.to_vec());
             return Err(Error::Shape {
-                origin: origin(),
-                tensor: tensor(),
-                found: entry.shape.clone(),
-                expected: shape.to_vec(),
+                origin,
+                tensor,
+                found,
+                expected,
             });
         }
-        let values = match &self.bytes {
-            Bytes::Static(bytes) => widen(&bytes[entry.range.clone()], entry.dtype),
-            Bytes::Mapped(map) => widen(&map[entry.range.clone()], entry.dtype),
-            Bytes::Made(values) => values.get(&entry.own_name).cloned(),
+        let Some(values) = entry.widen(&self.files) else {
+            let dtype = entry.dtype.to_string();
+            return Err(Error::Dtype {
+                origin,
+                tensor,
+                dtype,
+            });
         };
-        let values = values.ok_or_else(|| Error::Dtype {
-            origin: origin(),
-            tensor: tensor(),
-            dtype: format!("{:?}", entry.dtype),
-        })?;
-        match values.iter().position(|v| !v.is_finite()) {
-            Some(index) => Err(Error::NotFinite {
-                origin: origin(),
-                tensor: tensor(),
-                index,
-                value: values[index],
-            }),
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(index) => {
+                let value = values[index];
+                Err(Error::NotFinite {
+                    origin,
+                    tensor,
+                    index,
+                    value,
+                })
+            }
             None => Ok(values),
         }
     }
 }
 
-/// Little-endian bytes to f32; `None` for a type that is not read.
-fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-    match dtype {
-        Dtype::F32 => Some(
-            bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-        ),
-        Dtype::F16 => Some(
-            halves()
-                .map(|b| half::f16::from_le_bytes(b).to_f32())
-                .collect(),
-        ),
-        Dtype::BF16 => Some(
-            halves()
-                .map(|b| half::bf16::from_le_bytes(b).to_f32())
-                .collect(),
-        ),
-        _ => None,
+fn f32_tensor(name: String, shape: Vec<usize>, values: Values) -> Tensor {
+    Tensor {
+        name,
+        dtype: Dtype::F32,
+        shape,
+        values,
     }
 }
 
-/// The `preprocess` entry of a safetensors file's metadata.
-#[derive(Deserialize)]
-struct Preprocess {
-    resize: u32,
-    crop: u32,
-    interpolation: Interpolation,
-    mean: [f32; 3],
-    std: [f32; 3],
-}
-
-fn facts<'a>(origin: &str, get: &dyn Fn(&str) -> Option<&'a str>) -> Result<Facts> {
-    let recipe = get("preprocess")
-        .map(|text| {
-            serde_json::from_str(text).map_err(|e| Error::Field {
-                origin: origin.to_owned(),
-                field: "preprocess".into(),
-                fault: e.to_string(),
-            })
-        })
-        .transpose()?
-        .map(|p: Preprocess| Recipe {
-            resize: Resize::ShortSide(p.resize),
-            crop: p.crop,
-            interpolation: p.interpolation,
-            mean: p.mean,
-            std: p.std,
-        });
-    Ok(Facts {
-        architecture: get("architecture").map(str::to_owned),
-        recipe,
-        labels: (get("labels") == Some("imagenet-1k")).then(Labels::imagenet1k),
-    })
+/// A model's name from its file's; from its folder's where the file is called
+/// what everyone calls it.
+fn name_of(path: &Path) -> String {
+    let stem = |path: &Path| {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    let name = stem(path).unwrap_or_default();
+    if name.starts_with("model") || name.starts_with("pytorch_model") {
+        path.parent().and_then(stem).unwrap_or(name)
+    } else {
+        name
+    }
 }

@@ -25,6 +25,18 @@ pub enum Error {
         /// What is wrong.
         fault: String,
     },
+    /// Two tensors of the file are the same one to the network.
+    #[error("tensors `{first}` and `{second}` in {origin} both claim to be `{canonical}`")]
+    Ambiguous {
+        /// File or repository.
+        origin: String,
+        /// One tensor, in the file's own naming.
+        first: String,
+        /// The other.
+        second: String,
+        /// What both map to, in torchvision's naming.
+        canonical: String,
+    },
     /// A tensor the network needs is not there.
     #[error("{origin} has no tensor `{tensor}` (expected shape {expected:?})")]
     Missing {
@@ -87,4 +99,21 @@ pub enum Error {
         /// Outputs of the network.
         classes: usize,
     },
+}
+
+impl Error {
+    pub(crate) fn malformed(origin: &str, fault: impl Into<String>) -> Self {
+        Self::Malformed {
+            origin: origin.to_owned(),
+            fault: fault.into(),
+        }
+    }
+
+    pub(crate) fn field(origin: &str, field: &str, fault: impl Into<String>) -> Self {
+        Self::Field {
+            origin: origin.to_owned(),
+            field: field.to_owned(),
+            fault: fault.into(),
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! The names of the classes a network tells apart.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
 use crate::error::{Error, Result};
 
 /// One class.
@@ -14,6 +18,20 @@ pub struct Label {
 /// All classes in the order of the network's outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(Vec<Label>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Json {
+    Array(Vec<JsonLabel>),
+    Object(BTreeMap<usize, JsonLabel>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum JsonLabel {
+    Name(String),
+    Known([String; 2]),
+}
 
 impl Labels {
     /// ImageNet-1k: 1000 classes with wnids.
@@ -48,6 +66,34 @@ impl Labels {
                 .map(|name| Label { wnid: None, name })
                 .collect(),
         )
+    }
+
+    /// Reads a JSON array or object of names, as configurations and label
+    /// files carry them: each class a name or `[wnid, name]`; an object's keys
+    /// are the indices, all of them from 0.
+    pub(crate) fn from_json(text: &str) -> std::result::Result<Self, String> {
+        let all: Json = serde_json::from_str(text)
+            .map_err(|e| format!("neither a JSON array nor an object of names: {e}"))?;
+        let classes: Vec<JsonLabel> = match all {
+            Json::Array(classes) => classes,
+            Json::Object(classes) => {
+                if let Some(gap) = (0..classes.len()).find(|i| !classes.contains_key(i)) {
+                    return Err(format!(
+                        "{} classes, and none has index {gap}",
+                        classes.len()
+                    ));
+                }
+                classes.into_values().collect()
+            }
+        };
+        let label = |class| match class {
+            JsonLabel::Name(name) => Label { wnid: None, name },
+            JsonLabel::Known([wnid, name]) => Label {
+                wnid: Some(wnid),
+                name,
+            },
+        };
+        Ok(Self(classes.into_iter().map(label).collect()))
     }
 
     /// The labels to use where the checkpoint names none: ImageNet's when

@@ -1,18 +1,27 @@
 //! Checkpoints: what a file, a folder or a repository says about a network.
 //!
 //! A [`Checkpoint`] is a set of named tensors under torchvision's names,
-//! whatever naming and file format they came in, with the [`Recipe`] that
-//! prepares a photo for them and the [`Labels`] of their classes.
+//! whatever naming and file format they came in, with the [`Facts`] that
+//! belong to them: the [`Recipe`] that prepares a photo and the [`Labels`] of
+//! the classes.
 
+mod bytes;
 mod checkpoint;
 mod default;
 mod error;
+mod facts;
 mod labels;
+mod naming;
+mod open;
 mod recipe;
+mod safetensors;
+mod sharded;
 pub mod synthetic;
+mod tensor;
 
-pub use checkpoint::{Checkpoint, Facts};
+pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};
 pub use error::{Error, Result};
+pub use facts::Facts;
 pub use labels::{Label, Labels};
 pub use recipe::{Interpolation, Recipe, Resize};

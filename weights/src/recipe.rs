@@ -44,7 +44,42 @@ pub struct Recipe {
     pub std: [f32; 3],
 }
 
+/// Input sides beyond this are a mistake or an attack: one photo would take
+/// 50 MB of f32.
+const LARGEST_SIDE: u32 = 2048;
+
 impl Recipe {
+    /// The recipe, if a photo can be prepared by it.
+    ///
+    /// # Errors
+    /// What is impossible about it.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        let (Resize::ShortSide(side) | Resize::Exact(side)) = self.resize;
+        if self.crop == 0 || self.crop > LARGEST_SIDE {
+            return Err(format!(
+                "a crop of {} pixels; 1 to {LARGEST_SIDE} are possible",
+                self.crop
+            ));
+        }
+        if side < self.crop || side > 2 * LARGEST_SIDE {
+            return Err(format!(
+                "a resize to {side} pixels before a crop of {}",
+                self.crop
+            ));
+        }
+        if let Some(std) = self
+            .std
+            .iter()
+            .find(|std| !(std.is_finite() && **std > 0.0))
+        {
+            return Err(format!("a standard deviation of {std}"));
+        }
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(format!("a mean of {mean}"));
+        }
+        Ok(self)
+    }
+
     /// torchvision's recipe for ImageNet: short side 256, bilinear, crop 224.
     #[must_use]
     pub fn imagenet() -> Self {
