@@ -1,0 +1,203 @@
+//! Batching without delay: decoded images wait in one bounded queue, and the
+//! device's worker takes whatever waits there, up to the largest batch, and
+//! runs it at once. A lone image is never held back for company.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use model::Cores;
+use tokio::sync::oneshot;
+
+use crate::admission::Permit;
+use crate::classifier::Failure;
+use crate::metrics::Metrics;
+use crate::network::Network;
+use crate::photo::Pixels;
+
+/// Where an image's answer goes. Closed when its client has gone.
+pub type Reply = oneshot::Sender<Result<Row, Failure>>;
+
+/// A decoded image on its way to the device.
+pub struct Waiting {
+    /// `[S, S, 3]`.
+    pub pixels: Pixels,
+    /// Time its decoding took.
+    pub decode: Duration,
+    /// Time it waited for a core before that.
+    pub core_wait: Duration,
+    /// When it began to wait for the device.
+    pub since: Instant,
+    /// Where the answer goes.
+    pub reply: Reply,
+    /// Its place among the admitted; given back with the answer.
+    pub permit: Permit,
+}
+
+/// One image's answer.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// `[classes]`.
+    pub logits: Vec<f32>,
+    /// Where its time went.
+    pub timings: Timings,
+}
+
+/// Where an image's time went between its arrival and its logits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Bytes to pixels.
+    pub decode: Duration,
+    /// Waiting, for a core and for the device.
+    pub queue: Duration,
+    /// The forward pass of its batch.
+    pub forward: Duration,
+}
+
+/// The way to the device. When the last clone is dropped, the worker answers
+/// what still waits and ends.
+#[derive(Clone)]
+pub struct Queue {
+    sender: SyncSender<Waiting>,
+    metrics: Arc<Metrics>,
+}
+
+impl Queue {
+    /// Starts the device's worker.
+    ///
+    /// `cores` are given where the forward pass runs on them: a batch is then
+    /// chosen when a core turns to it, not before, so images decoded in the
+    /// meantime join it.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(
+        network: Arc<dyn Network>,
+        cores: Option<Cores>,
+        capacity: usize,
+        max_batch: usize,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(capacity);
+        let worker = Worker {
+            network,
+            receiver,
+            max_batch,
+            metrics: Arc::clone(&metrics),
+        };
+        std::thread::Builder::new()
+            .name("device".into())
+            .spawn(move || worker.run(cores.as_ref()))?;
+        Ok(Self { sender, metrics })
+    }
+
+    /// Appends an image. One that cannot be taken is answered here.
+    pub fn push(&self, image: Waiting) {
+        self.metrics.queue_depth.inc();
+        if let Err(refused) = self.sender.try_send(image) {
+            self.metrics.queue_depth.dec();
+            let (image, failure) = match refused {
+                TrySendError::Full(image) => (image, Failure::Overloaded),
+                TrySendError::Disconnected(image) => (image, Failure::Stopped),
+            };
+            // A client that has gone needs no answer.
+            let _ = image.reply.send(Err(failure));
+        }
+    }
+}
+
+struct Worker {
+    network: Arc<dyn Network>,
+    receiver: Receiver<Waiting>,
+    max_batch: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Worker {
+    fn run(mut self, cores: Option<&Cores>) {
+        while let Ok(first) = self.receiver.recv() {
+            match cores {
+                Some(cores) => cores.run(|| self.turn_to(first)),
+                None => self.turn_to(first),
+            }
+        }
+    }
+
+    fn turn_to(&mut self, first: Waiting) {
+        let batch = self.take(first);
+        self.classify(batch);
+    }
+
+    /// The images that wait, `first` among them, without those whose client
+    /// has gone: at most `max_batch`.
+    fn take(&mut self, first: Waiting) -> Vec<Waiting> {
+        let waiting = std::iter::once(first).chain(self.receiver.try_iter());
+        waiting
+            .inspect(|_| _ = self.metrics.queue_depth.dec())
+            .filter(|image| !image.reply.is_closed())
+            .take(self.max_batch)
+            .collect()
+    }
+
+    /// Runs a batch and answers each image with its own row. A batch that
+    /// fails runs again image by image, so that an image the network cannot
+    /// bear takes only itself down.
+    fn classify(&self, batch: Vec<Waiting>) {
+        if batch.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        match self.forward(&batch) {
+            Ok(logits) => {
+                let forward = started.elapsed();
+                self.metrics.batch(batch.len(), forward);
+                // [N, classes] -> N x [classes]
+                let rows = logits.chunks_exact(logits.len() / batch.len());
+                for (image, row) in batch.into_iter().zip(rows) {
+                    self.answer(image, row, started, forward);
+                }
+            }
+            Err(failure) => match <[Waiting; 1]>::try_from(batch) {
+                Ok([image]) => drop(image.reply.send(Err(failure))),
+                Err(batch) => {
+                    let images = batch.len();
+                    tracing::error!(images, %failure, "a batch failed: each image runs alone");
+                    batch
+                        .into_iter()
+                        .for_each(|image| self.classify(vec![image]));
+                }
+            },
+        }
+    }
+
+    /// Logits `[N, classes]` of a batch, or why there are none.
+    fn forward(&self, batch: &[Waiting]) -> Result<Vec<f32>, Failure> {
+        let pixels: Vec<&[u8]> = batch.iter().map(|image| image.pixels.0.as_slice()).collect();
+        let logits = catch_unwind(AssertUnwindSafe(|| self.network.forward(&pixels)))
+            .map_err(|_| Failure::Panicked("forward"))??;
+        let expected = batch.len() * self.network.labels().len();
+        if logits.len() == expected && logits.iter().all(|logit| logit.is_finite()) {
+            Ok(logits)
+        } else {
+            Err(Failure::Logits {
+                found: logits.len(),
+                expected,
+            })
+        }
+    }
+
+    fn answer(&self, image: Waiting, row: &[f32], started: Instant, forward: Duration) {
+        let timings = Timings {
+            decode: image.decode,
+            queue: image.core_wait + started.saturating_duration_since(image.since),
+            forward,
+        };
+        self.metrics.waited(timings.queue);
+        let row = Row {
+            logits: row.to_vec(),
+            timings,
+        };
+        let _ = image.reply.send(Ok(row));
+    }
+}

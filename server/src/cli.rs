@@ -1,0 +1,52 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{healthcheck, serve};
+use crate::config::ServeFlags;
+
+/// Image classification with ResNet: a photo in, the right top-5 out.
+///
+/// Without a command it serves: `resnet` is `resnet serve`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: ServeFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  resnet                                                      serve on port 8000
+  curl --data-binary @cat.jpg localhost:8000/classify         classify a photo
+  RESNET_QUEUE=512 resnet serve --host 0.0.0.0 --port 80      every flag has a variable
+";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer HTTP requests (the default)
+    Serve(Box<ServeFlags>),
+    /// Ask a running server whether it is ready; exit status 0 if it is
+    Healthcheck(healthcheck::Flags),
+}
+
+/// Why a command failed.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Whatever ended the command early.
+    pub fn run(self) -> Result<ExitCode, Error> {
+        match self.command.unwrap_or(Command::Serve(Box::new(self.serve))) {
+            Command::Serve(flags) => Ok(serve::run(&flags)?),
+            Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The pages for people, and the contract. All of them are in the binary and
+//! load nothing from elsewhere.
+
+use axum::http::HeaderName;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::IntoResponse;
+
+/// A page may style itself, and nothing else.
+const HTML: [(HeaderName, &str); 2] = [
+    (CONTENT_TYPE, "text/html; charset=utf-8"),
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
+
+pub(super) async fn welcome() -> impl IntoResponse {
+    (HTML, include_str!("pages/welcome.html"))
+}
+
+pub(super) async fn docs() -> impl IntoResponse {
+    (HTML, include_str!("pages/docs.html"))
+}
+
+pub(super) async fn openapi() -> impl IntoResponse {
+    let yaml = [(CONTENT_TYPE, "application/yaml")];
+    (yaml, include_str!("../../../openapi.yaml"))
+}
