@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use weights::Checkpoint;
+use weights::{Checkpoint, Facts};
 
 use crate::build::build;
 use crate::error::{Error, Result};
-use crate::family::{Architecture, FAMILY, find};
+use crate::family::{Architecture, FAMILY, Shortcut, StrideOn, find};
 
 /// A row and the number of classes of a checkpoint that fits it.
 pub(crate) struct Fit {
@@ -15,8 +15,9 @@ pub(crate) struct Fit {
     pub(crate) classes: usize,
 }
 
-/// The row that `checkpoint` names or, where it names none, the one whose
-/// tensors it has.
+/// The row whose tensors `checkpoint` has. Where several have the same (a
+/// stride or a shortcut without weights does not show), what the checkpoint
+/// says of itself decides, then the order of the table.
 ///
 /// # Errors
 /// [`Error::Architecture`] saying which row comes closest and how it differs.
@@ -26,15 +27,15 @@ pub(crate) fn fit(checkpoint: &Checkpoint) -> Result<Fit> {
         _ => 0,
     };
     let tensors: BTreeMap<&str, &[usize]> = checkpoint.tensors().collect();
-    let named = checkpoint.facts().architecture.as_deref().and_then(find);
-    let rows = || {
-        named
-            .into_iter()
-            .chain(FAMILY.iter().filter(|_| named.is_none()))
-    };
-    let closest = rows()
+    let facts = checkpoint.facts();
+    let named = facts.architecture.as_deref().and_then(find);
+    let closest = FAMILY
+        .iter()
         .map(|row| (Difference::between(row, classes, &tensors), row))
-        .min_by_key(|(difference, _)| difference.len());
+        .min_by_key(|(difference, row)| {
+            let unnamed = named.is_some_and(|named| named.name != row.name);
+            (difference.len(), contradictions(row, facts), unnamed)
+        });
     match closest {
         Some((difference, row)) if difference.len() == 0 => Ok(Fit { row, classes }),
         Some((difference, row)) => Err(Error::Architecture(format!(
@@ -44,6 +45,14 @@ pub(crate) fn fit(checkpoint: &Checkpoint) -> Result<Fit> {
         ))),
         None => Err(Error::Internal("the family is empty".into())),
     }
+}
+
+/// How many of the checkpoint's statements `row` goes against.
+fn contradictions(row: &Architecture, facts: &Facts) -> usize {
+    let strides_first = row.stride_on == StrideOn::Conv1;
+    let pools = row.shortcut == Shortcut::AvgPoolProjection;
+    let against = |says: Option<bool>, is: bool| usize::from(says.is_some_and(|says| says != is));
+    against(facts.stride_on_first_1x1, strides_first) + against(facts.pooled_shortcut, pools)
 }
 
 /// How a checkpoint's tensors differ from a row's parameters.

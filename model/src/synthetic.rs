@@ -1,7 +1,7 @@
 //! A checkpoint made up for a bare architecture, to time and inspect any row
 //! of the family without a file.
 
-use weights::{Checkpoint, Facts, synthetic};
+use weights::{Checkpoint, Facts};
 
 use crate::build::build;
 use crate::error::{Error, Result};
@@ -23,9 +23,5 @@ pub fn synthetic(name: &str) -> Result<Checkpoint> {
         architecture: Some(row.name.to_owned()),
         ..Facts::default()
     };
-    let tensors = parameters.into_iter().map(|(name, shape)| {
-        let values = synthetic::tensor(&name, &shape);
-        (name, shape, values)
-    });
-    Ok(Checkpoint::from_tensors(row.name, facts, tensors))
+    Ok(Checkpoint::synthetic(row.name, facts, parameters)?)
 }

@@ -92,15 +92,11 @@ fn load(folder: &Path, name: &str) -> Golden {
     }
     let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
     let description: Description = serde_json::from_str(&text).unwrap();
-    let tensors = description.tensors.into_iter().map(|(name, shape)| {
-        let values = synthetic::tensor(&name, &shape);
-        (name, shape, values)
-    });
     let bytes = std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let logits = file.tensor("logits").unwrap().data().chunks_exact(4);
     Golden {
-        checkpoint: Checkpoint::from_tensors(name, Facts::default(), tensors),
+        checkpoint: Checkpoint::synthetic(name, Facts::default(), description.tensors).unwrap(),
         input: synthetic::tensor("input", &description.input),
         shape: description.input,
         logits: logits

@@ -35,14 +35,8 @@ const ROWS: &[(&str, usize)] = &[
 const CLASSES: usize = 37;
 
 fn checkpoint(row: &Architecture, size: usize) -> Checkpoint {
-    let tensors = build::build(row, size, CLASSES)
-        .parameters()
-        .into_iter()
-        .map(|(name, shape)| {
-            let values = synthetic::tensor(&name, &shape);
-            (name, shape, values)
-        });
-    Checkpoint::from_tensors(row.name, Facts::default(), tensors)
+    let parameters = build::build(row, size, CLASSES).parameters();
+    Checkpoint::synthetic(row.name, Facts::default(), parameters).unwrap()
 }
 
 /// Images `[n, 3, size, size]` that differ from one another.
@@ -164,13 +158,8 @@ fn a_checkpoint_that_fits_no_row_is_told_the_closest() {
     let cores = Cores::new(1).unwrap();
     let row = family::find("resnet18").unwrap();
     let parameters = build::build(row, 224, CLASSES).parameters().into_iter();
-    let tensors = parameters
-        .filter(|(name, _)| name != "layer3.1.conv2.weight")
-        .map(|(name, shape)| {
-            let values = synthetic::tensor(&name, &shape);
-            (name, shape, values)
-        });
-    let checkpoint = Checkpoint::from_tensors("torn", Facts::default(), tensors);
+    let torn = parameters.filter(|(name, _)| name != "layer3.1.conv2.weight");
+    let checkpoint = Checkpoint::synthetic("torn", Facts::default(), torn).unwrap();
     let error = Model::load(&checkpoint, &Options::default(), &cores)
         .err()
         .unwrap()

@@ -173,7 +173,10 @@ impl Worker {
 
     /// Logits `[N, classes]` of a batch, or why there are none.
     fn forward(&self, batch: &[Waiting]) -> Result<Vec<f32>, Failure> {
-        let pixels: Vec<&[u8]> = batch.iter().map(|image| image.pixels.0.as_slice()).collect();
+        let pixels: Vec<&[u8]> = batch
+            .iter()
+            .map(|image| image.pixels.0.as_slice())
+            .collect();
         let logits = catch_unwind(AssertUnwindSafe(|| self.network.forward(&pixels)))
             .map_err(|_| Failure::Panicked("forward"))??;
         let expected = batch.len() * self.network.labels().len();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{healthcheck, serve};
+use crate::commands::{bench, classify, evaluate, healthcheck, inspect, models, serve};
 use crate::config::ServeFlags;
 
 /// Image classification with ResNet: a photo in, the right top-5 out.
@@ -31,6 +31,16 @@ Examples:
 enum Command {
     /// Answer HTTP requests (the default)
     Serve(Box<ServeFlags>),
+    /// Classify photos on the disk
+    Classify(classify::Flags),
+    /// Measure a model's accuracy on labelled photos
+    Evaluate(evaluate::Flags),
+    /// Time forward passes
+    Bench(bench::Flags),
+    /// List every architecture of the family
+    Models(models::Flags),
+    /// Show a model's layers and what it costs
+    Inspect(inspect::Flags),
     /// Ask a running server whether it is ready; exit status 0 if it is
     Healthcheck(healthcheck::Flags),
 }
@@ -46,6 +56,11 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode, Error> {
         match self.command.unwrap_or(Command::Serve(Box::new(self.serve))) {
             Command::Serve(flags) => Ok(serve::run(&flags)?),
+            Command::Classify(flags) => Ok(classify::run(&flags)?),
+            Command::Evaluate(flags) => Ok(evaluate::run(&flags)?),
+            Command::Bench(flags) => Ok(bench::run(&flags)?),
+            Command::Models(flags) => Ok(models::run(&flags)),
+            Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),
         }
     }

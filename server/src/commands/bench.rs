@@ -114,7 +114,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 }
 
 /// Durations of `pass` after a warm-up, for `time` and at least three times.
-fn measure<T, E>(time: Duration, mut pass: impl FnMut() -> Result<T, E>) -> Result<Vec<Duration>, E> {
+fn measure<T, E>(
+    time: Duration,
+    mut pass: impl FnMut() -> Result<T, E>,
+) -> Result<Vec<Duration>, E> {
     for _ in 0..3 {
         pass()?;
     }
@@ -136,7 +139,10 @@ fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
     for _ in 0..passes.max(3) {
         model.forward_observed(input, &mut |step, time| times[step].push(time))?;
     }
-    println!("{:<24} {:>16} {:>9} {:>7} {:>9} {:>9}", "step", "output", "ms", "%", "GFLOP/s", "MB moved");
+    println!(
+        "{:<24} {:>16} {:>9} {:>7} {:>9} {:>9}",
+        "step", "output", "ms", "%", "GFLOP/s", "MB moved"
+    );
     let medians: Vec<f64> = times
         .iter_mut()
         .map(|times| {

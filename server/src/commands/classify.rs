@@ -85,14 +85,23 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     if failed > 0 && !flags.json {
         eprintln!("{failed} of {} images failed", photos.len());
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Flags {
     fn text(&self, path: &Path, answer: Result<Row, PhotoFailure>, darkroom: &Darkroom) -> String {
         let network = darkroom.classifier().network();
-        let told = answer.map(|row| predictions(&row.logits, network.labels(), self.top_k as usize));
-        if self.json { json(path, told) } else { table(path, told) }
+        let told =
+            answer.map(|row| predictions(&row.logits, network.labels(), self.top_k as usize));
+        if self.json {
+            json(path, told)
+        } else {
+            table(path, told)
+        }
     }
 }
 
@@ -101,7 +110,11 @@ fn json(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
         Ok(predictions) => (predictions, None),
         Err(failure) => (Vec::new(), Some(failure.to_string())),
     };
-    let line = Line { file, predictions, error };
+    let line = Line {
+        file,
+        predictions,
+        error,
+    };
     serde_json::to_string(&line).map_or_else(|e| e.to_string(), |line| line + "\n")
 }
 
@@ -111,7 +124,11 @@ fn table(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
         Ok(predictions) => {
             for p in predictions {
                 let wnid = p.wnid.unwrap_or("");
-                text += &format!("  {:6.2} %  {:<32} {wnid}\n", 100.0 * p.probability, p.label);
+                text += &format!(
+                    "  {:6.2} %  {:<32} {wnid}\n",
+                    100.0 * p.probability,
+                    p.label
+                );
             }
         }
         Err(failure) => text += &format!("  failed: {failure}\n"),

@@ -133,7 +133,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         at += 1;
         let (top5, error) = match answer {
             Ok(row) => {
-                let best: Vec<usize> = top_k(&row.logits, 5).iter().map(|score| score.index).collect();
+                let best: Vec<usize> = top_k(&row.logits, 5)
+                    .iter()
+                    .map(|score| score.index)
+                    .collect();
                 tallies.entry(class).or_default().add(class, &best);
                 (Some(best), None)
             }
@@ -143,7 +146,17 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             }
         };
         if flags.json || error.is_some() {
-            let wrote = bar.suspend(|| tell(flags.json, &Line { file, class, top5, error }));
+            let wrote = bar.suspend(|| {
+                tell(
+                    flags.json,
+                    &Line {
+                        file,
+                        class,
+                        top5,
+                        error,
+                    },
+                )
+            });
             if let (Err(error), Ok(())) = (wrote, &written) {
                 written = Err(error);
             }
@@ -172,24 +185,49 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             })
             .collect(),
     };
-    io::stdout().lock().write_all(flags.text(&report).as_bytes())?;
-    Ok(if total.images > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    io::stdout()
+        .lock()
+        .write_all(flags.text(&report).as_bytes())?;
+    Ok(if total.images > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Flags {
     fn text(&self, report: &Report) -> String {
         if self.json {
-            return serde_json::to_string(report).map_or_else(|e| e.to_string(), |line| line + "\n");
+            return serde_json::to_string(report)
+                .map_or_else(|e| e.to_string(), |line| line + "\n");
         }
-        let Report { model, images, failed, top1, top5, images_per_second, worst } = report;
-        let broken = if *failed == 0 { String::new() } else { format!(" ({failed} more could not be read)") };
+        let Report {
+            model,
+            images,
+            failed,
+            top1,
+            top5,
+            images_per_second,
+            worst,
+        } = report;
+        let broken = if *failed == 0 {
+            String::new()
+        } else {
+            format!(" ({failed} more could not be read)")
+        };
         let mut text = format!(
             "{model} on {images} images{broken}, {images_per_second:.0} images/s\n\
              top-1  {:6.2} %  (95 %: {:.2} to {:.2})\n\
              top-5  {:6.2} %  (95 %: {:.2} to {:.2})\n",
             top1.percent, top1.low, top1.high, top5.percent, top5.low, top5.high
         );
-        for Class { label, images, top1_percent, .. } in worst {
+        for Class {
+            label,
+            images,
+            top1_percent,
+            ..
+        } in worst
+        {
             text += &format!("worst  {top1_percent:6.2} %  {label} ({images} images)\n");
         }
         text
@@ -208,7 +246,10 @@ fn tell(json: bool, line: &Line) -> io::Result<()> {
 
 /// The classes that were recognised least, those with most images first among equals.
 fn worst(tallies: &BTreeMap<usize, Tally>, count: usize) -> impl Iterator<Item = (usize, Tally)> {
-    let mut classes: Vec<(usize, Tally)> = tallies.iter().map(|(&class, &tally)| (class, tally)).collect();
+    let mut classes: Vec<(usize, Tally)> = tallies
+        .iter()
+        .map(|(&class, &tally)| (class, tally))
+        .collect();
     let rate = |tally: &Tally| tally.top1 as f64 / tally.images as f64;
     classes.sort_by(|(_, a), (_, b)| rate(a).total_cmp(&rate(b)).then(b.images.cmp(&a.images)));
     classes.into_iter().take(count)
@@ -218,7 +259,11 @@ fn worst(tallies: &BTreeMap<usize, Tally>, count: usize) -> impl Iterator<Item =
 /// 100 % for few images and for extreme shares.
 fn share(hits: usize, images: usize) -> Share {
     if images == 0 {
-        return Share { percent: 0.0, low: 0.0, high: 100.0 };
+        return Share {
+            percent: 0.0,
+            low: 0.0,
+            high: 100.0,
+        };
     }
     const Z: f64 = 1.959_964; // 97.5 % of the normal distribution lies below
     let (n, p) = (images as f64, hits as f64 / images as f64);
@@ -248,9 +293,20 @@ mod tests {
 
     #[test]
     fn the_worst_classes_come_first() {
-        let tally = |images, top1| Tally { images, top1, top5: top1 };
-        let tallies = [(3, tally(4, 4)), (5, tally(4, 1)), (7, tally(2, 0)), (8, tally(9, 0))];
-        let found: Vec<usize> = worst(&tallies.into_iter().collect(), 3).map(|(class, _)| class).collect();
+        let tally = |images, top1| Tally {
+            images,
+            top1,
+            top5: top1,
+        };
+        let tallies = [
+            (3, tally(4, 4)),
+            (5, tally(4, 1)),
+            (7, tally(2, 0)),
+            (8, tally(9, 0)),
+        ];
+        let found: Vec<usize> = worst(&tallies.into_iter().collect(), 3)
+            .map(|(class, _)| class)
+            .collect();
         assert_eq!(found, [8, 7, 5]);
     }
 }

@@ -52,7 +52,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let config = model.check(&mut faults);
     let config = faults.none_or(config)?;
     let (model, _) = config.load_or_synthesize()?;
-    println!("{:<20} {:<15} {:>7} {:>7} {:>8} {:>7}  {:<16}", "layer", "", "kernel", "stride", "padding", "groups", "output");
+    println!(
+        "{:<20} {:<15} {:>7} {:>7} {:>8} {:>7}  {:<16}",
+        "layer", "", "kernel", "stride", "padding", "groups", "output"
+    );
     for layer in layers(model.graph()) {
         println!("{}", line(&layer));
     }
@@ -64,8 +67,21 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 }
 
 fn line(layer: &Layer) -> String {
-    let Layer { name, repeat, what, kernel, stride, padding, groups, output: [c, h, w] } = layer;
-    let times = if *repeat > 1 { format!("{name} x{repeat}") } else { name.clone() };
+    let Layer {
+        name,
+        repeat,
+        what,
+        kernel,
+        stride,
+        padding,
+        groups,
+        output: [c, h, w],
+    } = layer;
+    let times = if *repeat > 1 {
+        format!("{name} x{repeat}")
+    } else {
+        name.clone()
+    };
     let or_dash = |shown: bool, text: String| if shown { text } else { "-".into() };
     let windowed = *kernel > 0;
     format!(
@@ -82,10 +98,20 @@ fn summary(model: &Model, batch: usize) {
     let card = model.card();
     let plan = model.plan();
     println!();
-    println!("model          {} ({}), weights {}", card.name, card.architecture, card.digest);
+    println!(
+        "model          {} ({}), weights {}",
+        card.name, card.architecture, card.digest
+    );
     println!("parameters     {:.2} M", card.parameters as f64 / 1e6);
-    println!("multiply-adds  {:.2}e9{}", card.multiply_adds as f64 / 1e9, published(&card.architecture));
-    println!("runs on        {}, {}, {}", card.device, card.dtype, card.isa);
+    println!(
+        "multiply-adds  {:.2}e9{}",
+        card.multiply_adds as f64 / 1e9,
+        published(&card.architecture)
+    );
+    println!(
+        "runs on        {}, {}, {}",
+        card.device, card.dtype, card.isa
+    );
     println!(
         "memory         {:.1} MB of packed weights, {:.1} MB of maps for a batch of {batch}",
         plan.weight_bytes() as f64 / 1e6,
@@ -95,16 +121,28 @@ fn summary(model: &Model, batch: usize) {
 
 /// What the paper says the row costs.
 fn published(architecture: &str) -> String {
-    let Some(row) = family::find(architecture) else { return String::new() };
-    let Some(flops) = row.published_flops else { return String::new() };
-    let strided = row.block == family::Block::Bottleneck && row.stride_on == family::StrideOn::Conv2;
-    let where_ = if strided { " with the stride on the first 1x1" } else { "" };
+    let Some(row) = family::find(architecture) else {
+        return String::new();
+    };
+    let Some(flops) = row.published_flops else {
+        return String::new();
+    };
+    let strided =
+        row.block == family::Block::Bottleneck && row.stride_on == family::StrideOn::Conv2;
+    let where_ = if strided {
+        " with the stride on the first 1x1"
+    } else {
+        ""
+    };
     format!(" (the paper's FLOPs: {:.1}e9{where_})", flops / 1e9)
 }
 
 fn steps(model: &Model, batch: usize) {
     println!();
-    println!("{:<24} {:>16} {:>6} {:>10} {:>10}", "step", "output", "slot", "weights KB", "maps KB");
+    println!(
+        "{:<24} {:>16} {:>6} {:>10} {:>10}",
+        "step", "output", "slot", "weights KB", "maps KB"
+    );
     for step in model.plan().steps() {
         let [c, h, w] = step.output;
         println!(

@@ -56,7 +56,11 @@ pub enum Error {
 /// Data that cannot be read, a class the network does not have.
 pub fn read(data: &Path, labels: &Labels) -> Result<Labelled, Error> {
     let names = Names::new(labels);
-    if data.is_dir() { folders(data, &names) } else { csv(data, &names) }
+    if data.is_dir() {
+        folders(data, &names)
+    } else {
+        csv(data, &names)
+    }
 }
 
 /// Classes by every spelling that names them.
@@ -67,7 +71,9 @@ impl Names {
         let mut names = HashMap::new();
         for (index, label) in labels.iter().enumerate() {
             names.entry(index.to_string()).or_insert(index);
-            names.entry(label.name.to_lowercase().replace(' ', "_")).or_insert(index);
+            names
+                .entry(label.name.to_lowercase().replace(' ', "_"))
+                .or_insert(index);
         }
         for (index, label) in labels.iter().enumerate() {
             if let Some(wnid) = &label.wnid {
@@ -88,7 +94,10 @@ impl Names {
 }
 
 fn read_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::Read { path: path.to_owned(), source }
+    move |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn folders(data: &Path, names: &Names) -> Result<Labelled, Error> {
@@ -99,7 +108,10 @@ fn folders(data: &Path, names: &Names) -> Result<Labelled, Error> {
         .map_err(read_error(data))?;
     folders.retain(|path| path.is_dir());
     folders.sort();
-    let mut all = Labelled { photos: Vec::new(), classes: Vec::new() };
+    let mut all = Labelled {
+        photos: Vec::new(),
+        classes: Vec::new(),
+    };
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let class = names.find(&name, &|| folder.display().to_string())?;
@@ -108,7 +120,8 @@ fn folders(data: &Path, names: &Names) -> Result<Labelled, Error> {
         all.photos.extend(photos);
     }
     if all.photos.is_empty() {
-        return Err(photos::Error::Nothing(format!("{} (it has no class folders)", data.display())).into());
+        let place = format!("{} (it has no class folders)", data.display());
+        return Err(photos::Error::Nothing { place }.into());
     }
     Ok(all)
 }
@@ -116,10 +129,19 @@ fn folders(data: &Path, names: &Names) -> Result<Labelled, Error> {
 fn csv(data: &Path, names: &Names) -> Result<Labelled, Error> {
     let text = std::fs::read_to_string(data).map_err(read_error(data))?;
     let base = data.parent().unwrap_or(Path::new(""));
-    let mut all = Labelled { photos: Vec::new(), classes: Vec::new() };
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    let mut all = Labelled {
+        photos: Vec::new(),
+        classes: Vec::new(),
+    };
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let at = || format!("{}:{}", data.display(), i + 1);
-        let (photo, class) = line.rsplit_once(',').ok_or_else(|| Error::Line { at: at() })?;
+        let (photo, class) = line
+            .rsplit_once(',')
+            .ok_or_else(|| Error::Line { at: at() })?;
         match names.find(class.trim_matches('"'), &at) {
             Ok(class) => {
                 all.photos.push(base.join(photo.trim().trim_matches('"')));
@@ -145,17 +167,29 @@ mod tests {
             assert_eq!(names.find(class, &String::new).unwrap(), 0, "{class}");
         }
         assert_eq!(names.find("great_white_shark", &String::new).unwrap(), 2);
-        let error = names.find("unicorn", &|| "here".into()).unwrap_err().to_string();
-        assert!(error.contains("here") && error.contains("unicorn"), "{error}");
+        let error = names
+            .find("unicorn", &|| "here".into())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("here") && error.contains("unicorn"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_csv_may_name_its_columns() {
         let file = std::env::temp_dir().join(format!("resnet-csv-{}.csv", std::process::id()));
-        std::fs::write(&file, "photo,class\na.jpg,tench\n\nsub/b.jpg,\"n01443537\"\n").unwrap();
+        std::fs::write(
+            &file,
+            "photo,class\na.jpg,tench\n\nsub/b.jpg,\"n01443537\"\n",
+        )
+        .unwrap();
         let read = read(&file, &Labels::imagenet1k());
         std::fs::write(&file, "photo,class\na.jpg,unicorn\n").unwrap();
-        let wrong = super::read(&file, &Labels::imagenet1k()).unwrap_err().to_string();
+        let wrong = super::read(&file, &Labels::imagenet1k())
+            .unwrap_err()
+            .to_string();
         std::fs::remove_file(&file).unwrap();
         let Labelled { photos, classes } = read.unwrap();
         assert_eq!(classes, [0, 1]);

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use model::family::FAMILY;
 use model::build;
+use model::family::FAMILY;
 use serde::Serialize;
 
 /// The flags of `models`.
@@ -29,7 +29,10 @@ struct Line {
 #[must_use]
 pub fn run(flags: &Flags) -> ExitCode {
     if !flags.json {
-        println!("{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}", "name", "layers", "input", "classes", "parameters", "GMAC");
+        println!(
+            "{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}",
+            "name", "layers", "input", "classes", "parameters", "GMAC"
+        );
     }
     for row in FAMILY {
         let graph = build::build(row, row.input, row.classes);

@@ -18,7 +18,9 @@ use crate::metrics::Metrics;
 use crate::upload::{Encoding, Upload};
 
 /// Endings of the formats that `photo` reads: what a folder is searched for.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+const ENDINGS: [&str; 9] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif",
+];
 
 /// Why one photo has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +51,11 @@ pub enum Error {
         source: io::Error,
     },
     /// There is nothing to do.
-    #[error("no image files in {0}; files that end in {} are looked for", ENDINGS.join(", "))]
-    Nothing(String),
+    #[error("no image files in {place}; files that end in {} are looked for", ENDINGS.join(", "))]
+    Nothing {
+        /// Where was looked.
+        place: String,
+    },
 }
 
 /// Every photo named or inside a named folder, folders in the order of their names.
@@ -69,8 +74,13 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         }
     }
     if photos.is_empty() {
-        let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(Error::Nothing(named.join(", ")));
+        let named: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        return Err(Error::Nothing {
+            place: named.join(", "),
+        });
     }
     Ok(photos)
 }
@@ -81,7 +91,10 @@ fn walk(folder: &Path, photos: &mut Vec<PathBuf>) -> Result<(), Error> {
         source,
     };
     let entries = std::fs::read_dir(folder).map_err(system)?;
-    let mut entries = entries.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>().map_err(system)?;
+    let mut entries = entries
+        .map(|e| e.map(|e| e.path()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(system)?;
     entries.sort();
     for path in entries {
         if path.is_dir() && !path.is_symlink() {
@@ -94,7 +107,11 @@ fn walk(folder: &Path, photos: &mut Vec<PathBuf>) -> Result<(), Error> {
 }
 
 fn is_photo(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_lowercase();
+    let ending = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or("")
+        .to_lowercase();
     ENDINGS.contains(&ending.as_str())
 }
 
@@ -138,12 +155,16 @@ impl Darkroom {
         mut each: impl FnMut(&Path, Result<Row, PhotoFailure>, &ProgressBar),
     ) -> Result<(), Error> {
         let bar = bar(photos.len());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|source| Error::System {
-            what: "cannot wait for the answers".into(),
-            source,
-        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(|source| Error::System {
+                what: "cannot wait for the answers".into(),
+                source,
+            })?;
         runtime.block_on(async {
-            let answers = stream::iter(photos).map(|path| self.photo(path)).buffered(self.most);
+            let answers = stream::iter(photos)
+                .map(|path| self.photo(path))
+                .buffered(self.most);
             let mut answers = std::pin::pin!(answers.enumerate());
             while let Some((i, answer)) = answers.next().await {
                 each(&photos[i], answer, &bar);
@@ -158,9 +179,16 @@ impl Darkroom {
         let bytes = Bytes::from(std::fs::read(path)?);
         let share = Arc::new(self.admission.bytes());
         // never more on their way than places, so there is always one
-        let permit = self.admission.images(1).ok().and_then(|mut permits| permits.pop());
+        let permit = self
+            .admission
+            .images(1)
+            .ok()
+            .and_then(|mut permits| permits.pop());
         let permit = permit.ok_or(Failure::Overloaded)?;
-        Ok(self.classifier.classify(Upload::new(bytes, Encoding::Plain, share), permit).await?)
+        Ok(self
+            .classifier
+            .classify(Upload::new(bytes, Encoding::Plain, share), permit)
+            .await?)
     }
 }
 
@@ -183,7 +211,11 @@ mod tests {
             std::fs::write(folder.join(name), b"").unwrap();
         }
         let found = find(&[folder.clone(), PathBuf::from("no-such-file")]).unwrap();
-        let expected = [folder.join("b/a.png"), folder.join("z.JPG"), PathBuf::from("no-such-file")];
+        let expected = [
+            folder.join("b/a.png"),
+            folder.join("z.JPG"),
+            PathBuf::from("no-such-file"),
+        ];
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(found, expected);
     }

@@ -2,17 +2,18 @@
 //! and checked before anything starts, all faults told at once.
 
 mod faults;
+mod limits;
 mod model;
 mod units;
 
 use std::time::Duration;
 
 pub use faults::{Fault, Faults};
+pub use limits::{LimitFlags, Limits};
 pub use model::{ModelConfig, ModelFlags};
 
 use crate::http::listen::Connections;
 use crate::logs::{LogConfig, LogFlags};
-use crate::photo;
 
 /// Most images a request may hold, however it is configured.
 pub const MOST_IMAGES: usize = 1024;
@@ -34,27 +35,6 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What is logged, and how.
     pub log: LogConfig,
-}
-
-/// What requests may take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Images between admission and answer.
-    pub queue: usize,
-    /// Images the device runs together.
-    pub max_batch: usize,
-    /// Images in one request.
-    pub max_images: usize,
-    /// Bytes of one request's body.
-    pub max_body: usize,
-    /// Bytes of all bodies held at once.
-    pub body_memory: usize,
-    /// What decoding one image may take.
-    pub photo: photo::Limits,
-    /// From a body's arrival to its answer.
-    pub request_timeout: Duration,
-    /// Longest silence inside a body.
-    pub body_timeout: Duration,
 }
 
 /// The flags of `serve`, as text: [`ServeFlags::check`] reads them.
@@ -81,6 +61,9 @@ pub struct ServeFlags {
     )]
     port: String,
 
+    #[command(flatten)]
+    images: LimitFlags,
+
     /// Images between admission and answer; more are refused with 429
     #[arg(
         long,
@@ -90,16 +73,6 @@ pub struct ServeFlags {
         help_heading = "Limits"
     )]
     queue: String,
-
-    /// Most images the device runs together
-    #[arg(
-        long,
-        env = "RESNET_MAX_BATCH",
-        value_name = "IMAGES",
-        default_value = "16",
-        help_heading = "Limits"
-    )]
-    max_batch: String,
 
     /// Most images in one request
     #[arg(
@@ -130,16 +103,6 @@ pub struct ServeFlags {
         help_heading = "Limits"
     )]
     body_memory: String,
-
-    /// Most pixels of one image, width times height
-    #[arg(
-        long,
-        env = "RESNET_MAX_PIXELS",
-        value_name = "PIXELS",
-        default_value = "50000000",
-        help_heading = "Limits"
-    )]
-    max_pixels: String,
 
     /// Most connections at once; further ones wait
     #[arg(
@@ -224,21 +187,14 @@ impl ServeFlags {
             queue: faults.read("--queue", &self.queue, |text| {
                 units::count(text, 1..=1_000_000)
             }),
-            max_batch: faults.read("--max-batch", &self.max_batch, |text| {
-                units::count(text, 1..=1024)
-            }),
             max_images: faults.read("--max-images", &self.max_images, |text| {
                 units::count(text, 1..=MOST_IMAGES)
             }),
             max_body: faults.read("--max-body", &self.max_body, units::size),
             body_memory: faults.read("--body-memory", &self.body_memory, units::size),
-            photo: photo::Limits {
-                max_pixels: faults.read("--max-pixels", &self.max_pixels, |text| {
-                    units::count(text, 1..=10_000_000_000)
-                }),
-            },
             request_timeout: faults.read("--request-timeout", &self.request_timeout, units::time),
             body_timeout: faults.read("--body-timeout", &self.body_timeout, units::time),
+            ..self.images.check(faults)
         };
         faults.expect(
             limits.max_images <= limits.queue,

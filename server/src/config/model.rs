@@ -1,7 +1,7 @@
 //! Which model, and how to run it: the flags every command shares.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread::available_parallelism;
 
 use model::{Cores, Model, Options};
@@ -13,9 +13,9 @@ use super::{Faults, units};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelFlags {
-    /// A safetensors file to load instead of the model inside this program
-    #[arg(long, env = "RESNET_WEIGHTS", value_name = "FILE")]
-    weights: Option<String>,
+    /// The model inside this program, or a checkpoint file
+    #[arg(long, visible_alias = "weights", env = "RESNET_MODEL", default_value = weights::DEFAULT_NAME)]
+    model: String,
 
     /// auto, cpu, cuda or cuda:N; a device that is named and missing is an error
     #[arg(long, env = "RESNET_DEVICE", default_value = "auto")]
@@ -38,8 +38,8 @@ pub struct ModelFlags {
 /// Which model, and how to run it.
 #[derive(Clone, Debug, Default)]
 pub struct ModelConfig {
-    /// The checkpoint; `None` for the one inside this program.
-    pub weights: Option<PathBuf>,
+    /// The default's name or a file; for some commands an architecture.
+    pub model: String,
     /// Device, number type and instruction set.
     pub options: Options,
     /// Threads that decode and compute.
@@ -47,14 +47,15 @@ pub struct ModelConfig {
 }
 
 impl ModelFlags {
+    /// Sets what `--model` says.
+    pub fn name(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
     /// Reads every flag, adding to `faults` what is wrong.
     pub fn check(&self, faults: &mut Faults) -> ModelConfig {
-        let weights = self.weights.as_ref().map(PathBuf::from);
-        if let (Some(text), Some(path)) = (&self.weights, &weights) {
-            faults.expect(path.is_file(), "--weights", text, "there is no such file");
-        }
         ModelConfig {
-            weights,
+            model: self.model.clone(),
             options: Options {
                 device: faults.read("--device", &self.device, str::parse),
                 dtype: faults.read("--dtype", &self.dtype, str::parse),
@@ -77,11 +78,32 @@ impl ModelConfig {
     /// # Errors
     /// A checkpoint that cannot be read or run, a device that is missing.
     pub fn load(&self) -> model::Result<(Model, Cores)> {
+        self.run(self.checkpoint()?)
+    }
+
+    /// As [`ModelConfig::load`]; a bare architecture gets made-up weights.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_or_synthesize(&self) -> model::Result<(Model, Cores)> {
+        let known = self.model == weights::DEFAULT_NAME || Path::new(&self.model).exists();
+        self.run(if known {
+            self.checkpoint()?
+        } else {
+            model::synthetic(&self.model)?
+        })
+    }
+
+    fn checkpoint(&self) -> model::Result<Checkpoint> {
+        Ok(if self.model == weights::DEFAULT_NAME {
+            weights::default_model()?
+        } else {
+            Checkpoint::open(Path::new(&self.model))?
+        })
+    }
+
+    fn run(&self, checkpoint: Checkpoint) -> model::Result<(Model, Cores)> {
         let cores = Cores::new(self.threads)?;
-        let checkpoint = match &self.weights {
-            Some(path) => Checkpoint::open(path)?,
-            None => weights::default_model()?,
-        };
         Ok((Model::load(&checkpoint, &self.options, &cores)?, cores))
     }
 }
