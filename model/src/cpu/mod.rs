@@ -8,6 +8,7 @@
 
 mod conv;
 mod elementwise;
+mod floats;
 mod input;
 mod map;
 mod micro;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use conv::Residual;
 pub use elementwise::scale_shift;
+pub use floats::Floats;
 pub use input::{normalize_pixels, pad_planes};
 pub use map::{Map, View, ViewMut};
 pub use pack::{Activation, ConvSpec, PackedConv};
