@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::map::{Map, Shared, View, ViewMut};
-use super::micro::{self, PIXELS, multiply};
+use super::micro::{self, PIXELS, WIDEST, load, multiply, store};
 use super::pack::{Activation, PackedConv};
 use super::simd::{Kernel, Simd, dispatch};
 use crate::cores::Cores;
@@ -186,7 +186,7 @@ impl Task<'_> {
             let [(first, k), (end, _)] = [cut[0], cut[1]];
             // SAFETY: `k` floats of the window times the panel's width lie
             // before this block; channels before this panel likewise.
-            let mut block = unsafe {
+            let block = unsafe {
                 Block {
                     task: self,
                     offsets,
@@ -239,76 +239,77 @@ impl Block<'_> {
     /// `P` pixels from `start` on: sums begin with bias and residual, or with
     /// what the block before left in the output.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&mut self, start: usize) {
-        let (to, add) = (self.task.output.0.start(), self.task.add.0.start());
-        let relu = self.last && self.task.conv.activation == Activation::Relu;
+    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, start: usize) {
         // SAFETY: the offsets are those of pixels inside the maps; `channel`
         // and `valid` stay inside a pixel; no other task of this step has
         // these pixels and this panel.
         unsafe {
-            let mut sums = [[S::splat(0.0); V]; P];
             let mut corners = [self.from; P];
+            let mut out = [self.task.output.0.start(); P];
             for p in 0..P {
                 corners[p] = self.from.add(self.offsets.input[start + p]);
-                let out = to.add(self.offsets.output[start + p] + self.channel);
-                for v in 0..V {
-                    let lane = v * S::LANES;
-                    sums[p][v] = if self.first {
-                        S::load(self.bias.add(lane))
-                    } else {
-                        S::load(out.add(lane))
-                    };
-                    if self.first && !add.is_null() {
-                        let from = add.add(self.offsets.add[start + p] + self.channel);
-                        let more = load_some::<S>(from, self.valid, lane);
-                        sums[p][v] = sums[p][v].add(more);
-                    }
-                }
+                out[p] = out[p].add(self.offsets.output[start + p] + self.channel);
+            }
+            let mut sums = [[S::splat(0.0); V]; P];
+            if self.first {
+                self.begin(start, &mut sums);
+            } else {
+                load(&out, &mut sums);
             }
             let row = self.task.input.map().row();
-            sums = multiply::<S, P, V>(&corners, self.runs, row, self.weights, sums);
-            for p in 0..P {
-                let out = to.add(self.offsets.output[start + p] + self.channel);
-                for v in 0..V {
-                    let mut y = sums[p][v];
-                    if relu {
-                        y = y.max(S::splat(0.0));
+            multiply(&corners, self.runs, row, self.weights, &mut sums);
+            if self.last && self.task.conv.activation == Activation::Relu {
+                for p in 0..P {
+                    for v in 0..V {
+                        sums[p][v] = sums[p][v].max(S::splat(0.0));
                     }
-                    store_some(y, out, self.valid, v * S::LANES);
+                }
+            }
+            if self.valid == V * S::LANES {
+                store(&sums, &out);
+            } else {
+                let mut whole = [0.0; PIXELS * WIDEST];
+                let rows = std::array::from_fn(|p| whole.as_mut_ptr().add(p * WIDEST));
+                store(&sums, &rows);
+                for p in 0..P {
+                    std::ptr::copy_nonoverlapping(rows[p], out[p], self.valid);
                 }
             }
         }
     }
-}
 
-/// Loads the vector at `lane` of a row of `valid` floats, zeros beyond.
-#[inline(always)]
-unsafe fn load_some<S: Simd>(from: *const f32, valid: usize, lane: usize) -> S {
-    // SAFETY: the caller's row has `valid` floats.
-    unsafe {
-        if lane + S::LANES <= valid {
-            return S::load(from.add(lane));
-        }
-        let mut row = [0.0; 16];
-        for i in lane..valid {
-            row[i - lane] = *from.add(i);
-        }
-        S::load(row.as_ptr())
-    }
-}
-
-/// Stores the vector at `lane` of a row of `valid` floats, none beyond.
-#[inline(always)]
-unsafe fn store_some<S: Simd>(y: S, to: *mut f32, valid: usize, lane: usize) {
-    // SAFETY: the caller's row has `valid` floats.
-    unsafe {
-        if lane + S::LANES <= valid {
-            return y.store(to.add(lane));
-        }
-        let mut row = [0.0; 16];
-        y.store(row.as_mut_ptr());
-        for i in lane..valid {
-            *to.add(i) = row[i - lane];
+    /// Bias, and residual if there is one.
+    #[inline(always)]
+    unsafe fn begin<S: Simd, const P: usize, const V: usize>(
+        &self,
+        start: usize,
+        sums: &mut [[S; V]; P],
+    ) {
+        // SAFETY: as in `tile`; the bias is padded to whole panels.
+        unsafe {
+            let add = self.task.add.0.start();
+            if !add.is_null() {
+                let mut from = [add; P];
+                for p in 0..P {
+                    from[p] = add.add(self.offsets.add[start + p] + self.channel);
+                }
+                if self.valid == V * S::LANES {
+                    load(&from, sums);
+                } else {
+                    let mut whole = [0.0; PIXELS * WIDEST];
+                    let rows = std::array::from_fn(|p| whole.as_mut_ptr().add(p * WIDEST));
+                    for p in 0..P {
+                        std::ptr::copy_nonoverlapping(from[p], rows[p], self.valid);
+                    }
+                    load(&rows, sums);
+                }
+            }
+            for v in 0..V {
+                let bias = S::load(self.bias.add(v * S::LANES));
+                for p in 0..P {
+                    sums[p][v] = sums[p][v].add(bias);
+                }
+            }
         }
     }
 }

@@ -9,6 +9,9 @@ use super::simd::Simd;
 /// tiles of 4 and 5 pixels run as fast per pixel as those of 6.
 pub(crate) const PIXELS: usize = 6;
 
+/// Most floats of a panel's row: 4 vectors of 16.
+pub(crate) const WIDEST: usize = 64;
+
 /// Consecutive floats of the input under a part of the kernel: `len` floats
 /// from `row` rows below and `start` floats right of the window's corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub(crate) unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
     runs: &[Run],
     row: usize,
     mut weights: *const f32,
-    mut sums: [[S; V]; P],
-) -> [[S; V]; P] {
+    sums: &mut [[S; V]; P],
+) {
     // SAFETY: the caller's contract bounds every address.
     unsafe {
         for run in runs {
@@ -60,7 +63,40 @@ pub(crate) unsafe fn multiply<S: Simd, const P: usize, const V: usize>(
             }
         }
     }
-    sums
+}
+
+/// Loads `V` vectors of each pixel.
+///
+/// # Safety
+/// The pixels must be readable; `S`'s instructions exist.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, const P: usize, const V: usize>(
+    from: &[*mut f32; P],
+    sums: &mut [[S; V]; P],
+) {
+    for p in 0..P {
+        for v in 0..V {
+            // SAFETY: the caller's.
+            sums[p][v] = unsafe { S::load(from[p].add(v * S::LANES)) };
+        }
+    }
+}
+
+/// Stores `V` vectors of each pixel.
+///
+/// # Safety
+/// The pixels must be writable; `S`'s instructions exist.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, const P: usize, const V: usize>(
+    sums: &[[S; V]; P],
+    to: &[*mut f32; P],
+) {
+    for p in 0..P {
+        for v in 0..V {
+            // SAFETY: the caller's.
+            unsafe { sums[p][v].store(to[p].add(v * S::LANES)) };
+        }
+    }
 }
 
 /// Splits `0..pixels` into the fewest tiles of at most [`PIXELS`], as even as

@@ -1,6 +1,7 @@
 //! A convolution's weights, packed once at load in the order the micro-kernel
 //! reads them.
 
+use super::floats::Floats;
 use super::micro::Run;
 use super::simd::Level;
 
@@ -70,9 +71,9 @@ pub struct PackedConv {
     /// Where the blocks begin in `runs`, with the floats before; ends with
     /// the end of all.
     pub(crate) blocks: Vec<(usize, usize)>,
-    pub(crate) weights: Vec<f32>,
+    pub(crate) weights: Floats,
     /// Padded to whole panels: `[groups][panels][panel]`.
-    pub(crate) bias: Vec<f32>,
+    pub(crate) bias: Floats,
 }
 
 impl PackedConv {
@@ -118,8 +119,8 @@ impl PackedConv {
             panels,
             runs,
             blocks,
-            weights: Vec::new(),
-            bias: vec![0.0; groups * panels * panel],
+            weights: Floats::zeros(0),
+            bias: Floats::zeros(groups * panels * panel),
         };
         packed.weights = packed.pack(weights);
         for (o, &b) in bias.iter().enumerate() {
@@ -150,12 +151,12 @@ impl PackedConv {
         self.spec.kernel.0 * self.spec.kernel.1 * self.group_cin
     }
 
-    fn pack(&self, weights: &[f32]) -> Vec<f32> {
+    fn pack(&self, weights: &[f32]) -> Floats {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
         let panel = self.panel();
-        let mut packed = vec![0.0; self.groups * self.panels * self.window() * panel];
+        let mut packed = Floats::zeros(self.groups * self.panels * self.window() * panel);
         for o in 0..self.spec.cout {
             let (group, within) = (o / self.group_cout, o % self.group_cout);
             let start = (group * self.panels + within / panel) * self.window() * panel;
@@ -177,7 +178,7 @@ impl PackedConv {
 fn merged_groups(spec: &ConvSpec, lanes: usize) -> usize {
     let cout = spec.cout / spec.groups;
     let mut merged = 1;
-    while merged * cout < lanes && spec.groups % (2 * merged) == 0 {
+    while merged * cout < lanes && spec.groups.is_multiple_of(2 * merged) {
         merged *= 2;
     }
     merged
