@@ -9,7 +9,7 @@ use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
 use crate::cost::Cost;
-use crate::cpu::{self, Level, Map, Padding, Residual, View, ViewMut, Window};
+use crate::cpu::{self, Floats, Level, Map, Padding, Residual, View, ViewMut, Window};
 use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step, fuse};
 use crate::graph::{Graph, Outside, Value};
@@ -28,7 +28,7 @@ pub enum Input<'a> {
 /// Buffers of one forward pass; slots keep their size between passes.
 #[derive(Default)]
 struct Arena {
-    slots: Vec<Vec<f32>>,
+    slots: Vec<Floats>,
 }
 
 /// Steps, weights and arenas.
@@ -144,10 +144,10 @@ impl Plan {
         let mut arena = used.unwrap_or_default();
         arena
             .slots
-            .resize_with(self.layout.slot_sizes(n).count(), Vec::new);
+            .resize_with(self.layout.slot_sizes(n).count(), Floats::default);
         for (slot, size) in arena.slots.iter_mut().zip(self.layout.slot_sizes(n)) {
             if slot.len() < size {
-                slot.resize(size, 0.0);
+                *slot = Floats::zeros(size);
             }
         }
         arena

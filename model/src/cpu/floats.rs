@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 struct Line([f32; 16]);
 
 /// A fixed number of floats, the first on a cache line's start.
+#[derive(Default)]
 pub struct Floats {
     lines: Vec<Line>,
     len: usize,

@@ -8,8 +8,8 @@
 
 mod conv;
 mod elementwise;
-mod gates;
 mod floats;
+mod gates;
 mod input;
 mod map;
 mod micro;
@@ -22,8 +22,8 @@ mod tests;
 
 pub use conv::Residual;
 pub use elementwise::scale_shift;
-pub use gates::{channel_conv, excite, group_norm, highway, zero_pad};
 pub use floats::Floats;
+pub use gates::{channel_conv, excite, group_norm, highway, zero_pad};
 pub use input::{normalize_pixels, pad_planes};
 pub use map::{Map, View, ViewMut};
 pub use pack::{Activation, ConvSpec, PackedConv};
