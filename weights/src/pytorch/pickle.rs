@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// A training checkpoint of a thousand layers takes a tenth of either.
 const LONGEST: usize = 16 << 20;
-const MOST_OBJECTS: usize = 1 << 20;
+const MOST_OBJECTS: usize = 1 << 19;
 
 /// An object's index in its [`Pickle`].
 pub(super) type Id = usize;
