@@ -36,8 +36,9 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint file: safetensors, or the `*.index.json` of a
-    /// sharded one. The tensors stay in the file until they are read.
+    /// Opens a checkpoint file: safetensors, a PyTorch state dict (which is
+    /// never executed), or the `*.index.json` of several of either. The
+    /// tensors stay in the file until they are read.
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.

@@ -1,8 +1,6 @@
 //! The names of the classes a network tells apart.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
@@ -18,20 +16,6 @@ pub struct Label {
 /// All classes in the order of the network's outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(Vec<Label>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Json {
-    Array(Vec<JsonLabel>),
-    Object(BTreeMap<usize, JsonLabel>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum JsonLabel {
-    Name(String),
-    Known([String; 2]),
-}
 
 impl Labels {
     /// ImageNet-1k: 1000 classes with wnids.
@@ -72,28 +56,17 @@ impl Labels {
     /// files carry them: each class a name or `[wnid, name]`; an object's keys
     /// are the indices, all of them from 0.
     pub(crate) fn from_json(text: &str) -> std::result::Result<Self, String> {
-        let all: Json = serde_json::from_str(text)
-            .map_err(|e| format!("neither a JSON array nor an object of names: {e}"))?;
-        let classes: Vec<JsonLabel> = match all {
-            Json::Array(classes) => classes,
-            Json::Object(classes) => {
-                if let Some(gap) = (0..classes.len()).find(|i| !classes.contains_key(i)) {
-                    return Err(format!(
-                        "{} classes, and none has index {gap}",
-                        classes.len()
-                    ));
-                }
-                classes.into_values().collect()
-            }
+        let classes: Vec<Value> = match serde_json::from_str(text) {
+            Ok(Value::Array(classes)) => classes,
+            Ok(Value::Object(classes)) => by_index(classes)?,
+            Ok(_) => return Err("neither a JSON array nor an object of names".into()),
+            Err(e) => return Err(format!("neither a JSON array nor an object of names: {e}")),
         };
-        let label = |class| match class {
-            JsonLabel::Name(name) => Label { wnid: None, name },
-            JsonLabel::Known([wnid, name]) => Label {
-                wnid: Some(wnid),
-                name,
-            },
-        };
-        Ok(Self(classes.into_iter().map(label).collect()))
+        classes
+            .into_iter()
+            .enumerate()
+            .map(|(index, class)| label(index, class))
+            .collect()
     }
 
     /// The labels to use where the checkpoint names none: ImageNet's when
@@ -143,5 +116,35 @@ impl Labels {
     /// All labels in order.
     pub fn iter(&self) -> impl Iterator<Item = &Label> {
         self.0.iter()
+    }
+}
+
+impl FromIterator<Label> for Labels {
+    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
+        Self(labels.into_iter().collect())
+    }
+}
+
+/// The values of an object whose keys are the numbers from 0.
+fn by_index(mut classes: Map<String, Value>) -> std::result::Result<Vec<Value>, String> {
+    let count = classes.len();
+    let class = |index: usize| {
+        let class = classes.remove(&index.to_string());
+        class.ok_or_else(|| format!("{count} classes, and none has index {index}"))
+    };
+    (0..count).map(class).collect()
+}
+
+fn label(index: usize, class: Value) -> std::result::Result<Label, String> {
+    match class {
+        Value::String(name) => Ok(Label { wnid: None, name }),
+        Value::Array(pair) => match <[Value; 2]>::try_from(pair) {
+            Ok([Value::String(wnid), Value::String(name)]) => Ok(Label {
+                wnid: Some(wnid),
+                name,
+            }),
+            _ => Err(format!("class {index} is not a wnid and a name")),
+        },
+        _ => Err(format!("class {index} is no name")),
     }
 }

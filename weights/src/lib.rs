@@ -13,6 +13,7 @@ mod facts;
 mod labels;
 mod naming;
 mod open;
+mod pytorch;
 mod recipe;
 mod safetensors;
 mod sharded;

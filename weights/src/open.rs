@@ -1,13 +1,14 @@
 //! Tells a checkpoint's format from its bytes, whatever it is called, and
 //! gathers the tensors of all its files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::tensor::{Tensor, Values};
-use crate::{safetensors, sharded};
+use crate::{pytorch, safetensors, sharded};
 
 /// The files of a checkpoint, parsed but not read.
 pub(crate) struct Opened {
@@ -19,6 +20,7 @@ pub(crate) struct Opened {
 /// What the first bytes of a file show.
 enum Format {
     Safetensors,
+    PyTorch,
     Index,
     LfsPointer,
 }
@@ -37,6 +39,7 @@ impl Opened {
     pub(crate) fn one_file(origin: &str, bytes: Bytes) -> Result<Self> {
         let (tensors, metadata) = match Format::of(&bytes) {
             Format::Safetensors => safetensors::parse(origin, &bytes)?,
+            Format::PyTorch => (pytorch::parse(origin, &bytes)?, BTreeMap::new()),
             Format::Index => {
                 return Err(Error::malformed(origin, "an index where tensors should be"));
             }
@@ -71,7 +74,9 @@ impl Opened {
 impl Format {
     fn of(bytes: &[u8]) -> Self {
         let beginning = &bytes[..bytes.len().min(8)];
-        if bytes.starts_with(b"version https://git-lfs") {
+        if pytorch::is_zip(bytes) || pytorch::is_legacy(bytes) {
+            Self::PyTorch
+        } else if bytes.starts_with(b"version https://git-lfs") {
             Self::LfsPointer
         } else if bytes.trim_ascii_start().starts_with(b"{") && !beginning.contains(&0) {
             // A safetensors file may begin with this byte too, but the length

@@ -45,9 +45,14 @@ fn header(bytes: &[u8]) -> std::result::Result<(Header, usize), String> {
         ));
     };
     let length = u64::from_le_bytes(*length);
-    if length > LONGEST_HEADER || length > rest.len() as u64 {
+    if length > LONGEST_HEADER {
         return Err(format!(
-            "it is no safetensors file (a header of {length} bytes in {}), no PyTorch zip archive and no index",
+            "it is neither a safetensors file (its header would be {length} bytes long), nor PyTorch's, nor an index"
+        ));
+    }
+    if length > rest.len() as u64 {
+        return Err(format!(
+            "it is truncated: a header of {length} bytes in a file of {}",
             bytes.len()
         ));
     }

@@ -3,6 +3,10 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod allocations;
 mod common;
+mod damage;
 mod files;
 mod golden;
+mod pickles;
+mod pth;

@@ -1,0 +1,132 @@
+//! The files of `torch.save`: a zip archive with one pickle that describes
+//! the tensors and an uncompressed entry for each storage, or, before
+//! PyTorch 1.6, pickles and storages one after another.
+//!
+//! Tensors are read in place, from the mapped file. Entries of the archive
+//! must be stored, as PyTorch stores them: what is never inflated is no bomb.
+
+mod legacy;
+mod pickle;
+mod state_dict;
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::ops::Range;
+
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use pickle::{Fault, Pickle};
+
+/// Entries of an archive: one for each tensor and a handful more.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Whether these are the bytes of a `torch.save` zip archive.
+pub(crate) fn is_zip(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04")
+}
+
+/// Whether these are the bytes of a file from before PyTorch 1.6.
+pub(crate) fn is_legacy(bytes: &[u8]) -> bool {
+    bytes.starts_with(&legacy::MAGIC)
+}
+
+/// The tensors of a file of either kind.
+pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Tensor>> {
+    let tensors = if is_zip(bytes) {
+        archive(bytes)
+    } else {
+        legacy::tensors(bytes)
+    };
+    tensors.map_err(|fault| Error::malformed(origin, fault))
+}
+
+fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Fault> {
+    let archive = Archive::open(bytes)?;
+    let Some(name) = archive
+        .entries
+        .keys()
+        .find(|name| name.ends_with("data.pkl"))
+    else {
+        return Err("it is a zip archive without a `data.pkl`, not one of `torch.save`".into());
+    };
+    let folder = name.trim_end_matches("data.pkl");
+    if archive
+        .entries
+        .contains_key(&format!("{folder}constants.pkl"))
+    {
+        return Err("it is a TorchScript program; save the model's `state_dict()` instead".into());
+    }
+    let entry = |name: &str| archive.stored(&format!("{folder}{name}"));
+    if entry("byteorder").is_ok_and(|range| &bytes[range] != b"little") {
+        return Err("its numbers are not little-endian".into());
+    }
+    let (pickle, _) = Pickle::read(&bytes[entry("data.pkl")?])?;
+    let views = state_dict::views(&pickle)?.into_iter();
+    let tensors = views.map(|view| {
+        let range = entry(&format!("data/{}", view.storage.key))?;
+        if view.storage.bytes()? > range.len() {
+            return Err(format!(
+                "the storage of tensor `{}` has {} bytes where {} elements are promised",
+                view.name,
+                range.len(),
+                view.storage.elements
+            ));
+        }
+        view.at(range.start)
+    });
+    tensors.collect()
+}
+
+/// Where the bytes of a zip archive's entries lie.
+struct Archive {
+    /// `None` for an entry that is not stored as it is.
+    entries: HashMap<String, Option<Range<usize>>>,
+}
+
+impl Archive {
+    fn open(bytes: &[u8]) -> std::result::Result<Self, Fault> {
+        let broken = |e: ZipError| format!("its zip directory is broken: {e}");
+        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+        if archive.len() > MOST_ENTRIES || archive.has_duplicate_names() {
+            return Err("its zip directory has too many entries, or one of them twice".into());
+        }
+        if archive.has_overlapping_entries().map_err(broken)? {
+            return Err("entries of its zip directory overlap".into());
+        }
+        let mut entries = HashMap::new();
+        for index in 0..archive.len() {
+            let entry = archive.by_index_raw(index).map_err(broken)?;
+            let name = entry.name().map_err(broken)?.into_owned();
+            let stored = entry.compression() == CompressionMethod::Stored
+                && !entry.encrypted()
+                && entry.size() == entry.compressed_size();
+            let range = entry.data_start().zip(
+                entry
+                    .data_start()
+                    .and_then(|start| start.checked_add(entry.size())),
+            );
+            let range = range.and_then(|(start, end)| {
+                Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+            });
+            entries.insert(
+                name,
+                range.filter(|range| stored && range.end <= bytes.len()),
+            );
+        }
+        Ok(Self { entries })
+    }
+
+    /// The bytes of an entry that must be there.
+    fn stored(&self, name: &str) -> std::result::Result<Range<usize>, Fault> {
+        match self.entries.get(name) {
+            Some(Some(range)) => Ok(range.clone()),
+            Some(None) => Err(format!(
+                "its entry {name:?} is compressed or truncated; `torch.save` stores it as it is"
+            )),
+            None => Err(format!("its entry {name:?} is missing")),
+        }
+    }
+}

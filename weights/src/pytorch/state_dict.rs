@@ -1,0 +1,249 @@
+//! Finds the tensors in what `torch.save` pickled: a state dict, or one
+//! inside the dictionaries that training scripts wrap around it.
+
+use std::collections::HashMap;
+
+use safetensors::Dtype;
+
+use super::pickle::{Fault, Id, OPAQUE, Object, Pickle};
+use crate::tensor::{Place, Tensor, Values};
+
+/// Where training scripts keep the state dict, in the order of preference.
+const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "module"];
+/// No script nests deeper.
+const DEEPEST: usize = 4;
+
+/// A tensor as the pickle describes it: a view into a storage.
+pub(super) struct View<'a> {
+    pub(super) name: &'a str,
+    pub(super) storage: Storage<'a>,
+    /// In elements of the storage, like the strides.
+    offset: usize,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+/// A run of numbers that tensors share.
+#[derive(Clone, Copy)]
+pub(super) struct Storage<'a> {
+    pub(super) key: &'a str,
+    pub(super) dtype: Dtype,
+    pub(super) elements: usize,
+}
+
+impl Storage<'_> {
+    /// Its size in bytes, if there can be such a size.
+    pub(super) fn bytes(&self) -> Result<usize, Fault> {
+        let bytes = self.elements.checked_mul(self.dtype.bitsize() / 8);
+        bytes.ok_or_else(|| format!("storage {:?} of {} elements", self.key, self.elements))
+    }
+}
+
+/// The tensors of the state dict that `pickle` holds.
+pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>, Fault> {
+    let Object::Dict(pairs) = pickle.get(find(pickle)) else {
+        return Err("it holds a whole Python object; save its `state_dict()` instead".into());
+    };
+    let mut views = Vec::new();
+    for (key, value) in pairs {
+        let Object::Text(name) = *pickle.get(*key) else {
+            continue;
+        };
+        if let Some(arguments) = rebuilt(pickle, name, *value)? {
+            views.push(view(pickle, name, arguments).ok_or_else(|| {
+                format!("tensor `{name}` is described in a way that is not read")
+            })?);
+        }
+    }
+    Ok(views)
+}
+
+/// The innermost dictionary under the well-known names.
+fn find(pickle: &Pickle) -> Id {
+    let mut at = pickle.top;
+    for _ in 0..DEEPEST {
+        let Object::Dict(pairs) = pickle.get(at) else {
+            break;
+        };
+        let nested = NESTED.iter().find_map(|wanted| {
+            let found = pairs
+                .iter()
+                .find(|(key, _)| matches!(pickle.get(*key), Object::Text(key) if key == wanted));
+            found
+                .map(|(_, value)| *value)
+                .filter(|value| matches!(pickle.get(*value), Object::Dict(_)))
+        });
+        match nested {
+            Some(inner) => at = inner,
+            None => break,
+        }
+    }
+    at
+}
+
+/// The arguments that describe tensor `name`, inside of what may be wrapped
+/// around them; `None` for what is no tensor at all.
+fn rebuilt<'p>(pickle: &'p Pickle, name: &str, value: Id) -> Result<Option<&'p [Id]>, Fault> {
+    let mut call = pickle.get(value);
+    let mut inner;
+    for _ in 0..DEEPEST {
+        let Object::Call(callable, arguments) = *call else {
+            break;
+        };
+        let (Object::Global(module, function), Object::Sequence(arguments)) =
+            (pickle.get(callable), pickle.get(arguments))
+        else {
+            break;
+        };
+        match (*module, *function, &arguments[..]) {
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor", arguments) => {
+                return Ok(Some(arguments));
+            }
+            // (tensor, requires_grad, hooks)
+            ("torch._utils", "_rebuild_parameter", [tensor, ..]) => call = pickle.get(*tensor),
+            // (function, class, arguments, state)
+            ("torch._tensor", "_rebuild_from_type_v2", [function, _, arguments, ..]) => {
+                inner = Object::Call(*function, *arguments);
+                call = &inner;
+            }
+            (module, function, _) if module.starts_with("torch._") => {
+                return Err(format!(
+                    "tensor `{name}` is made by `{module}.{function}`, which is not read"
+                ));
+            }
+            _ => break,
+        }
+    }
+    Ok(None)
+}
+
+/// `(storage, offset, size, stride, ...)`; `None` when it is anything else.
+fn view<'a>(pickle: &Pickle<'a>, name: &'a str, arguments: &[Id]) -> Option<View<'a>> {
+    let [at, offset, shape, strides, ..] = *arguments else {
+        return None;
+    };
+    Some(View {
+        name,
+        storage: storage(pickle, pickle.get(at))?,
+        offset: size(pickle, offset)?,
+        shape: sizes(pickle, shape)?,
+        strides: sizes(pickle, strides)?,
+    })
+}
+
+/// Every storage that the pickle speaks of, by its key.
+pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>> {
+    let storages = pickle
+        .objects()
+        .filter_map(|object| storage(pickle, object));
+    storages.map(|storage| (storage.key, storage)).collect()
+}
+
+/// `("storage", class, key, device, elements)`, and nothing more than a None
+/// after it: PyTorch has not written views of storages since 0.4.
+fn storage<'a>(pickle: &Pickle<'a>, object: &Object<'a>) -> Option<Storage<'a>> {
+    let Object::Persistent(identity) = object else {
+        return None;
+    };
+    let Object::Sequence(identity) = pickle.get(*identity) else {
+        return None;
+    };
+    let ([_, class, key, _, elements] | [_, class, key, _, elements, OPAQUE]) = identity[..] else {
+        return None;
+    };
+    let (Object::Global(_, class), Object::Text(key)) = (pickle.get(class), pickle.get(key)) else {
+        return None;
+    };
+    Some(Storage {
+        key,
+        dtype: dtype(class)?,
+        elements: size(pickle, elements)?,
+    })
+}
+
+fn dtype(class: &str) -> Option<Dtype> {
+    Some(match class {
+        "FloatStorage" => Dtype::F32,
+        "HalfStorage" => Dtype::F16,
+        "BFloat16Storage" => Dtype::BF16,
+        "DoubleStorage" => Dtype::F64,
+        "LongStorage" => Dtype::I64,
+        "IntStorage" => Dtype::I32,
+        "ShortStorage" => Dtype::I16,
+        "CharStorage" => Dtype::I8,
+        "ByteStorage" => Dtype::U8,
+        "BoolStorage" => Dtype::BOOL,
+        _ => return None,
+    })
+}
+
+fn size(pickle: &Pickle, id: Id) -> Option<usize> {
+    match pickle.get(id) {
+        Object::Int(value) => usize::try_from(*value).ok(),
+        _ => None,
+    }
+}
+
+fn sizes(pickle: &Pickle, id: Id) -> Option<Vec<usize>> {
+    match pickle.get(id) {
+        Object::Sequence(items) => items.iter().map(|item| size(pickle, *item)).collect(),
+        _ => None,
+    }
+}
+
+impl View<'_> {
+    /// The tensor, its storage's bytes beginning at `start` in the file.
+    pub(super) fn at(self, start: usize) -> Result<Tensor, Fault> {
+        let Some((from, to)) = self.span() else {
+            return Err(format!(
+                "tensor `{}` of shape {:?} does not fit its storage of {} elements",
+                self.name, self.shape, self.storage.elements
+            ));
+        };
+        let width = self.storage.dtype.bitsize() / 8;
+        let strides = (!self.is_row_major()).then_some(self.strides);
+        Ok(Tensor {
+            name: self.name.to_owned(),
+            dtype: self.storage.dtype,
+            shape: self.shape,
+            values: Values::Stored(Place {
+                file: 0,
+                range: start + from * width..start + to * width,
+                strides,
+            }),
+        })
+    }
+
+    /// The elements of the storage from the tensor's first to its last, if
+    /// they are there and the tensor does not repeat them.
+    fn span(&self) -> Option<(usize, usize)> {
+        let count = self
+            .shape
+            .iter()
+            .try_fold(1_usize, |count, n| count.checked_mul(*n))?;
+        if self.strides.len() != self.shape.len() || count > self.storage.elements {
+            return None;
+        }
+        let mut to = self.offset;
+        if count > 0 {
+            for (n, stride) in self.shape.iter().zip(&self.strides) {
+                to = to.checked_add((n - 1).checked_mul(*stride)?)?;
+            }
+            to = to.checked_add(1)?;
+        }
+        (to <= self.storage.elements).then_some((self.offset, to))
+    }
+
+    fn is_row_major(&self) -> bool {
+        let mut expected = 1;
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .rev()
+            .all(|(n, stride)| {
+                let fits = *n == 1 || *stride == expected;
+                expected *= n;
+                fits
+            })
+    }
+}
