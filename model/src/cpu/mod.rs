@@ -17,6 +17,8 @@ mod pool;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod transform;
+mod winograd;
 
 pub use conv::Residual;
 pub use elementwise::scale_shift;
