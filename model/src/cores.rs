@@ -38,12 +38,16 @@ impl Cores {
         self.0.spawn(job);
     }
 
-    /// Calls `body(i)` for every `i` in `0..count`, on as many cores as are
-    /// free, and returns when all are done.
-    pub fn for_each(&self, count: usize, body: impl Fn(usize) + Sync) {
+    /// Calls `body(i, worker)` for every `i` in `0..count`, on as many cores as
+    /// are free, and returns when all are done. No two calls that run at the
+    /// same time have the same `worker`, which is below [`Cores::count`].
+    pub fn for_each(&self, count: usize, body: impl Fn(usize, usize) + Sync) {
         use rayon::prelude::*;
         self.0.install(|| {
-            (0..count).into_par_iter().with_max_len(1).for_each(&body);
+            (0..count)
+                .into_par_iter()
+                .with_max_len(1)
+                .for_each(|i| body(i, rayon::current_thread_index().unwrap_or(0)));
         });
     }
 

@@ -12,6 +12,7 @@ use super::map::{Map, Shared, View, ViewMut};
 use super::micro::{self, PIXELS, WIDEST, load, multiply, store};
 use super::pack::{Activation, PackedConv};
 use super::simd::{Kernel, Simd, dispatch};
+use super::winograd::{Layout, Winograd};
 use crate::cores::Cores;
 
 /// What is added to a convolution's sums before its activation.
@@ -32,32 +33,61 @@ const TASK_PIXELS: usize = 64 * PIXELS;
 const TASK_INPUT: usize = 192 * 1024;
 
 impl PackedConv {
+    /// Floats of workspace that [`PackedConv::run`] needs for this output.
+    #[must_use]
+    pub fn workspace(&self, output: &Map, cores: &Cores) -> usize {
+        Layout::new(self, output).map_or(0, |layout| {
+            let (shared, own) = layout.workspace(self);
+            shared + own * cores.count()
+        })
+    }
+
     /// Convolves `input` into `output`'s interior.
     ///
     /// # Panics
     /// When the maps do not fit the convolution: channels, sizes, a border
-    /// narrower than the padding.
-    pub fn run(&self, cores: &Cores, input: View, residual: Residual, mut output: ViewMut) {
+    /// narrower than the padding; when `workspace` is shorter than
+    /// [`PackedConv::workspace`] asks for.
+    pub fn run(
+        &self,
+        cores: &Cores,
+        input: View,
+        residual: Residual,
+        mut output: ViewMut,
+        workspace: &mut [f32],
+    ) {
         self.check(&input, &residual, output.map());
-        let (map, to) = (*output.map(), output.shared());
+        let map = *output.map();
+        assert!(workspace.len() >= self.workspace(&map, cores), "workspace");
+        let to = output.shared();
         let (add, add_map) = match &residual {
             Residual::None => (std::ptr::null(), map),
             Residual::Add(view) => (view.data().as_ptr(), *view.map()),
             Residual::InPlace => (to.start().cast_const(), map),
         };
-        let add = Shared::new(add.cast_mut());
+        let add = (Shared::new(add.cast_mut()), add_map);
+        if let Some(layout) = Layout::new(self, &map) {
+            let winograd = Winograd {
+                conv: self,
+                input,
+                add,
+                output: (to, map),
+                layout,
+                workspace: Shared::new(workspace.as_mut_ptr()),
+            };
+            return winograd.run(cores);
+        }
 
         let pixels = map.n * map.height * map.width;
         let (chunk, parts) = self.split(pixels, cores.count());
         let chunks = pixels.div_ceil(chunk);
         let panels = self.groups * self.panels;
-        cores.for_each(chunks * parts, |task| {
-            let (chunk_index, part) = (task % chunks, task / chunks);
-            let start = chunk_index * chunk;
+        cores.for_each(chunks * parts, |task, _| {
+            let (start, part) = (task % chunks * chunk, task / chunks);
             let task = Task {
                 conv: self,
                 input,
-                add: (add, add_map),
+                add,
                 output: (to, map),
                 pixels: start..pixels.min(start + chunk),
                 panels: (part * panels / parts)..((part + 1) * panels / parts),

@@ -24,7 +24,7 @@ pub fn scale_shift(
     assert_eq!(from, Map { border, ..map });
     assert!(scale.len() == map.channels && shift.len() == map.channels);
     let to = output.shared();
-    cores.for_each(map.n * map.height, |row| {
+    cores.for_each(map.n * map.height, |row, _| {
         let row = ScaleShift {
             scale,
             shift,

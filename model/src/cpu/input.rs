@@ -25,7 +25,7 @@ pub fn normalize_pixels(
     let scale: [f32; 24] = std::array::from_fn(|i| 1.0 / (255.0 * std[i % 3]));
     let shift: [f32; 24] = std::array::from_fn(|i| -mean[i % 3] / std[i % 3]);
     let to = output.shared();
-    cores.for_each(map.n * map.height, |row| {
+    cores.for_each(map.n * map.height, |row, _| {
         let (n, y) = (row / map.height, row % map.height);
         let len = map.width * 3;
         let pixels = &images[n][y * len..(y + 1) * len];
@@ -54,7 +54,7 @@ pub fn pad_planes(cores: &Cores, planes: &[f32], mut output: ViewMut) {
         "floats of {map:?}"
     );
     let to = output.shared();
-    cores.for_each(map.n * map.height, |row| {
+    cores.for_each(map.n * map.height, |row, _| {
         let (n, y) = (row / map.height, row % map.height);
         let len = map.width * map.channels;
         // SAFETY: the interior of one row, which no other task writes.

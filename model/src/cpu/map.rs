@@ -132,6 +132,13 @@ impl Shared {
         Self(start)
     }
 
+    /// # Safety
+    /// The buffer must have `floats` more.
+    pub(crate) unsafe fn add(self, floats: usize) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { self.0.add(floats) })
+    }
+
     /// The address of the buffer's first float.
     pub(crate) fn start(self) -> *mut f32 {
         self.0

@@ -19,6 +19,8 @@ mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod transform;
+mod winograd;
 
 pub use conv::Residual;
 pub use elementwise::scale_shift;

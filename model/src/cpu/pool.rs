@@ -84,7 +84,7 @@ fn pool(
         "{window:?} from {from:?} to {map:?}"
     );
     let to = output.shared();
-    cores.for_each(map.n * map.height, |row| {
+    cores.for_each(map.n * map.height, |row, _| {
         let row = Row {
             window,
             average,

@@ -164,7 +164,14 @@ impl Case {
                 1 => Residual::Add(other.view()),
                 _ => Residual::InPlace,
             };
-            conv.run(&cores, input.view(), residual, output.view_mut());
+            let mut workspace = vec![f32::NAN; conv.workspace(&to, &cores)];
+            conv.run(
+                &cores,
+                input.view(),
+                residual,
+                output.view_mut(),
+                &mut workspace,
+            );
             output.assert_untouched();
             assert_close(
                 &output.values(),
@@ -264,6 +271,24 @@ proptest! {
             stride,
             padding,
             groups,
+        };
+        Case { spec, n, height, width, relu, residual, threads }.run();
+    }
+
+    /// Whole vectors of channels: Winograd's, weights first and tiles first.
+    #[test]
+    fn winograd_matches_the_definition(
+        (cin, cout) in (1usize..10, 1usize..7),
+        (n, height, width) in (1usize..6, 1usize..18, 1usize..18),
+        (relu, residual, threads) in (any::<bool>(), 0usize..3, 1usize..4),
+    ) {
+        let spec = ConvSpec {
+            cin: 16 * cin,
+            cout: 16 * cout,
+            kernel: (3, 3),
+            stride: 1,
+            padding: 1,
+            groups: 1,
         };
         Case { spec, n, height, width, relu, residual, threads }.run();
     }

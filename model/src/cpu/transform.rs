@@ -1,0 +1,164 @@
+//! Winograd's F(4x4, 3x3) transforms (Lavin & Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", 2015): a tile of 4x4 outputs takes 36
+//! multiplications a channel instead of 144.
+//!
+//! ```text
+//! Y = A' [ (G g G') * (B' d B) ] A,   d [6, 6] inputs, g [3, 3] weights, Y [4, 4] outputs
+//! ```
+//!
+//! The points are 0, +-1/sqrt(2), +-sqrt(2) and infinity: their squares, a half
+//! and two, balance each other, and rounding errors stay within twice those of
+//! the direct sum (the usual 0, +-1, +-2: four times).
+
+use std::f32::consts::{FRAC_1_SQRT_2 as A, SQRT_2 as B};
+
+use super::simd::Simd;
+
+/// Rows and columns of a tile's input.
+pub(crate) const SIDE: usize = 6;
+/// Points of the transformed plane: products a channel.
+pub(crate) const POINTS: usize = SIDE * SIDE;
+/// Rows and columns of a tile's output.
+pub(crate) const STEP: usize = 4;
+
+/// `B' d`.
+///
+/// # Safety
+/// `S`'s instructions exist; so for all below.
+#[inline(always)]
+unsafe fn input_line<S: Simd>(d: [S; 6]) -> [S; 6] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (a, b) = (S::splat(A), S::splat(B));
+        let (minus_a, minus_b) = (S::splat(-A), S::splat(-B));
+        let (half, two, both) = (S::splat(-0.5), S::splat(-2.0), S::splat(-2.5));
+        let (even_a, odd_a) = (d[2].mul_add(two, d[4]), d[1].mul_add(two, d[3]));
+        let (even_b, odd_b) = (d[2].mul_add(half, d[4]), d[1].mul_add(half, d[3]));
+        [
+            d[2].mul_add(both, d[0].add(d[4])),
+            odd_a.mul_add(a, even_a),
+            odd_a.mul_add(minus_a, even_a),
+            odd_b.mul_add(b, even_b),
+            odd_b.mul_add(minus_b, even_b),
+            d[3].mul_add(both, d[1].add(d[5])),
+        ]
+    }
+}
+
+/// `G g`.
+#[inline(always)]
+unsafe fn weight_line<S: Simd>(g: [S; 3]) -> [S; 6] {
+    // SAFETY: the caller's.
+    unsafe {
+        let third = S::splat(-1.0 / 3.0);
+        let (two_thirds, sixth) = (S::splat(-2.0 / 3.0), S::splat(1.0 / 6.0));
+        let even_a = g[0].mul_add(two_thirds, g[2].mul(third));
+        let even_b = g[0].mul_add(sixth, g[2].mul(S::splat(1.0 / 3.0)));
+        [
+            g[0],
+            g[1].mul_add(S::splat(-A / 1.5), even_a),
+            g[1].mul_add(S::splat(A / 1.5), even_a),
+            g[1].mul_add(S::splat(B / 6.0), even_b),
+            g[1].mul_add(S::splat(-B / 6.0), even_b),
+            g[2],
+        ]
+    }
+}
+
+/// `A' m`.
+#[inline(always)]
+unsafe fn output_line<S: Simd>(m: [S; 6]) -> [S; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let (even_a, odd_a) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (even_b, odd_b) = (m[3].add(m[4]), m[3].sub(m[4]));
+        let cubes = odd_a.mul_add(S::splat(A / 2.0), m[5]);
+        [
+            m[0].add(even_a).add(even_b),
+            odd_a.mul_add(S::splat(A), odd_b.mul(S::splat(B))),
+            even_a.mul_add(S::splat(0.5), even_b.mul(S::splat(2.0))),
+            odd_b.mul_add(S::splat(2.0 * B), cubes),
+        ]
+    }
+}
+
+/// `B' d B` of one vector of channels: `d[i][j]` at `rows[i] + columns[j]`,
+/// point `p` to `to + p * plane`.
+#[inline(always)]
+pub(crate) unsafe fn input<S: Simd>(
+    rows: &[*const f32; SIDE],
+    columns: &[usize; SIDE],
+    to: *mut f32,
+    plane: usize,
+) {
+    // SAFETY: the caller's addresses.
+    unsafe {
+        let mut half = [[S::splat(0.0); SIDE]; SIDE];
+        for j in 0..SIDE {
+            let mut line = [S::splat(0.0); SIDE];
+            for i in 0..SIDE {
+                line[i] = S::load(rows[i].add(columns[j]));
+            }
+            line = input_line(line);
+            for i in 0..SIDE {
+                half[i][j] = line[i];
+            }
+        }
+        for i in 0..SIDE {
+            let line = input_line(half[i]);
+            for j in 0..SIDE {
+                line[j].store(to.add((i * SIDE + j) * plane));
+            }
+        }
+    }
+}
+
+/// `G g G'` of one vector of output channels: tap `k` at `from + k * tap`,
+/// point `p` to `to + p * plane`.
+#[inline(always)]
+pub(crate) unsafe fn weights<S: Simd>(from: *const f32, tap: usize, to: *mut f32, plane: usize) {
+    // SAFETY: the caller's addresses.
+    unsafe {
+        let mut half = [[S::splat(0.0); 3]; SIDE];
+        for s in 0..3 {
+            let mut line = [S::splat(0.0); 3];
+            for r in 0..3 {
+                line[r] = S::load(from.add((r * 3 + s) * tap));
+            }
+            let line = weight_line(line);
+            for i in 0..SIDE {
+                half[i][s] = line[i];
+            }
+        }
+        for i in 0..SIDE {
+            let line = weight_line(half[i]);
+            for j in 0..SIDE {
+                line[j].store(to.add((i * SIDE + j) * plane));
+            }
+        }
+    }
+}
+
+/// `A' m A` of one vector of output channels: point `p` at `from + p * plane`.
+#[inline(always)]
+pub(crate) unsafe fn output<S: Simd>(from: *const f32, plane: usize) -> [[S; STEP]; STEP] {
+    // SAFETY: the caller's addresses.
+    unsafe {
+        let mut half = [[S::splat(0.0); SIDE]; STEP];
+        for j in 0..SIDE {
+            let mut line = [S::splat(0.0); SIDE];
+            for i in 0..SIDE {
+                line[i] = S::load(from.add((i * SIDE + j) * plane));
+            }
+            let line = output_line(line);
+            for i in 0..STEP {
+                half[i][j] = line[i];
+            }
+        }
+        let mut result = [[S::splat(0.0); STEP]; STEP];
+        for i in 0..STEP {
+            result[i] = output_line(half[i]);
+        }
+        result
+    }
+}
