@@ -29,6 +29,8 @@ pub enum Input<'a> {
 #[derive(Default)]
 struct Arena {
     slots: Vec<Floats>,
+    /// What a step's kernel needs while it runs.
+    workspace: Floats,
 }
 
 /// Steps, weights and arenas.
@@ -109,7 +111,7 @@ impl Plan {
     /// Bytes of the maps of one forward pass of `n` images.
     #[must_use]
     pub fn arena_bytes(&self, n: usize) -> usize {
-        4 * self.layout.slot_sizes(n).sum::<usize>()
+        4 * (self.layout.slot_sizes(n).sum::<usize>() + self.workspace(n))
     }
 
     /// Logits `[N, classes]`.
@@ -150,7 +152,20 @@ impl Plan {
                 *slot = Floats::zeros(size);
             }
         }
+        let workspace = self.workspace(n);
+        if arena.workspace.len() < workspace {
+            arena.workspace = Floats::zeros(workspace);
+        }
         arena
+    }
+
+    /// Floats of the largest workspace of a step.
+    fn workspace(&self, n: usize) -> usize {
+        let of = |(step, packed): &(Step, Packed)| match (packed, self.layout.map(step.output, n)) {
+            (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.cores),
+            _ => 0,
+        };
+        self.steps.iter().map(of).max().unwrap_or(0)
     }
 
     /// The number of images in `input`.
@@ -184,20 +199,18 @@ impl Plan {
             let slot = self.layout.slot(step.output);
             // the output is lent out of the arena while the inputs are read from it
             let mut lent = std::mem::take(&mut arena.slots[slot]);
+            let mut workspace = std::mem::take(&mut arena.workspace);
             let mut output = ViewMut::new(&mut lent[..map.len()], map);
             output.clear_border();
-            let done = self.step(
-                step,
-                packed,
-                &Slots {
-                    plan: self,
-                    arena,
-                    n,
-                },
+            let slots = Slots {
+                plan: self,
+                arena,
                 input,
-                output,
-            );
+                n,
+            };
+            let done = self.step(step, packed, &slots, output, &mut workspace);
             arena.slots[slot] = lent;
+            arena.workspace = workspace;
             done?;
             observe(at, start.elapsed());
         }
@@ -216,13 +229,13 @@ impl Plan {
         step: &Step,
         packed: &Packed,
         slots: &Slots,
-        input: Input,
         output: ViewMut,
+        workspace: &mut [f32],
     ) -> Result<()> {
         let (cores, level) = (&self.cores, self.level);
         let x = |i: usize| slots.view(step.inputs[i]);
         match (&step.kind, packed) {
-            (Kind::Input, _) => match input {
+            (Kind::Input, _) => match slots.input {
                 Input::Pixels(images) => {
                     cpu::normalize_pixels(cores, images, self.mean, self.std, output)
                 }
@@ -236,10 +249,10 @@ impl Plan {
                     }
                     true => Residual::Add(x(1)?),
                 };
-                conv.run(cores, x(0)?, residual, output);
+                conv.run(cores, x(0)?, residual, output, workspace);
             }
             (Kind::Linear { .. }, Packed::Conv(conv)) => {
-                conv.run(cores, x(0)?, Residual::None, output)
+                conv.run(cores, x(0)?, Residual::None, output, workspace);
             }
             (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
                 cpu::scale_shift(
@@ -323,10 +336,11 @@ impl Plan {
     }
 }
 
-/// The arena's values, to read.
+/// What a step reads: the arena's values, and the input.
 struct Slots<'a> {
     plan: &'a Plan,
     arena: &'a Arena,
+    input: Input<'a>,
     n: usize,
 }
 

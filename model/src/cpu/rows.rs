@@ -39,7 +39,7 @@ impl ViewMut<'_> {
     ) {
         let map = *self.map();
         let to = self.shared();
-        cores.for_each(map.n * map.height, |i| {
+        cores.for_each(map.n * map.height, |i, _| {
             let (n, y) = (i / map.height, i % map.height);
             let (start, len) = (map.at(n, y as isize, 0), map.width * map.channels);
             // SAFETY: inside the view's floats, and every (n, y) is one task's
