@@ -35,6 +35,16 @@ pub struct Waiting {
     pub permit: Permit,
 }
 
+impl Waiting {
+    /// Ends the image's way. Its place is free before its client knows, so a
+    /// client that sends the next image at once finds it.
+    fn end(self, outcome: Result<Row, Failure>) {
+        drop(self.permit);
+        // A client that has gone needs no answer.
+        let _ = self.reply.send(outcome);
+    }
+}
+
 /// One image's answer.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -101,8 +111,7 @@ impl Queue {
                 TrySendError::Full(image) => (image, Failure::Overloaded),
                 TrySendError::Disconnected(image) => (image, Failure::Stopped),
             };
-            // A client that has gone needs no answer.
-            let _ = image.reply.send(Err(failure));
+            image.end(Err(failure));
         }
     }
 }
@@ -159,7 +168,7 @@ impl Worker {
                 }
             }
             Err(failure) => match <[Waiting; 1]>::try_from(batch) {
-                Ok([image]) => drop(image.reply.send(Err(failure))),
+                Ok([image]) => image.end(Err(failure)),
                 Err(batch) => {
                     let images = batch.len();
                     tracing::error!(images, %failure, "a batch failed: each image runs alone");
@@ -180,7 +189,8 @@ impl Worker {
         let logits = catch_unwind(AssertUnwindSafe(|| self.network.forward(&pixels)))
             .map_err(|_| Failure::Panicked("forward"))??;
         let expected = batch.len() * self.network.labels().len();
-        if logits.len() == expected && logits.iter().all(|logit| logit.is_finite()) {
+        if expected > 0 && logits.len() == expected && logits.iter().all(|logit| logit.is_finite())
+        {
             Ok(logits)
         } else {
             Err(Failure::Logits {
@@ -197,10 +207,9 @@ impl Worker {
             forward,
         };
         self.metrics.waited(timings.queue);
-        let row = Row {
+        image.end(Ok(Row {
             logits: row.to_vec(),
             timings,
-        };
-        let _ = image.reply.send(Ok(row));
+        }));
     }
 }

@@ -123,6 +123,9 @@ impl Classifier {
     ) -> Result<T, Failure> {
         let (sender, result) = oneshot::channel();
         self.cores.spawn(move || {
+            if sender.is_closed() {
+                return;
+            }
             // A panic drops the sender, which is the answer.
             let _ = catch_unwind(AssertUnwindSafe(|| sender.send(job())));
         });
@@ -180,7 +183,11 @@ impl Decode {
                 reply,
                 permit,
             }),
-            Err(failure) => drop(reply.send(Err(failure))),
+            Err(failure) => {
+                // First the place, then the answer: see `Waiting::end`.
+                drop(permit);
+                let _ = reply.send(Err(failure));
+            }
         }
     }
 }

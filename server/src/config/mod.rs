@@ -211,3 +211,109 @@ impl ServeFlags {
         limits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        serve: ServeFlags,
+    }
+
+    fn check(flags: &[&str]) -> Result<Config, Faults> {
+        Command::parse_from([&["resnet"], flags].concat())
+            .serve
+            .check()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        let config = check(&[]).unwrap();
+        assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
+        assert_eq!(config.limits.max_body, 32 << 20);
+        assert_eq!(config.limits.request_timeout, Duration::from_secs(30));
+        assert!(config.model.threads >= 1);
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let wrong = [
+            ("--weights", "/no/such/file"),
+            ("--device", "tpu"),
+            ("--dtype", "f8"),
+            ("--isa", "sse"),
+            ("--threads", "0"),
+            ("--port", "65536"),
+            ("--queue", "none"),
+            ("--max-batch", "0"),
+            ("--max-images", "-1"),
+            ("--max-body", "0"),
+            ("--body-memory", "1 potato"),
+            ("--max-pixels", "1e6"),
+            ("--max-connections", "0"),
+            ("--request-timeout", "0s"),
+            ("--body-timeout", "soon"),
+            ("--header-timeout", ""),
+            ("--drain-timeout", "1d"),
+            ("--log", "server=loud"),
+            ("--log-format", "xml"),
+        ];
+        let flags: Vec<String> = wrong
+            .iter()
+            .map(|(flag, value)| format!("{flag}={value}"))
+            .collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let faults = check(&flags).unwrap_err();
+        let mut told: Vec<(&str, &str)> = faults
+            .iter()
+            .map(|fault| (fault.flag, fault.value.as_str()))
+            .collect();
+        told.sort_unstable();
+        let mut expected = wrong;
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+
+        let text = faults.to_string();
+        assert!(
+            text.contains("--max-batch 0: not a whole number from 1 to 1024"),
+            "{text}"
+        );
+        assert!(text.contains("(or set RESNET_MAX_BATCH)"), "{text}");
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other() {
+        let faults = check(&[
+            "--queue=4",
+            "--max-images=5",
+            "--max-body=2M",
+            "--body-memory=1M",
+        ]);
+        let faults = faults.unwrap_err();
+        let flags: Vec<&str> = faults.iter().map(|fault| fault.flag).collect();
+        assert_eq!(flags, ["--max-images", "--max-body"]);
+    }
+
+    /// The variable that a fault names is the one that the flag reads.
+    #[test]
+    fn every_flag_has_its_variable() {
+        use clap::CommandFactory;
+        let command = Command::command();
+        for flag in command
+            .get_arguments()
+            .filter(|flag| flag.get_id() != "help")
+        {
+            let name = flag.get_long().unwrap();
+            let expected = format!("RESNET_{}", name.replace('-', "_").to_uppercase());
+            let variable = flag
+                .get_env()
+                .unwrap_or_else(|| panic!("--{name} has no variable"));
+            assert_eq!(variable.to_str(), Some(expected.as_str()));
+            assert!(flag.get_help().is_some(), "--{name} has no help");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything that goes through the real router or a real socket, with a
+//! network behind it whose answers are known.
+
+mod batching;
+mod contract;
+mod drain;
+mod failures;
+mod forms;
+mod metrics;
+mod pages;
+mod sockets;
+mod support;
