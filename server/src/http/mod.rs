@@ -9,11 +9,14 @@ mod model;
 mod observe;
 mod pages;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::http::{Method, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -34,6 +37,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/openapi.yaml", get(pages::openapi))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&service),
             observe::observe,
@@ -56,4 +60,9 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
         uri.path()
     );
     Problem::new(Kind::MethodNotAllowed, detail)
+}
+
+/// A handler's panic ends its request; what it said is in the log.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Problem::internal().into_response()
 }

@@ -1,7 +1,6 @@
 //! Around every request: its id, its line in the log, its place in the
-//! metrics, the body of its problem, and the end of its panics.
+//! metrics and the body of its problem.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use axum::response::Response;
 use uuid::Uuid;
 
 use super::CLASSIFY;
@@ -65,8 +63,7 @@ pub(super) async fn observe(
 ) -> Response {
     let line = Line::begin(&request, Arc::clone(service.metrics()));
     request.extensions_mut().insert(line.id.clone());
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let mut response = answer.unwrap_or_else(|_| Problem::internal().into_response());
+    let mut response = next.run(request).await;
     write_problem(&mut response, &line.id);
     if let Ok(id) = HeaderValue::from_str(line.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);

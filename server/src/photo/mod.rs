@@ -1,17 +1,38 @@
 //! From the bytes of a photo to the pixels a network reads: sniff, decode,
-//! orient, resize, crop.
+//! resize, crop, turn upright.
 
-use image::{GenericImageView, ImageReader, imageops};
-use std::io::Cursor;
+mod crop;
+mod decode;
+mod error;
+mod gif;
+mod jpeg;
+mod orientation;
+mod resize;
+mod sniff;
+
+use weights::Recipe;
+
+pub use error::{PhotoError, SUPPORTED};
+pub use sniff::Format;
+
+use orientation::Orientation;
+use resize::Bitmap;
+
+/// What the network reads: `[S, S, 3]` RGB, 8 bits, `S` being the recipe's
+/// crop. Scaling to floats and normalising are the model's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pixels(pub Vec<u8>);
 
 /// What a photo may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most pixels a photo may have.
+    /// The most pixels (width times height) that are decoded. Memory follows:
+    /// at most about 8 bytes a pixel, most often 3.
     pub max_pixels: u64,
 }
 
 impl Default for Limits {
+    /// 50 million: the largest photos that phones take by themselves.
     fn default() -> Self {
         Self {
             max_pixels: 50_000_000,
@@ -19,83 +40,56 @@ impl Default for Limits {
     }
 }
 
-/// RGB pixels `[S, S, 3]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pixels(pub Vec<u8>);
+impl Limits {
+    /// Refuses a photo by its header.
+    fn check(&self, format: Format, width: u32, height: u32) -> Result<(), PhotoError> {
+        let (width, height) = (u64::from(width), u64::from(height));
+        let (pixels, limit) = (width * height, self.max_pixels);
+        match pixels {
+            0 => Err(PhotoError::broken(format, "it has no pixels")),
+            _ if pixels > limit => Err(PhotoError::TooLarge {
+                width,
+                height,
+                pixels,
+                limit,
+            }),
+            _ => Ok(()),
+        }
+    }
 
-/// Why a photo cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum PhotoError {
-    /// No bytes.
-    #[error("the image is empty")]
-    Empty,
-    /// Not a format that is read.
-    #[error("{found} is not a supported format; send JPEG, PNG, WebP, GIF, BMP or TIFF")]
-    Unsupported {
-        /// The format found.
-        found: String,
-    },
-    /// Too many pixels.
-    #[error("{width} x {height} pixels exceed the limit of {limit}")]
-    TooLarge {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Most pixels.
-        limit: u64,
-    },
-    /// The file is damaged.
-    #[error("the image is broken: {reason}")]
-    Broken {
-        /// What the decoder said.
-        reason: String,
-    },
-    /// Ours.
-    #[error("the decoded photo could not be resized: {0}")]
-    Resize(String),
+    /// The bytes a decoder may take at once: four channels of 16 bits.
+    fn memory(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).max(1 << 20)
+    }
 }
 
-/// Reads a photo.
+/// A decoded photo, as it lies in the file.
+struct Decoded {
+    /// Width and height in the file; the bitmap may be a smaller copy.
+    size: [u32; 2],
+    orientation: Orientation,
+    bitmap: Bitmap,
+}
+
+/// Reads a photo as `recipe` wants it.
 ///
 /// # Errors
-/// See [`PhotoError`].
-pub fn read(bytes: &[u8], recipe: &weights::Recipe, limits: &Limits) -> Result<Pixels, PhotoError> {
-    if bytes.is_empty() {
-        return Err(PhotoError::Empty);
-    }
-    let broken = |e: &dyn std::fmt::Display| PhotoError::Broken {
-        reason: e.to_string(),
+/// See [`PhotoError`]: all but one are the sender's.
+pub fn read(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Pixels, PhotoError> {
+    let photo = match sniff::sniff(bytes)? {
+        Format::Jpeg => jpeg::decode(bytes, recipe, limits)?,
+        Format::Gif => gif::decode(bytes, limits)?,
+        format => decode::decode(bytes, format, limits)?,
     };
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| broken(&e))?;
-    let Some(format) = reader.format() else {
-        return Err(PhotoError::Unsupported {
-            found: "this file".into(),
-        });
-    };
-    let (width, height) = reader.into_dimensions().map_err(|e| broken(&e))?;
-    if u64::from(width) * u64::from(height) > limits.max_pixels {
-        return Err(PhotoError::TooLarge {
-            width,
-            height,
-            limit: limits.max_pixels,
-        });
-    }
-    let photo = image::load_from_memory_with_format(bytes, format).map_err(|e| broken(&e))?;
-    let weights::Resize::ShortSide(short) = recipe.resize else {
-        return Err(broken(&"the stand-in resizes short sides only"));
-    };
-    let scale = f64::from(short) / f64::from(width.min(height));
-    let photo = imageops::resize(
-        &photo.to_rgb8(),
-        (f64::from(width) * scale) as u32,
-        (f64::from(height) * scale) as u32,
-        imageops::FilterType::CatmullRom,
-    );
-    let (width, height) = photo.dimensions();
-    let crop = recipe.crop;
-    let view = photo.view((width - crop) / 2, (height - crop) / 2, crop, crop);
-    Ok(Pixels(view.to_image().into_raw()))
+    let orientation = photo.orientation;
+    let [width, height] = orientation.swap(photo.size);
+    let upright = crop::sides(width, height, recipe);
+    let stored = orientation.stored(upright);
+    let kept = resize::resize(&photo.bitmap, stored, recipe.interpolation)?;
+    Ok(Pixels(resize::place(
+        kept,
+        upright,
+        orientation,
+        recipe.crop,
+    )))
 }
