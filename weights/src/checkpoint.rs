@@ -137,7 +137,9 @@ impl Checkpoint {
             return Err(Error::malformed(origin, "it holds no tensors"));
         }
         let mut facts = opened.facts;
-        facts.pooled_shortcut = facts.pooled_shortcut.or(naming.pooled_shortcut());
+        if facts.architecture.is_none() {
+            facts.pooled_shortcut = facts.pooled_shortcut.or(naming.pooled_shortcut());
+        }
         Ok(Self {
             name: name.to_owned(),
             origin: origin.to_owned(),
@@ -147,6 +149,15 @@ impl Checkpoint {
             tensors,
             digest: OnceLock::new(),
         })
+    }
+
+    /// The checkpoint under another name, with what else is known about it.
+    pub(crate) fn described(self, name: &str, facts: Facts) -> Self {
+        Self {
+            name: name.to_owned(),
+            facts: self.facts.clone().or(facts),
+            ..self
+        }
     }
 
     /// The checkpoint with a digest that is known without reading it.
@@ -181,6 +192,13 @@ impl Checkpoint {
         self.tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice()))
+    }
+
+    /// Every tensor's canonical name, shape and number type.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &[usize], Dtype)> {
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice(), tensor.dtype))
     }
 
     /// The shape of a tensor, if it is there.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::hub::HubFault;
+
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -12,6 +14,29 @@ pub enum Error {
     /// The file could not be opened or read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model's name is none that anything is known by.
+    #[error("`{name}` is no file, no folder, and not the name of a model")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// A repository of the Hub could not be had.
+    #[error("{repository}: {fault}")]
+    Hub {
+        /// The repository.
+        repository: String,
+        /// Why.
+        #[source]
+        fault: HubFault,
+    },
+    /// The file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -80,6 +105,16 @@ pub enum Error {
         index: usize,
         /// NaN or an infinity.
         value: f32,
+    },
+    /// A value is too large for the number type asked for.
+    #[error("tensor `{tensor}` holds {value}, more than {dtype} can; F32 can")]
+    Overflow {
+        /// The tensor.
+        tensor: String,
+        /// The value.
+        value: f32,
+        /// The type.
+        dtype: String,
     },
     /// Metadata or configuration holds something unusable.
     #[error("field `{field}` in {origin}: {fault}")]

@@ -1,7 +1,7 @@
 //! What a checkpoint says of itself beside its tensors, and how this
 //! project's safetensors files carry it in their metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub struct Facts {
     /// rather than on its 3x3. Shapes do not tell.
     pub stride_on_first_1x1: Option<bool>,
     /// Whether a projection shortcut pools first (ResNet-D). Shapes do not
-    /// tell.
+    /// tell; where the architecture is not named, the tensors' names may.
     pub pooled_shortcut: Option<bool>,
 }
 
@@ -75,6 +75,71 @@ impl Facts {
             stride_on_first_1x1: either(spec.stride_on, STRIDE_ON),
             pooled_shortcut: either(spec.shortcut, SHORTCUT),
         })
+    }
+}
+
+impl Facts {
+    /// The metadata that reads back as these facts.
+    pub(crate) fn to_metadata(&self) -> serde_json::Result<HashMap<String, String>> {
+        let mut metadata = HashMap::new();
+        let mut set = |key: &str, value| metadata.insert(key.to_owned(), value);
+        if let Some(architecture) = &self.architecture {
+            set("architecture", architecture.clone());
+        }
+        if let Some(recipe) = &self.recipe {
+            set(
+                "preprocess",
+                serde_json::to_string(&Preprocess::from(recipe))?,
+            );
+        }
+        if let Some(labels) = &self.labels {
+            let known = *labels == Labels::imagenet1k();
+            set(
+                "labels",
+                if known {
+                    IMAGENET.into()
+                } else {
+                    labels.to_json()
+                },
+            );
+        }
+        let name = |value: Option<bool>, names: [&str; 2]| {
+            value.map(|value| names[usize::from(value)].to_owned())
+        };
+        let spec = Spec {
+            stride_on: name(self.stride_on_first_1x1, STRIDE_ON),
+            shortcut: name(self.pooled_shortcut, SHORTCUT),
+        };
+        set("spec", serde_json::to_string(&spec)?);
+        Ok(metadata)
+    }
+
+    /// These facts, and where they are silent, those of `other`.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            architecture: self.architecture.or(other.architecture),
+            recipe: self.recipe.or(other.recipe),
+            labels: self.labels.or(other.labels),
+            stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
+            pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
+        }
+    }
+}
+
+impl From<&Recipe> for Preprocess {
+    fn from(recipe: &Recipe) -> Self {
+        let resize = match recipe.resize {
+            Resize::ShortSide(side) => Sides::Short(side),
+            Resize::Exact(side) => Sides::Both([side, side]),
+        };
+        Self {
+            resize,
+            crop: recipe.crop,
+            interpolation: recipe.interpolation,
+            antialias: true,
+            mean: recipe.mean,
+            std: recipe.std,
+        }
     }
 }
 

@@ -1,8 +1,15 @@
 //! The names of the classes a network tells apart.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+
+/// Bytes of a label file that are read: 21 000 classes take a tenth.
+const LONGEST_FILE: u64 = 8 << 20;
 
 /// One class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +76,15 @@ impl Labels {
             .collect()
     }
 
+    /// A JSON array that [`Labels::from_json`] reads back.
+    pub(crate) fn to_json(&self) -> String {
+        let class = |label: &Label| match &label.wnid {
+            Some(wnid) => Value::from([wnid.as_str(), &label.name]),
+            None => Value::from(label.name.as_str()),
+        };
+        Value::from_iter(self.0.iter().map(class)).to_string()
+    }
+
     /// The labels to use where the checkpoint names none: ImageNet's when
     /// there are 1000 classes, else numbers.
     #[must_use]
@@ -78,6 +94,52 @@ impl Labels {
         } else {
             Self::numbered(classes)
         }
+    }
+
+    /// The same names with ImageNet's wnids, if they are plainly ImageNet-1k's
+    /// in its order, as transformers writes them: `tench, Tinca tinca`.
+    pub(crate) fn with_imagenet_wnids(self) -> Self {
+        let known = Self::imagenet1k();
+        let same = |(ours, known): &(&Label, &Label)| {
+            ours.name.split(',').next() == Some(known.name.as_str())
+        };
+        // Some names were made distinct in one list and not in the other.
+        if self.len() != known.len() || self.iter().zip(known.iter()).filter(same).count() < 900 {
+            return self;
+        }
+        let wnids = known.0.into_iter().map(|label| label.wnid);
+        self.0
+            .into_iter()
+            .zip(wnids)
+            .map(|(label, wnid)| Label { wnid, ..label })
+            .collect()
+    }
+
+    /// Reads the labels of a file: a JSON array or object, or one class a
+    /// line, a name or `wnid<TAB>name`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a class has no name.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        let file = File::open(path).map_err(read)?;
+        file.take(LONGEST_FILE)
+            .read_to_string(&mut text)
+            .map_err(read)?;
+        let labels = if text.trim_start().starts_with(['[', '{']) {
+            Self::from_json(&text)
+        } else {
+            text.trim_end_matches(['\r', '\n'])
+                .lines()
+                .enumerate()
+                .map(line)
+                .collect()
+        };
+        labels.map_err(|fault| Error::malformed(&path.display().to_string(), fault))
     }
 
     /// Checks that there is one label for each of the network's outputs.
@@ -133,6 +195,20 @@ fn by_index(mut classes: Map<String, Value>) -> std::result::Result<Vec<Value>, 
         class.ok_or_else(|| format!("{count} classes, and none has index {index}"))
     };
     (0..count).map(class).collect()
+}
+
+fn line((index, line): (usize, &str)) -> std::result::Result<Label, String> {
+    let (wnid, name) = match line.split_once('\t') {
+        Some((wnid, name)) => (Some(wnid.trim().to_owned()), name.trim()),
+        None => (None, line.trim()),
+    };
+    if name.is_empty() {
+        return Err(format!("line {} names no class", index + 1));
+    }
+    Ok(Label {
+        wnid,
+        name: name.to_owned(),
+    })
 }
 
 fn label(index: usize, class: Value) -> std::result::Result<Label, String> {

@@ -7,9 +7,12 @@
 
 mod bytes;
 mod checkpoint;
+mod config;
 mod default;
 mod error;
 mod facts;
+mod folder;
+mod hub;
 mod labels;
 mod naming;
 mod open;
@@ -17,12 +20,17 @@ mod pytorch;
 mod recipe;
 mod safetensors;
 mod sharded;
+mod source;
 pub mod synthetic;
 mod tensor;
+mod write;
 
 pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};
 pub use error::{Error, Result};
 pub use facts::Facts;
+pub use hub::{Hub, HubFault, Progress, Repository};
 pub use labels::{Label, Labels};
 pub use recipe::{Interpolation, Recipe, Resize};
+pub use source::Source;
+pub use write::{Half, write};

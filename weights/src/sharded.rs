@@ -25,14 +25,50 @@ struct Index {
 /// Opens every file that the index at `path` names, beside it.
 pub(crate) fn open(path: &Path, index: &[u8]) -> Result<Opened> {
     let origin = path.display().to_string();
-    let malformed = |fault: String| Error::malformed(&origin, fault);
+    let mut all = Opened {
+        files: Vec::new(),
+        tensors: Vec::new(),
+        facts: Facts::default(),
+    };
+    for (file, tensors) in shards(&origin, index)? {
+        let shard = path.with_file_name(&file);
+        let shard = Opened::one_file(&shard.display().to_string(), Bytes::map(&shard)?)?;
+        let names: HashSet<&str> = shard
+            .tensors
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect();
+        if let Some(absent) = tensors.iter().find(|name| !names.contains(name.as_str())) {
+            let fault =
+                format!("it places tensor `{absent}` in {file}, which has none of that name");
+            return Err(Error::malformed(&origin, fault));
+        }
+        all.add(shard);
+    }
+    Ok(all)
+}
+
+/// The files that the index at `path` names.
+pub(crate) fn files(path: &Path) -> Result<Vec<String>> {
+    let shards = shards(&path.display().to_string(), &Bytes::map(path)?)?;
+    Ok(shards.into_keys().collect())
+}
+
+/// Each file of an index, with the tensors that it is to hold.
+fn shards(origin: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>> {
+    let malformed = |fault: String| Error::malformed(origin, fault);
     if index.len() > LONGEST_INDEX {
         return Err(malformed(format!("an index of {} bytes", index.len())));
     }
     let Index { weight_map } = serde_json::from_slice(index)
         .map_err(|e| malformed(format!("it is no index of shards: {e}")))?;
-    let mut shards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (tensor, file) in &weight_map {
+    let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (tensor, file) in weight_map {
+        if !is_plain(&file) {
+            return Err(malformed(format!(
+                "it points to {file:?}, which is no file beside it"
+            )));
+        }
         shards.entry(file).or_default().push(tensor);
     }
     if shards.is_empty() || shards.len() > MOST_SHARDS {
@@ -41,32 +77,7 @@ pub(crate) fn open(path: &Path, index: &[u8]) -> Result<Opened> {
             shards.len()
         )));
     }
-    let mut all = Opened {
-        files: Vec::new(),
-        tensors: Vec::new(),
-        facts: Facts::default(),
-    };
-    for (file, tensors) in shards {
-        if !is_plain(file) {
-            return Err(malformed(format!(
-                "it points to {file:?}, which is no file beside it"
-            )));
-        }
-        let shard = path.with_file_name(file);
-        let shard = Opened::one_file(&shard.display().to_string(), Bytes::map(&shard)?)?;
-        let names: HashSet<&str> = shard
-            .tensors
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect();
-        if let Some(absent) = tensors.iter().find(|name| !names.contains(**name)) {
-            return Err(malformed(format!(
-                "it places tensor `{absent}` in {file}, which has none of that name"
-            )));
-        }
-        all.add(shard);
-    }
-    Ok(all)
+    Ok(shards)
 }
 
 /// Whether `name` can only be a file in the index's own folder.

@@ -329,9 +329,9 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         let rest = &self.stream[self.at..];
-        let bytes = rest
-            .get(..length)
-            .ok_or_else(|| format!("{length} bytes where {} are left", rest.len()))?;
+        let Some(bytes) = rest.get(..length) else {
+            return Err(format!("it ends {} bytes too early", length - rest.len()));
+        };
         self.at += length;
         Ok(bytes)
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 use weights::{Checkpoint, Error, Interpolation, Labels, Recipe, Resize};
 
 use crate::common::{File, shared};
+use crate::folders::open;
 
 /// A folder that goes with the test.
 fn folder() -> tempfile::TempDir {
@@ -240,5 +241,39 @@ fn a_file_that_was_read_and_hashed_leaves_no_pages_behind() {
         resident(&path) < 1 << 18,
         "{} bytes after hashing",
         resident(&path)
+    );
+}
+
+#[test]
+fn the_weights_of_a_folder_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let message = || open(folder.path()).err().unwrap().to_string();
+    let origin = folder.path().display().to_string();
+    assert_eq!(
+        message(),
+        format!(
+            "{origin} is not a usable checkpoint: it holds no weights (*.safetensors, *.pth, *.pt or *.bin)"
+        )
+    );
+    let pth = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pth/plain.pth");
+    std::fs::copy(&pth, at("one.pth")).unwrap();
+    assert_eq!(
+        open(folder.path()).unwrap().shape("fc.bias"),
+        Some(&[3][..])
+    );
+    std::fs::copy(&pth, at("two.pt")).unwrap();
+    assert_eq!(
+        message(),
+        format!(
+            "{origin} is not a usable checkpoint: it holds several weights: one.pth, two.pt; name one of them"
+        )
+    );
+    File::default()
+        .f32("fc.bias", &[7], &[0.0; 7])
+        .write(&at("three.safetensors"));
+    assert_eq!(
+        open(folder.path()).unwrap().shape("fc.bias"),
+        Some(&[7][..])
     );
 }

@@ -5,8 +5,13 @@
 
 mod allocations;
 mod common;
+mod convert;
 mod damage;
 mod files;
+mod folders;
 mod golden;
+mod hub;
+mod hub_server;
+mod labels;
 mod pickles;
 mod pth;

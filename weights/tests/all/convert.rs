@@ -1,0 +1,190 @@
+//! Written files read back as what was written.
+
+use std::fs;
+
+use half::{bf16, f16};
+use weights::{
+    Checkpoint, Error, Facts, Half, Interpolation, Label, Labels, Recipe, Resize, write,
+};
+
+/// A network in transformers' names: one convolution, one norm, one matrix.
+fn network(facts: Facts, value: f32) -> Checkpoint {
+    let tensors = [
+        (
+            "resnet.embedder.embedder.convolution.weight",
+            vec![1, 1, 1, 3],
+            vec![value, 0.1, -2.0],
+        ),
+        (
+            "resnet.embedder.embedder.normalization.weight",
+            vec![2],
+            vec![0.1, 0.2],
+        ),
+        ("classifier.1.weight", vec![2, 1, 1, 1], vec![0.3, 0.4]),
+    ];
+    let tensors = tensors.map(|(name, shape, values)| (name.to_owned(), shape, values));
+    Checkpoint::from_tensors("made", facts, tensors).unwrap()
+}
+
+fn converted(checkpoint: &Checkpoint, facts: &Facts, half: Option<Half>) -> Checkpoint {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    write(checkpoint, facts, half, &path, &mut |_, _| ()).unwrap();
+    let files = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 1, "nothing but the result stays");
+    // Its bytes stay mapped though the folder goes.
+    Checkpoint::open(&path).unwrap()
+}
+
+#[test]
+fn names_become_torchvision_s_and_values_stay() {
+    let original = network(Facts::default(), 1.5);
+    let written = converted(&original, &Facts::default(), None);
+    let names: Vec<&str> = written.tensors().map(|(name, _)| name).collect();
+    assert_eq!(names, ["bn1.weight", "conv1.weight", "fc.weight"]);
+    for (name, shape) in original.tensors() {
+        assert_eq!(written.own_name(name), name);
+        assert_eq!(
+            written.read(name, shape).unwrap(),
+            original.read(name, shape).unwrap()
+        );
+    }
+}
+
+#[test]
+fn halves_are_rounded_and_vectors_are_not() {
+    let original = network(Facts::default(), 1.5);
+    for (half, tenth) in [
+        (Half::F16, f16::from_f32(0.1).to_f32()),
+        (Half::Bf16, bf16::from_f32(0.1).to_f32()),
+    ] {
+        let written = converted(&original, &Facts::default(), Some(half));
+        assert_eq!(
+            written.read("conv1.weight", &[1, 1, 1, 3]).unwrap(),
+            [1.5, tenth, -2.0]
+        );
+        assert_eq!(written.read("bn1.weight", &[2]).unwrap(), [0.1, 0.2]);
+    }
+}
+
+#[test]
+fn facts_come_back() {
+    let named = |wnid: Option<&str>, name: &str| Label {
+        wnid: wnid.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let exact = Recipe {
+        resize: Resize::Exact(384),
+        crop: 384,
+        interpolation: Interpolation::Lanczos,
+        mean: [0.1, 0.2, 0.3],
+        std: [0.4, 0.5, 0.6],
+    };
+    let all = [
+        Facts::default(),
+        Facts {
+            architecture: Some("resnet50d".into()),
+            recipe: Some(Recipe::imagenet()),
+            labels: Some(Labels::imagenet1k()),
+            stride_on_first_1x1: Some(false),
+            pooled_shortcut: Some(true),
+        },
+        Facts {
+            architecture: Some("resnetv2_50d".into()),
+            recipe: Some(exact),
+            labels: Some(
+                [named(None, "a \"cat\""), named(Some("n01440764"), "tench")]
+                    .into_iter()
+                    .collect(),
+            ),
+            stride_on_first_1x1: Some(true),
+            pooled_shortcut: None,
+        },
+    ];
+    for facts in all {
+        let written = converted(&network(Facts::default(), 0.0), &facts, None);
+        assert_eq!(*written.facts(), facts);
+    }
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    let mut heard = Vec::new();
+    write(
+        &network(Facts::default(), 0.0),
+        &Facts::default(),
+        None,
+        &path,
+        &mut |done, total| {
+            heard.push((done, total));
+        },
+    )
+    .unwrap();
+    assert_eq!(heard, [(8, 28), (20, 28), (28, 28)]);
+}
+
+#[test]
+fn a_value_beyond_f16_is_named_and_the_old_file_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    fs::write(&path, "old").unwrap();
+    let checkpoint = network(Facts::default(), 70000.0);
+    let error = write(
+        &checkpoint,
+        &Facts::default(),
+        Some(Half::F16),
+        &path,
+        &mut |_, _| (),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "tensor `resnet.embedder.embedder.convolution.weight` holds 70000, more than F16 can; F32 can"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no partial file stays"
+    );
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let path = std::path::Path::new("/nowhere/out.safetensors");
+    let error = write(
+        &network(Facts::default(), 0.0),
+        &Facts::default(),
+        None,
+        path,
+        &mut |_, _| (),
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::Write { .. }));
+    assert!(
+        error
+            .to_string()
+            .starts_with("cannot write /nowhere/out.safetensors: "),
+        "{error}"
+    );
+}
+
+/// The default model in f16, written again, keeps every number.
+#[test]
+fn the_default_model_survives() {
+    let original = weights::default_model().unwrap();
+    let written = converted(&original, original.facts(), None);
+    assert_eq!(written.facts(), original.facts());
+    let tensors: Vec<_> = original
+        .tensors()
+        .map(|(name, shape)| (name.to_owned(), shape.to_vec()))
+        .collect();
+    for (name, shape) in tensors {
+        assert_eq!(
+            written.read(&name, &shape).unwrap(),
+            original.read(&name, &shape).unwrap()
+        );
+    }
+}

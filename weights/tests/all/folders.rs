@@ -1,0 +1,382 @@
+//! Folders as timm and transformers publish them.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use weights::{Checkpoint, Facts, Hub, Interpolation, Labels, Recipe, Resize, Result, Source};
+
+use crate::common::{File, shared};
+
+/// A folder with weights, and what lies beside them.
+fn folder(beside: &[(&str, &Value)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    File::default()
+        .f32("fc.bias", &[2], &[1.0, 2.0])
+        .write(&folder.path().join("model.safetensors"));
+    for (name, content) in beside {
+        fs::write(folder.path().join(name), content.to_string()).unwrap();
+    }
+    folder
+}
+
+pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
+    let hub = Hub {
+        endpoint: "http://127.0.0.1:9".into(),
+        cache: path.join("cache"),
+        token: None,
+        offline: true,
+    };
+    Source::parse(path.to_str().unwrap())?.open(&hub, &mut |_| ())
+}
+
+fn facts(config: &Value, preprocessor: Option<&Value>) -> Facts {
+    let mut beside = vec![("config.json", config)];
+    beside.extend(preprocessor.map(|content| ("preprocessor_config.json", content)));
+    open(folder(&beside).path()).unwrap().facts().clone()
+}
+
+/// What timm publishes with `resnet50.a1_in1k`.
+fn timm() -> Value {
+    json!({
+        "architecture": "resnet50",
+        "num_classes": 1000,
+        "num_features": 2048,
+        "global_pool": "avg",
+        "pretrained_cfg": {
+            "tag": "a1_in1k",
+            "custom_load": false,
+            "input_size": [3, 224, 224],
+            "test_input_size": [3, 288, 288],
+            "fixed_input_size": false,
+            "interpolation": "bicubic",
+            "crop_pct": 0.95,
+            "test_crop_pct": 1.0,
+            "crop_mode": "center",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+            "num_classes": 1000,
+            "pool_size": [7, 7],
+            "first_conv": "conv1",
+            "classifier": "fc"
+        }
+    })
+}
+
+/// What Microsoft publishes with `resnet-50`, its labels cut to two.
+fn transformers() -> (Value, Value) {
+    let config = json!({
+        "architectures": ["ResNetForImageClassification"],
+        "depths": [3, 4, 6, 3],
+        "downsample_in_first_stage": false,
+        "embedding_size": 64,
+        "hidden_act": "relu",
+        "hidden_sizes": [256, 512, 1024, 2048],
+        "id2label": {"0": "tench, Tinca tinca", "1": "goldfish, Carassius auratus"},
+        "layer_type": "bottleneck",
+        "model_type": "resnet",
+        "num_channels": 3
+    });
+    let preprocessor = json!({
+        "crop_pct": 0.875,
+        "do_normalize": true,
+        "do_resize": true,
+        "feature_extractor_type": "ConvNextFeatureExtractor",
+        "image_mean": [0.485, 0.456, 0.406],
+        "image_std": [0.229, 0.224, 0.225],
+        "resample": 3,
+        "size": 224
+    });
+    (config, preprocessor)
+}
+
+fn with(document: &Value, field: &str, value: Value) -> Value {
+    let mut changed = document.clone();
+    changed[field] = value;
+    changed
+}
+
+#[test]
+fn timm_s_configuration() {
+    let facts = facts(&timm(), None);
+    let recipe = Recipe {
+        resize: Resize::ShortSide(235),
+        interpolation: Interpolation::Bicubic,
+        ..Recipe::imagenet()
+    };
+    assert_eq!(
+        facts,
+        Facts {
+            architecture: Some("resnet50".into()),
+            recipe: Some(recipe),
+            ..Facts::default()
+        }
+    );
+}
+
+#[test]
+fn timm_s_other_ways() {
+    let changed = |field: &str, value: Value| {
+        let mut config = timm();
+        config["pretrained_cfg"][field] = value;
+        facts(&config, None).recipe.unwrap()
+    };
+    assert_eq!(
+        changed("crop_mode", json!("squash")).resize,
+        Resize::Exact(235)
+    );
+    assert_eq!(
+        changed("crop_pct", json!(0.875)).resize,
+        Resize::ShortSide(256)
+    );
+    assert_eq!(
+        changed("crop_pct", json!(1.0)).resize,
+        Resize::ShortSide(224)
+    );
+    let large = changed("input_size", json!([3, 288, 288]));
+    assert_eq!((large.resize, large.crop), (Resize::ShortSide(303), 288));
+    assert_eq!(
+        changed("interpolation", json!("bilinear")).interpolation,
+        Interpolation::Bilinear
+    );
+
+    // The flat form of before, and labels of one's own.
+    let flat = json!({
+        "architecture": "resnet18d", "crop_pct": 1.0, "input_size": [3, 64, 64],
+        "label_names": ["cat", "n02084071"], "label_descriptions": {"n02084071": "dog"},
+    });
+    let facts = facts(&flat, None);
+    let recipe = facts.recipe.unwrap();
+    assert_eq!((recipe.resize, recipe.crop), (Resize::ShortSide(64), 64));
+    let labels = facts.labels.unwrap();
+    let labels: Vec<_> = labels
+        .iter()
+        .map(|label| (label.wnid.as_deref(), label.name.as_str()))
+        .collect();
+    assert_eq!(labels, [(None, "cat"), (Some("n02084071"), "dog")]);
+}
+
+#[test]
+fn transformers_configuration() {
+    let (config, preprocessor) = transformers();
+    let recipe = Recipe {
+        interpolation: Interpolation::Bicubic,
+        ..Recipe::imagenet()
+    };
+    let labels = ["tench, Tinca tinca", "goldfish, Carassius auratus"].map(str::to_owned);
+    let expected = Facts {
+        architecture: Some("resnet50".into()),
+        recipe: Some(recipe),
+        labels: Some(Labels::from_names(labels)),
+        stride_on_first_1x1: Some(false),
+        pooled_shortcut: Some(false),
+    };
+    assert_eq!(facts(&config, Some(&preprocessor)), expected);
+
+    let first = with(&config, "downsample_in_bottleneck", json!(true));
+    assert_eq!(facts(&first, None).stride_on_first_1x1, Some(true));
+    let basic = with(
+        &with(&config, "layer_type", json!("basic")),
+        "depths",
+        json!([2, 2, 2, 2]),
+    );
+    assert_eq!(
+        facts(&basic, None).architecture.as_deref(),
+        Some("resnet18")
+    );
+    let own = with(&config, "depths", json!([1, 2, 3, 4]));
+    assert_eq!(facts(&own, None).architecture, None);
+    let nameless = with(&config, "id2label", json!({"0": "LABEL_0", "1": "LABEL_1"}));
+    assert_eq!(facts(&nameless, None).labels, None);
+}
+
+#[test]
+fn transformers_processors() {
+    let (config, convnext) = transformers();
+    let recipe = |preprocessor: &Value| {
+        let recipe = facts(&config, Some(preprocessor)).recipe.unwrap();
+        (recipe.resize, recipe.crop)
+    };
+    assert_eq!(recipe(&convnext), (Resize::ShortSide(256), 224));
+    assert_eq!(
+        recipe(&with(&convnext, "size", json!({"shortest_edge": 288}))),
+        (Resize::ShortSide(329), 288)
+    );
+    assert_eq!(
+        recipe(&with(&convnext, "size", json!({"shortest_edge": 384}))),
+        (Resize::Exact(384), 384)
+    );
+    let newer = with(
+        &convnext,
+        "image_processor_type",
+        json!("ConvNextImageProcessorFast"),
+    );
+    assert_eq!(recipe(&newer), (Resize::ShortSide(256), 224));
+
+    let vit =
+        json!({"image_processor_type": "ViTImageProcessor", "size": {"height": 96, "width": 96}});
+    assert_eq!(recipe(&vit), (Resize::Exact(96), 96));
+    assert_eq!(facts(&config, Some(&vit)).recipe.unwrap().mean, [0.5; 3]);
+    let bit = json!({
+        "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
+        "do_center_crop": true, "crop_size": {"height": 224, "width": 224},
+    });
+    assert_eq!(recipe(&bit), (Resize::ShortSide(256), 224));
+}
+
+#[test]
+fn configurations_that_cannot_be_followed() {
+    let (config, preprocessor) = transformers();
+    let timm_with = |field: &str, value: Value| {
+        let mut config = timm();
+        config["pretrained_cfg"][field] = value;
+        (config, None)
+    };
+    let config_with = |field: &str, value: Value| (with(&config, field, value), None);
+    let preprocessor_with =
+        |field: &str, value: Value| (config.clone(), Some(with(&preprocessor, field, value)));
+    let cases = [
+        (
+            timm_with("input_size", json!([1, 28, 28])),
+            "input_size",
+            "[1, 28, 28]; a square of 3 channels is offered",
+        ),
+        (
+            timm_with("crop_mode", json!("border")),
+            "crop_mode",
+            "\"border\"; center and squash are offered",
+        ),
+        (
+            timm_with("interpolation", json!("random")),
+            "interpolation",
+            "unknown variant `random`, expected one of `nearest`, `bilinear`, `bicubic`, `lanczos`",
+        ),
+        (
+            timm_with("crop_pct", json!(0.0)),
+            "pretrained_cfg",
+            "a resize to 4294967295 pixels before a crop of 224",
+        ),
+        (
+            timm_with("crop_pct", json!(1.5)),
+            "pretrained_cfg",
+            "a resize to 149 pixels before a crop of 224",
+        ),
+        (
+            timm_with("std", json!([0.1, 0.2])),
+            "std",
+            "invalid length 2, expected an array of length 3",
+        ),
+        (
+            (with(&timm(), "global_pool", json!("max")), None),
+            "global_pool",
+            "\"max\"; only \"avg\" is offered",
+        ),
+        (
+            config_with("model_type", json!("vit")),
+            "model_type",
+            "\"vit\"; only \"resnet\" is offered",
+        ),
+        (
+            config_with("hidden_act", json!("gelu")),
+            "hidden_act",
+            "\"gelu\"; only \"relu\" is offered",
+        ),
+        (
+            config_with("id2label", json!({"1": "a"})),
+            "id2label",
+            "1 classes, and none has index 0",
+        ),
+        (
+            config_with("id2label", json!([[1]])),
+            "id2label",
+            "class 0 is not a wnid and a name",
+        ),
+        (
+            preprocessor_with("resample", json!(5)),
+            "resample",
+            "Pillow's filter 5; 0 to 3 are offered",
+        ),
+        (
+            preprocessor_with("do_rescale", json!(false)),
+            "do_rescale",
+            "false; only true is offered",
+        ),
+        (
+            preprocessor_with("rescale_factor", json!(1.0)),
+            "rescale_factor",
+            "1; only 1/255 is offered",
+        ),
+        (
+            preprocessor_with("size", json!(0)),
+            "size",
+            "a crop of 0 pixels; 1 to 2048 are possible",
+        ),
+        (
+            preprocessor_with("size", json!({"height": 1})),
+            "size",
+            "data did not match any variant of untagged enum Size",
+        ),
+    ];
+    for ((config, preprocessor), field, fault) in cases {
+        let mut beside = vec![("config.json", &config)];
+        beside.extend(
+            preprocessor
+                .as_ref()
+                .map(|content| ("preprocessor_config.json", content)),
+        );
+        let folder = folder(&beside);
+        let file = folder.path().join(beside.last().unwrap().0);
+        let error = open(folder.path()).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            format!("field `{field}` in {}: {fault}", file.display())
+        );
+    }
+}
+
+#[test]
+fn a_folder_without_configuration_is_only_its_weights() {
+    let folder = folder(&[]);
+    let checkpoint = open(folder.path()).unwrap();
+    assert_eq!(*checkpoint.facts(), Facts::default());
+    assert_eq!(
+        checkpoint.name(),
+        folder.path().file_name().unwrap().to_str().unwrap()
+    );
+}
+
+#[test]
+fn what_travels_with_the_weights_comes_first() {
+    let folder = folder(&[("config.json", &timm())]);
+    let file = File::default()
+        .f32("fc.bias", &[1], &[1.0])
+        .metadata("architecture", "resnet50_thin");
+    file.write(&folder.path().join("model.safetensors"));
+    let facts = open(folder.path()).unwrap().facts().clone();
+    assert_eq!(facts.architecture.as_deref(), Some("resnet50_thin"));
+    assert_eq!(facts.recipe.unwrap().resize, Resize::ShortSide(235));
+}
+
+#[test]
+fn imagenet_s_labels_are_known_by_their_names() {
+    let Some(imagenet) = shared("imagenet") else {
+        return;
+    };
+    let classes: Vec<Value> =
+        serde_json::from_slice(&fs::read(imagenet.join("classes.json")).unwrap()).unwrap();
+    let id2label: serde_json::Map<String, Value> = classes
+        .iter()
+        .enumerate()
+        .map(|(i, class)| {
+            (
+                i.to_string(),
+                format!("{}, a synonym", class["name"].as_str().unwrap()).into(),
+            )
+        })
+        .collect();
+    let config = json!({"model_type": "resnet", "id2label": id2label});
+    let labels = facts(&config, None).labels.unwrap();
+    let label = labels.get(999).unwrap();
+    assert_eq!(label.wnid.as_deref(), classes[999]["wnid"].as_str());
+    assert!(label.name.ends_with(", a synonym"));
+}

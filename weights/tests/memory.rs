@@ -1,0 +1,76 @@
+//! How much memory the reading and the writing of a large file take. Alone in
+//! its program, because the measure is the program's.
+#![cfg(target_os = "linux")]
+// A test fails by panicking.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use weights::{Checkpoint, Facts, Half, write};
+
+const TENSORS: usize = 32;
+const ELEMENTS: usize = 1 << 20;
+const FILE: usize = TENSORS * ELEMENTS * 4;
+
+/// Resident bytes at most since the last call, beyond those at that call.
+fn peak_of(run: impl FnOnce()) -> usize {
+    let field = |name: &str| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            * 1024
+    };
+    // Makes the present size the peak.
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = field("VmRSS:");
+    run();
+    field("VmHWM:") - before
+}
+
+#[test]
+fn a_large_file_is_never_in_memory_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.safetensors");
+    let names: Vec<String> = (0..TENSORS)
+        .map(|i| format!("layer1.{i}.conv1.weight"))
+        .collect();
+    let shape = [ELEMENTS, 1];
+    let shapes = names.iter().map(|name| (name.clone(), shape.to_vec()));
+    let made = Checkpoint::synthetic("large", Facts::default(), shapes).unwrap();
+
+    let writing = peak_of(|| write(&made, &Facts::default(), None, &path, &mut |_, _| ()).unwrap());
+    assert!(writing < FILE / 8, "{writing} bytes to write {FILE}");
+
+    let reading = peak_of(|| {
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        assert_eq!(checkpoint.digest().len(), 64);
+        let all: Vec<Vec<f32>> = names
+            .iter()
+            .map(|name| checkpoint.read(name, &shape).unwrap())
+            .collect();
+        assert_eq!(all.len(), TENSORS);
+    });
+    assert!(reading < FILE / 10 * 11, "{reading} bytes to hold {FILE}");
+
+    let converting = peak_of(|| {
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let half = folder.path().join("half.safetensors");
+        write(
+            &checkpoint,
+            &Facts::default(),
+            Some(Half::Bf16),
+            &half,
+            &mut |_, _| (),
+        )
+        .unwrap();
+    });
+    assert!(
+        converting < FILE / 8,
+        "{converting} bytes to convert {FILE}"
+    );
+    println!("of {FILE} bytes: writing {writing}, reading {reading}, converting {converting}");
+}
