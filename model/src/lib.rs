@@ -26,5 +26,5 @@ pub mod table;
 pub use cores::Cores;
 pub use error::{Error, Result};
 pub use options::{DeviceChoice, Dtype, Isa, Options};
-pub use runner::{Card, Model};
+pub use runner::{Card, Model, complete_facts};
 pub use synthetic::synthetic;

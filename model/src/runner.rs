@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use weights::{Checkpoint, Labels, Recipe};
+use weights::{Checkpoint, Facts, Labels, Recipe};
 
 use crate::build::build;
 use crate::cores::Cores;
 use crate::cpu::Level;
 use crate::error::{Error, Result};
-use crate::family::Architecture;
+use crate::family::{Architecture, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
 use crate::options::{DeviceChoice, Dtype, Isa, Options};
@@ -58,11 +58,7 @@ impl Model {
         let device = device(options.device)?;
         let level = level(options.isa)?;
         let Fit { row, classes } = fit(checkpoint)?;
-        let recipe = checkpoint
-            .facts()
-            .recipe
-            .clone()
-            .unwrap_or_else(|| default_recipe(row));
+        let recipe = recipe(row, checkpoint);
         let labels = checkpoint
             .facts()
             .labels
@@ -89,6 +85,15 @@ impl Model {
             labels,
             plan,
         })
+    }
+
+    /// The same network with other names for its classes.
+    ///
+    /// # Errors
+    /// When there is not one name for each class.
+    pub fn with_labels(self, labels: Labels) -> Result<Self> {
+        let labels = labels.expect(self.card.classes)?;
+        Ok(Self { labels, ..self })
     }
 
     /// What it is.
@@ -161,12 +166,30 @@ impl Model {
     }
 }
 
-fn default_recipe(row: &Architecture) -> Recipe {
-    if row.input == 32 {
-        Recipe::cifar()
-    } else {
-        Recipe::imagenet()
-    }
+/// What is known of `checkpoint` once its row is: the facts that it carries
+/// itself, and for those it does not what its row implies.
+///
+/// # Errors
+/// A checkpoint that fits no row of the family.
+pub fn complete_facts(checkpoint: &Checkpoint) -> Result<Facts> {
+    let Fit { row, classes } = fit(checkpoint)?;
+    let own = checkpoint.facts().clone();
+    Ok(Facts {
+        architecture: Some(row.name.to_owned()),
+        recipe: Some(recipe(row, checkpoint)),
+        labels: Some(own.labels.unwrap_or_else(|| Labels::guess(classes))),
+        stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
+        pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),
+    })
+}
+
+/// The checkpoint's own recipe, else the usual one for its row's data set.
+fn recipe(row: &Architecture, checkpoint: &Checkpoint) -> Recipe {
+    let own = checkpoint.facts().recipe.clone();
+    own.unwrap_or_else(|| match row.stem {
+        Stem::Conv3 => Recipe::cifar(),
+        _ => Recipe::imagenet(),
+    })
 }
 
 /// The device's name, once it is known to work.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, evaluate, healthcheck, inspect, models, serve};
+use crate::commands::{bench, classify, convert, evaluate, healthcheck, inspect, models, serve};
 use crate::config::ServeFlags;
 
 /// Image classification with ResNet: a photo in, the right top-5 out.
@@ -37,6 +37,8 @@ enum Command {
     Evaluate(evaluate::Flags),
     /// Time forward passes
     Bench(bench::Flags),
+    /// Write any checkpoint as one safetensors file with all that belongs to it
+    Convert(convert::Flags),
     /// List every architecture of the family
     Models(models::Flags),
     /// Show a model's layers and what it costs
@@ -59,6 +61,7 @@ impl Cli {
             Command::Classify(flags) => Ok(classify::run(&flags)?),
             Command::Evaluate(flags) => Ok(evaluate::run(&flags)?),
             Command::Bench(flags) => Ok(bench::run(&flags)?),
+            Command::Convert(flags) => Ok(convert::run(&flags)?),
             Command::Models(flags) => Ok(models::run(&flags)),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod classify;
+pub mod convert;
 pub mod evaluate;
 pub mod healthcheck;
 pub mod inspect;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use faults::{Fault, Faults};
 pub use limits::{LimitFlags, Limits};
-pub use model::{ModelConfig, ModelFlags};
+pub use model::{ModelConfig, ModelFlags, open};
 
 use crate::http::listen::Connections;
 use crate::logs::{LogConfig, LogFlags};

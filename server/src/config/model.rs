@@ -1,11 +1,12 @@
 //! Which model, and how to run it: the flags every command shares.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use model::{Cores, Model, Options};
-use weights::Checkpoint;
+use weights::{Checkpoint, Hub, Labels, Progress, Source};
 
 use super::{Faults, units};
 
@@ -13,9 +14,14 @@ use super::{Faults, units};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelFlags {
-    /// The model inside this program, or a checkpoint file
+    /// The default's name, a checkpoint file, a folder with its config.json,
+    /// or a repository of the Hugging Face Hub, org/name or org/name@revision
     #[arg(long, visible_alias = "weights", env = "RESNET_MODEL", default_value = weights::DEFAULT_NAME)]
     model: String,
+
+    /// The classes' names: a JSON array or object, or one a line
+    #[arg(long, env = "RESNET_LABELS", value_name = "FILE")]
+    labels: Option<PathBuf>,
 
     /// auto, cpu, cuda or cuda:N; a device that is named and missing is an error
     #[arg(long, env = "RESNET_DEVICE", default_value = "auto")]
@@ -38,8 +44,11 @@ pub struct ModelFlags {
 /// Which model, and how to run it.
 #[derive(Clone, Debug, Default)]
 pub struct ModelConfig {
-    /// The default's name or a file; for some commands an architecture.
+    /// The default's name, a file, a folder or a repository; for some commands
+    /// an architecture.
     pub model: String,
+    /// Names of the classes instead of the checkpoint's own.
+    pub labels: Option<PathBuf>,
     /// Device, number type and instruction set.
     pub options: Options,
     /// Threads that decode and compute.
@@ -56,6 +65,7 @@ impl ModelFlags {
     pub fn check(&self, faults: &mut Faults) -> ModelConfig {
         ModelConfig {
             model: self.model.clone(),
+            labels: self.labels.clone(),
             options: Options {
                 device: faults.read("--device", &self.device, str::parse),
                 dtype: faults.read("--dtype", &self.dtype, str::parse),
@@ -76,9 +86,9 @@ impl ModelConfig {
     /// The network, and the cores it runs on.
     ///
     /// # Errors
-    /// A checkpoint that cannot be read or run, a device that is missing.
+    /// A checkpoint that cannot be had, read or run, a device that is missing.
     pub fn load(&self) -> model::Result<(Model, Cores)> {
-        self.run(self.checkpoint()?)
+        self.run(&open(&self.model)?)
     }
 
     /// As [`ModelConfig::load`]; a bare architecture gets made-up weights.
@@ -86,26 +96,40 @@ impl ModelConfig {
     /// # Errors
     /// As there.
     pub fn load_or_synthesize(&self) -> model::Result<(Model, Cores)> {
-        let known = self.model == weights::DEFAULT_NAME || Path::new(&self.model).exists();
-        self.run(if known {
-            self.checkpoint()?
-        } else {
-            model::synthetic(&self.model)?
-        })
+        match open(&self.model) {
+            Err(weights::Error::Unknown { name }) => self.run(&model::synthetic(&name)?),
+            opened => self.run(&opened?),
+        }
     }
 
-    fn checkpoint(&self) -> model::Result<Checkpoint> {
-        Ok(if self.model == weights::DEFAULT_NAME {
-            weights::default_model()?
-        } else {
-            Checkpoint::open(Path::new(&self.model))?
-        })
-    }
-
-    fn run(&self, checkpoint: Checkpoint) -> model::Result<(Model, Cores)> {
+    fn run(&self, checkpoint: &Checkpoint) -> model::Result<(Model, Cores)> {
         let cores = Cores::new(self.threads)?;
-        Ok((Model::load(&checkpoint, &self.options, &cores)?, cores))
+        let model = Model::load(checkpoint, &self.options, &cores)?;
+        let model = match &self.labels {
+            Some(file) => model.with_labels(Labels::from_file(file)?)?,
+            None => model,
+        };
+        Ok((model, cores))
     }
+}
+
+/// Opens what `--model` names: the default, a file, a folder or a repository
+/// of the Hub. A download draws a bar where standard error is a terminal.
+///
+/// # Errors
+/// When it is none of these, cannot be had or cannot be read.
+pub fn open(name: &str) -> weights::Result<Checkpoint> {
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let opened = Source::parse(name)?.open(&Hub::from_env(), &mut |progress: Progress<'_>| {
+        bar.set_message(progress.file.to_owned());
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    opened
 }
 
 /// The cores this process may use. On Linux the standard library reads the

@@ -1,0 +1,78 @@
+//! `resnet convert`: any checkpoint to one safetensors file that carries its
+//! architecture, preprocessing and labels.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use weights::{Half, Labels};
+
+use crate::config;
+
+/// The flags of `convert`.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    /// What to convert: as --model of the other commands
+    #[arg(value_name = "IN")]
+    from: String,
+
+    /// The file to write
+    #[arg(value_name = "OUT.safetensors")]
+    to: PathBuf,
+
+    /// Halve the file: convolutions and the classifier in this type
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Type>,
+
+    /// The classes' names, to be carried along
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+}
+
+/// A half-size number type.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Type {
+    F16,
+    Bf16,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint or the new file is at fault.
+    #[error(transparent)]
+    Weights(#[from] weights::Error),
+    /// The checkpoint fits no architecture.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+}
+
+/// Converts.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let checkpoint = config::open(&flags.from)?;
+    let mut facts = model::complete_facts(&checkpoint)?;
+    if let Some(file) = &flags.labels {
+        let classes = facts.labels.as_ref().map_or(0, Labels::len);
+        facts.labels = Some(Labels::from_file(file)?.expect(classes)?);
+    }
+    let half = flags.dtype.map(|dtype| match dtype {
+        Type::F16 => Half::F16,
+        Type::Bf16 => Half::Bf16,
+    });
+    let bar = ProgressBar::new(0);
+    weights::write(&checkpoint, &facts, half, &flags.to, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    println!(
+        "{} written: {}",
+        flags.to.display(),
+        facts.architecture.unwrap_or_default()
+    );
+    Ok(ExitCode::SUCCESS)
+}
