@@ -141,6 +141,15 @@ fn private_repositories_need_a_token() {
     assert_eq!(message(open(&hub, ID)), denied);
     hub.token = Some("hf_secret".into());
     assert_complete(&open(&hub, ID).unwrap());
+    let requests = server.requests.lock().unwrap();
+    let content = requests
+        .iter()
+        .find(|r| r.path.starts_with("/cdn/") && r.range.as_deref() == Some("bytes=0-"));
+    assert_eq!(
+        content.unwrap().authorization,
+        None,
+        "the token stays with the Hub"
+    );
 }
 
 #[test]
@@ -244,6 +253,36 @@ fn nobody_at_the_endpoint() {
     let error = message(open(&hub("http://127.0.0.1:9", &cache), ID));
     let start = format!("{ID}: cannot fetch the list of files from http://127.0.0.1:9: ");
     assert!(error.starts_with(&start), "{error}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named() {
+    let server = Server::start(site());
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&server.endpoint, &cache);
+    std::fs::write(&hub.cache, "a file where a folder should be").unwrap();
+    let error = message(open(&hub, ID));
+    let start = format!(
+        "{ID}: cannot write to the cache at {}: Not a directory",
+        hub.cache.display()
+    );
+    assert!(error.starts_with(&start), "{error}");
+}
+
+#[test]
+fn a_cache_with_a_link_to_nothing_is_not_believed() {
+    let server = Server::start(site());
+    let cache = tempfile::tempdir().unwrap();
+    let hub = hub(&server.endpoint, &cache);
+    assert_complete(&open(&hub, ID).unwrap());
+    let blobs = hub.cache.join("models--timm--resnet50.a1_in1k/blobs");
+    std::fs::remove_dir_all(blobs).unwrap();
+    let before = server.requests.lock().unwrap().len();
+    assert_complete(&open(&hub, ID).unwrap());
+    assert!(
+        server.requests.lock().unwrap().len() > before,
+        "the Hub is asked again"
+    );
 }
 
 #[test]

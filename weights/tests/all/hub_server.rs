@@ -119,6 +119,8 @@ fn answer(
         return status(to, "401 Unauthorized");
     }
     let commit = site.commit.unwrap_or(COMMIT);
+    // Another host, as far as a client can see.
+    let store = endpoint.replace("127.0.0.1", "localhost");
     match parts[..] {
         ["api", "models", organisation, name, "revision", _] => {
             let repository = format!("{organisation}/{name}");
@@ -153,7 +155,7 @@ fn answer(
             }
             let headers = format!(
                 "X-Repo-Commit: {commit}\r\nX-Linked-ETag: \"{etag}\"\r\nX-Linked-Size: {}\r\n\
-                 Location: {endpoint}/cdn/{organisation}/{name}/{file}?signature=abc\r\n",
+                 Location: {store}/cdn/{organisation}/{name}/{file}?signature=abc\r\n",
                 content.len()
             );
             send(to, "302 Found", &headers, b"", 0)
