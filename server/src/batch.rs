@@ -76,9 +76,9 @@ pub struct Queue {
 impl Queue {
     /// Starts the device's worker.
     ///
-    /// `cores` are given where the forward pass runs on them: a batch is then
-    /// chosen when a core turns to it, not before, so images decoded in the
-    /// meantime join it.
+    /// `cores` are given where the forward pass runs on them. There it takes
+    /// its turn among the images to be decoded, so that under load they are
+    /// decoded first and run together.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -126,21 +126,33 @@ struct Worker {
 impl Worker {
     fn run(mut self, cores: Option<&Cores>) {
         while let Ok(first) = self.receiver.recv() {
-            match cores {
-                Some(cores) => cores.run(|| self.turn_to(first)),
-                None => self.turn_to(first),
+            let turned = match cores {
+                Some(cores) => self.turn_in_line(cores, first),
+                None => Some(self.turn_to(first)),
+            };
+            match turned {
+                Some(worker) => self = worker,
+                None => return,
             }
         }
     }
 
-    fn turn_to(&mut self, first: Waiting) {
-        let batch = self.take(first);
-        self.classify(batch);
+    /// Turns to `first` once a core has done what was queued for it before:
+    /// the images that are decoded by then join the batch.
+    fn turn_in_line(self, cores: &Cores, first: Waiting) -> Option<Self> {
+        let (done, worker) = sync_channel(1);
+        cores.spawn(move || drop(done.send(self.turn_to(first))));
+        worker.recv().ok()
+    }
+
+    fn turn_to(self, first: Waiting) -> Self {
+        self.classify(self.take(first));
+        self
     }
 
     /// The images that wait, `first` among them, without those whose client
     /// has gone: at most `max_batch`.
-    fn take(&mut self, first: Waiting) -> Vec<Waiting> {
+    fn take(&self, first: Waiting) -> Vec<Waiting> {
         let waiting = std::iter::once(first).chain(self.receiver.try_iter());
         waiting
             .inspect(|_| _ = self.metrics.queue_depth.dec())

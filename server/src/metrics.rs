@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::http::CLASSIFY;
+
 /// Status under which a request counts whose client left before the answer,
 /// as nginx has it.
 pub const CLIENT_GONE: u16 = 499;
@@ -45,6 +47,15 @@ struct RequestLabels {
     status: u16,
 }
 
+impl RequestLabels {
+    fn new(route: &str, status: u16) -> Self {
+        Self {
+            route: route.to_owned(),
+            status,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ModelLabels {
     name: String,
@@ -77,6 +88,9 @@ impl Metrics {
             images_in_flight: Gauge::default(),
         };
         metrics.register();
+        // There from the start, so that the first request shows as a rate.
+        let first = RequestLabels::new(CLASSIFY, 200);
+        drop(metrics.requests.get_or_create(&first));
         metrics
     }
 
@@ -129,17 +143,15 @@ impl Metrics {
         );
     }
 
-    /// A request to `route` was answered with `status`. Only the time of
-    /// `/classify` is of interest: every other answer is immediate.
-    pub fn request(&self, route: &str, status: u16, took: Duration) {
-        let labels = RequestLabels {
-            route: route.to_owned(),
-            status,
-        };
+    /// A request to `route` was answered with `status`.
+    pub fn answered(&self, route: &str, status: u16) {
+        let labels = RequestLabels::new(route, status);
         self.requests.get_or_create(&labels).inc();
-        if route == crate::http::CLASSIFY {
-            self.request_seconds.observe(took.as_secs_f64());
-        }
+    }
+
+    /// A request to `/classify` took so long, from its head to its answer.
+    pub fn classified(&self, took: Duration) {
+        self.request_seconds.observe(took.as_secs_f64());
     }
 
     /// An image was decoded, well or not.

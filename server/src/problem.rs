@@ -223,6 +223,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keys_keep_their_order() {
+        let problem = Problem::new(Kind::EmptyImage, "send a photo");
+        assert_eq!(
+            serde_json::to_string(&problem.body("r1")).unwrap(),
+            r#"{"type":"/docs#empty-image","title":"Empty image","status":400,"detail":"send a photo","request_id":"r1"}"#
+        );
+    }
+
+    #[test]
     fn types_are_distinct() {
         let mut types = Kind::ALL.map(Kind::type_uri);
         types.sort_unstable();

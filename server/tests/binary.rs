@@ -1,6 +1,12 @@
-//! The `resnet` binary as a process: what it says and how it ends.
+//! The `resnet` binary as a process: what it says, how it starts and ends.
 
-use std::process::{Command, Output};
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use serde_json::Value;
 
 fn resnet(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_resnet"))
@@ -47,11 +53,205 @@ fn help_teaches() {
 #[test]
 fn a_healthcheck_of_nobody_fails() {
     // Port 1 is nobody's; the variables of `serve` do not get in its way.
-    let output = resnet(
-        &["healthcheck"],
-        &[("RESNET_PORT", "1"), ("RESNET_HOST", "0.0.0.0")],
-    );
+    let variables = [("RESNET_PORT", "1"), ("RESNET_HOST", "0.0.0.0")];
+    let output = resnet(&["healthcheck"], &variables);
     assert!(!output.status.success());
     let error = text(&output.stderr);
     assert!(error.contains("no answer from 127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_that_is_none_ends_the_start() {
+    let output = resnet(
+        &["--port", "0", "--weights", env!("CARGO_MANIFEST_DIR")],
+        &[],
+    );
+    assert!(text(&output.stderr).contains("--weights"));
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let output = resnet(&["--port", "0", "--weights", manifest], &[]);
+    assert!(!output.status.success());
+    let error = text(&output.stderr);
+    assert!(error.contains("the model cannot be loaded"), "{error}");
+}
+
+/// A server on a free port, with its log.
+struct Serving {
+    process: Child,
+    log: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Serving {
+    /// Starts it and waits until it is ready.
+    fn start(flags: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_resnet"))
+            .args(["--port", "0"])
+            .args(flags)
+            .env_clear()
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let mut serving = Self {
+            process,
+            log,
+            address: String::new(),
+        };
+        let line = serving.line("listening");
+        serving.address = line["address"].as_str().unwrap().to_owned();
+        assert_eq!(line["level"], "INFO");
+        // It answers while the model is being loaded, and so does the next.
+        assert!(serving.get("/health/live").starts_with("HTTP/1.1 200 "));
+        let line = serving.line("ready");
+        assert_eq!(line["model"], "resnet50_thin");
+        serving
+    }
+
+    /// The next line of the log whose message starts with `message`.
+    fn line(&mut self, message: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.log.read_line(&mut line).unwrap() > 0,
+                "no {message} in the log"
+            );
+            let line: Value = serde_json::from_str(&line).expect("the log is JSON");
+            if line["message"].as_str().unwrap().starts_with(message) {
+                return line;
+            }
+        }
+    }
+
+    fn send(&self, head: &str, body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+            .write_all(b"host: a\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        stream.write_all(body).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        read(self.send(&format!("GET {path} HTTP/1.1\r\n"), b""))
+    }
+
+    /// Posts the first half of a photo; the rest is returned with the stream.
+    fn half_a_post(&self) -> (TcpStream, Vec<u8>) {
+        let photo = photo();
+        let (first, rest) = photo.split_at(photo.len() / 2);
+        let length = photo.len();
+        let head = format!("POST /classify HTTP/1.1\r\ncontent-length: {length}\r\n");
+        // The server has the head as soon as it asks for the body.
+        let head = format!("{head}expect: 100-continue\r\n");
+        let mut stream = self.send(&head, b"");
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(first).unwrap();
+        (stream, rest.to_vec())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn photo() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../photos/cat.jpg")).unwrap()
+}
+
+fn read(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn one_line_a_request_and_no_image_in_it() {
+    let mut serving = Serving::start(&[]);
+    let photo = photo();
+    let length = photo.len();
+    let head =
+        format!("POST /classify HTTP/1.1\r\nx-request-id: r-1\r\ncontent-length: {length}\r\n");
+    let answer = read(serving.send(&head, &photo));
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let line = serving.line("request");
+    for (key, value) in [
+        ("request_id", Value::from("r-1")),
+        ("method", "POST".into()),
+        ("path", "/classify".into()),
+        ("status", 200.into()),
+        ("images", 1.into()),
+        ("bytes", length.into()),
+    ] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    for key in ["decode_ms", "queue_ms", "forward_ms", "total_ms"] {
+        assert!(
+            line[key].as_f64().is_some_and(|ms| ms >= 0.0),
+            "{key} in {line}"
+        );
+    }
+    assert!(line.to_string().len() < 1000);
+
+    let (host, port) = serving.address.rsplit_once(':').unwrap();
+    let output = resnet(&["healthcheck", "--host", host, "--port", port], &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).trim().ends_with(" 200 OK"));
+}
+
+#[test]
+fn the_first_signal_waits_for_what_was_accepted() {
+    let mut serving = Serving::start(&[]);
+    let (mut stream, rest) = serving.half_a_post();
+    serving.signal("-TERM");
+    serving.line("shutting down");
+    while !serving.get("/health/ready").starts_with("HTTP/1.1 503 ") {}
+    let refused = read(serving.send("POST /classify HTTP/1.1\r\ncontent-length: 0\r\n", b""));
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("/docs#draining"), "{refused}");
+
+    stream.write_all(&rest).unwrap();
+    let answer = read(stream);
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    serving.line("every accepted request was answered");
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+#[test]
+fn the_drain_timeout_ends_the_waiting() {
+    let mut serving = Serving::start(&["--drain-timeout", "100ms"]);
+    let _held = serving.half_a_post();
+    serving.signal("-INT");
+    serving.line("the drain timeout has passed");
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+#[test]
+fn the_second_signal_ends_at_once() {
+    let mut serving = Serving::start(&[]);
+    let _held = serving.half_a_post();
+    serving.signal("-TERM");
+    serving.line("shutting down");
+    serving.signal("-TERM");
+    assert_eq!(serving.exit_code(), Some(128 + 15));
 }

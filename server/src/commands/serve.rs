@@ -76,7 +76,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     let began = Instant::now();
     let signals = Signals::listen()?;
     let listener = bind(&config).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening; the model is being loaded");
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "listening; the model is being loaded");
 
     let service = Arc::new(Service::new(config.limits.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -93,7 +94,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         loaded = load(Arc::clone(&service), config.clone()) => loaded?,
         () = &mut signal => return Ok(()),
     }
-    announce(&service, began);
+    announce(&service, address.port(), began);
     signal.await;
 
     let finish = async {
@@ -130,7 +131,7 @@ async fn load(service: Arc<Service>, config: Config) -> Result<(), Error> {
         .unwrap_or(Err(Error::LoadPanicked))
 }
 
-fn announce(service: &Service, began: Instant) {
+fn announce(service: &Service, port: u16, began: Instant) {
     let Ok(classifier) = service.ready() else {
         return;
     };
@@ -141,7 +142,7 @@ fn announce(service: &Service, began: Instant) {
         dtype = card.dtype,
         isa = card.isa,
         startup_ms = began.elapsed().as_millis() as u64,
-        "ready; try: curl --data-binary @cat.jpg localhost:8000/classify"
+        "ready; try: curl --data-binary @cat.jpg localhost:{port}/classify"
     );
 }
 

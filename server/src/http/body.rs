@@ -16,6 +16,10 @@ use crate::problem::{Kind, Problem};
 /// Bytes a second below which a steady trickle is a stalled client too.
 const SLOWEST: u32 = 4096;
 
+/// Bytes made ready before any came; a length that is announced is not yet
+/// sent.
+const FIRST: usize = 64 * 1024;
+
 /// How long a refused client is listened to, so that it reads the answer
 /// instead of finding its connection reset in the middle of sending.
 const LINGER: Duration = Duration::from_secs(2);
@@ -63,7 +67,7 @@ impl Incoming {
 
     async fn collect(&mut self, limits: &Limits, share: &mut ByteShare) -> Result<Bytes, Problem> {
         let started = Instant::now();
-        let mut whole = BytesMut::new();
+        let mut whole = BytesMut::with_capacity(self.length.unwrap_or(0).min(FIRST));
         loop {
             let earned = Duration::from_secs(whole.len() as u64) / SLOWEST;
             let patience = limits.body_timeout;

@@ -9,6 +9,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
@@ -16,9 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use super::body::Incoming;
 use super::forms::{Form, Images};
 use super::observe::{Account, RequestId};
+use crate::admission::ByteShare;
 use crate::answer::{Answer, Clamped, Item, predictions};
 use crate::batch::{Row, Timings};
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Failure};
 use crate::network::Network;
 use crate::problem::{Kind, Problem};
 use crate::service::Service;
@@ -85,65 +87,58 @@ impl Call<'_> {
             }
         };
         let classifier = visit.classifier;
-        let (uploads, many) = self.uploads(classifier, body, account).await?;
-        let outcomes = self.outcomes(classifier, uploads).await?;
-        account.timings = slowest(&outcomes);
-        self.respond(classifier.network(), top_k, outcomes, many)
-    }
-
-    /// The images of the body.
-    async fn uploads(
-        &self,
-        classifier: &Classifier,
-        body: Incoming,
-        account: &mut Account,
-    ) -> Result<(Vec<Upload>, bool), Problem> {
         let limits = self.service.limits();
         let mut share = self.service.admission().bytes();
         let body = body.read(limits, &mut share).await?;
         account.bytes = body.len();
 
-        let form = Form::of(self.headers, &body)?;
-        let most = limits.max_images;
-        let Images {
-            files,
-            encoding,
-            many,
-        } = match form {
-            Form::Raw => form.unpack(body, most)?,
+        let deadline = Deadline::after(limits.request_timeout);
+        let images = self.unpack(classifier, body, deadline).await?;
+        account.images = images.files.len();
+        let many = images.many;
+        let outcomes = self.outcomes(classifier, images, share, deadline).await?;
+        account.timings = slowest(&outcomes);
+        self.respond(classifier.network(), top_k, outcomes, many)
+    }
+
+    /// The images of a body.
+    async fn unpack(
+        &self,
+        classifier: &Classifier,
+        body: Bytes,
+        deadline: Deadline,
+    ) -> Result<Images, Problem> {
+        let most = self.service.limits().max_images;
+        match Form::of(self.headers, &body)? {
+            Form::Raw => Form::Raw.unpack(body, most),
             // Megabytes are parsed on a core, not between two sockets.
-            form => classifier
-                .on_core(move || form.unpack(body, most))
-                .await
-                .map_err(|failure| self.problem(&failure))??,
-        };
-        account.images = files.len();
-        let share = Arc::new(share);
-        let upload = |file| Upload::new(file, encoding, Arc::clone(&share));
-        Ok((files.into_iter().map(upload).collect(), many))
+            form => {
+                let parsing = classifier.on_core(move || form.unpack(body, most));
+                let images = deadline.wait_for(parsing).await?;
+                images.map_err(|failure| self.problem(&failure))?
+            }
+        }
     }
 
     /// Each image's logits or problem, in order.
     async fn outcomes(
         &self,
         classifier: &Classifier,
-        uploads: Vec<Upload>,
+        images: Images,
+        share: ByteShare,
+        deadline: Deadline,
     ) -> Result<Vec<Result<Row, Problem>>, Problem> {
-        let permits = self.service.admission().images(uploads.len())?;
-        let limit = self.service.limits().request_timeout;
-        let deadline = Instant::now() + limit;
-        let images =
-            uploads
-                .into_iter()
-                .zip(permits)
-                .map(async |(upload, permit)| {
-                    match timeout_at(deadline, classifier.classify(upload, permit)).await {
-                        Ok(Ok(row)) => Ok(row),
-                        Ok(Err(failure)) => Err(self.problem(&failure)),
-                        Err(_) => Err(too_late(limit)),
-                    }
-                });
-        Ok(join_all(images).await)
+        let permits = self.service.admission().images(images.files.len())?;
+        let share = Arc::new(share);
+        let classify = async |(file, permit)| {
+            let upload = Upload::new(file, images.encoding, Arc::clone(&share));
+            let row = deadline
+                .wait_for(classifier.classify(upload, permit))
+                .await?;
+            row.map_err(|failure| self.problem(&failure))
+        };
+        let files = images.files.into_iter();
+        Ok(join_all(files.zip(permits).map(classify)).await)
     }
 
     /// Logits -> top-k -> JSON.
@@ -183,7 +178,7 @@ impl Call<'_> {
     }
 
     /// What a failure means to the client; ours is told to the log in full.
-    fn problem(&self, failure: &crate::classifier::Failure) -> Problem {
+    fn problem(&self, failure: &Failure) -> Problem {
         let problem = Problem::from(failure);
         if problem.kind == Kind::Internal {
             tracing::error!(request_id = self.id.as_str(), %failure, "an image failed");
@@ -212,13 +207,31 @@ fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<usize, 
     }
 }
 
-fn too_late(limit: Duration) -> Problem {
-    let detail = format!(
-        "no answer within {} s of the body's arrival; send the request again when the server \
-         is less busy",
-        limit.as_secs_f64()
-    );
-    Problem::new(Kind::DeadlineExceeded, detail)
+/// When a request's time is up, counted from its body's arrival.
+#[derive(Clone, Copy)]
+struct Deadline {
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self {
+            limit,
+            at: Instant::now() + limit,
+        }
+    }
+
+    async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
+        timeout_at(self.at, future).await.map_err(|_| {
+            let detail = format!(
+                "no answer within {} s of the body's arrival; send the request again when the \
+                 server is less busy",
+                self.limit.as_secs_f64()
+            );
+            Problem::new(Kind::DeadlineExceeded, detail)
+        })
+    }
 }
 
 fn json(body: &impl Serialize) -> Result<Response, Problem> {

@@ -125,7 +125,10 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let total = self.started.elapsed();
-        self.metrics.request(&self.route, self.status, total);
+        self.metrics.answered(&self.route, self.status);
+        if self.route == CLASSIFY {
+            self.metrics.classified(total);
+        }
         let Account {
             images,
             bytes,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use server::service::Service;
 
-use crate::support::{class, grey, limits, multipart, send, server, server_with};
+use crate::support::{class, grey, limits, multipart, send, server, server_on, server_with};
 
 #[tokio::test]
 async fn what_waits_runs_together_and_at_once() {
@@ -26,6 +26,27 @@ async fn what_waits_runs_together_and_at_once() {
         [1, 5],
         "the first alone, without waiting for company"
     );
+}
+
+#[tokio::test]
+async fn what_is_decoded_first_joins_the_batch() {
+    let server = server_on(1, limits(), |_| Ok(()));
+    let classifier = server.service.ready().unwrap();
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let mut busy = std::pin::pin!(classifier.on_core(move || held.recv().is_err()));
+    let started = tokio::time::timeout(Duration::ZERO, &mut busy).await;
+    assert!(started.is_err());
+    let tasks: Vec<_> = (1..=5)
+        .map(|value| server.spawn_post(grey(value)))
+        .collect();
+    server.until("resnet_images_in_flight", 5.0).await;
+    // The core has five images to decode, and turns to the network after them.
+    drop(hold);
+    for (task, class) in tasks.into_iter().zip(1..) {
+        assert_eq!(task.await.unwrap().class(), class);
+    }
+    let sizes: Vec<usize> = server.batches().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [5]);
 }
 
 #[tokio::test]

@@ -157,10 +157,18 @@ pub(crate) fn server_with(
     limits: Limits,
     behaviour: impl Fn(&[u8]) -> model::Result<()> + Send + Sync + 'static,
 ) -> Server {
+    server_on(2, limits, behaviour)
+}
+
+pub(crate) fn server_on(
+    cores: usize,
+    limits: Limits,
+    behaviour: impl Fn(&[u8]) -> model::Result<()> + Send + Sync + 'static,
+) -> Server {
     let fake = Arc::new(Fake::new(behaviour));
     let service = Arc::new(Service::new(limits.clone()));
     let network: Arc<dyn Network> = Arc::clone(&fake) as _;
-    let cores = Cores::new(2).unwrap();
+    let cores = Cores::new(cores).unwrap();
     let metrics = Arc::clone(service.metrics());
     service.open(Classifier::start(network, cores, &limits, metrics).unwrap());
     fake.batches.lock().unwrap().clear();
