@@ -27,6 +27,8 @@ fn recipe(name: &str) -> Recipe {
         interpolation: match parts[0] {
             "bilinear" => Interpolation::Bilinear,
             "bicubic" => Interpolation::Bicubic,
+            "lanczos" => Interpolation::Lanczos,
+            "nearest" => Interpolation::Nearest,
             other => panic!("no filter {other}"),
         },
         ..Recipe::imagenet()
@@ -54,7 +56,7 @@ fn compare(images: &Path, pixels: &Path) -> usize {
         let got = photo::read(&photo, &recipe(recipe_name), &Limits::default());
         let got = got.unwrap_or_else(|e| panic!("{file}: {e}"));
         let (mean, max) = difference(&got.0, golden.tensor(key).unwrap().data());
-        let lossy = file.ends_with(".jpg") || file == "cat.webp";
+        let lossy = file.ends_with(".jpg") || ["cat.webp", "lossy.webp"].contains(&file);
         println!("{key:40} mean {mean:.4} max {max}");
         if mean > if lossy { 1.0 } else { 0.1 } || (!lossy && max > 2) {
             failures.push(format!("{key}: mean {mean:.3}, max {max}"));
@@ -69,4 +71,176 @@ fn all_golden_encodings_match_pillow() {
     let Some(shared) = shared() else { return };
     let golden = shared.join("golden");
     assert!(compare(&golden.join("images"), &golden.join("images.safetensors")) >= 30);
+}
+
+#[test]
+fn the_samples_match_pillow() {
+    let photos = samples();
+    assert!(compare(&photos, &photos.join("photos.safetensors")) == 55);
+}
+
+/// The small photos that travel with the code.
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/photos")
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    std::fs::read(samples().join(name)).unwrap()
+}
+
+/// Every photo there is: the samples, and the golden ones where they are.
+fn all_photos() -> Vec<(String, Vec<u8>)> {
+    let mut folders = vec![samples()];
+    folders.extend(shared().map(|shared| shared.join("golden/images")));
+    let mut photos = Vec::new();
+    for folder in folders {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let ending = path.extension().unwrap().to_str().unwrap();
+            if ["jpg", "png", "webp", "gif", "bmp", "tiff"].contains(&ending) {
+                let name = path.file_name().unwrap().to_str().unwrap().to_string();
+                photos.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    photos.sort();
+    photos
+}
+
+fn imagenet(photo: &[u8]) -> Result<photo::Pixels, PhotoError> {
+    photo::read(photo, &Recipe::imagenet(), &Limits::default())
+}
+
+#[test]
+fn bytes_after_the_end_change_nothing() {
+    for (name, mut photo) in all_photos() {
+        let before = imagenet(&photo).unwrap();
+        photo.extend_from_slice(b"\xff\xd8 and more \0\0");
+        assert_eq!(imagenet(&photo).unwrap(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_photo_cut_short_is_broken() {
+    for (name, photo) in all_photos() {
+        let cuts = if photo.len() > 200_000 { 8 } else { 40 };
+        for cut in (1..cuts).map(|i| photo.len() * i / cuts) {
+            match imagenet(&photo[..cut]) {
+                Err(PhotoError::Broken { .. }) => {}
+                // Too little is left to tell a format by.
+                Err(PhotoError::Unsupported { .. }) if cut < 18 => {}
+                // What a viewer needs may end early: later frames, tags, padding.
+                Ok(pixels) if cut * 3 > photo.len() && !name.ends_with("jpg") => {
+                    assert_eq!(pixels, imagenet(&photo).unwrap(), "{name} cut at {cut}");
+                }
+                other => panic!("{name} cut at {cut} of {}: {other:?}", photo.len()),
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_never_panics_nor_passes_for_our_fault() {
+    let limits = Limits {
+        max_pixels: 4_000_000,
+    };
+    // A linear congruential generator (Knuth's MMIX): the same damage every time.
+    let mut state = 2026u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (name, photo) in all_photos() {
+        let times = if photo.len() > 200_000 { 4 } else { 60 };
+        for time in 0..times {
+            let mut photo = photo.clone();
+            // Headers are short and decide most: every other blow goes there.
+            let reach = if time % 2 == 0 {
+                photo.len()
+            } else {
+                photo.len().min(700)
+            };
+            for _ in 0..=random(4) {
+                photo[random(reach)] = random(256) as u8;
+            }
+            if let Err(PhotoError::Resize(reason)) =
+                photo::read(&photo, &Recipe::imagenet(), &limits)
+            {
+                panic!("{name}: {reason}");
+            }
+        }
+    }
+}
+
+/// CRC-32 of ISO 3309, which PNG closes its chunks with.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+fn find(photo: &[u8], pattern: &[u8]) -> usize {
+    photo
+        .windows(pattern.len())
+        .position(|w| w == pattern)
+        .unwrap()
+}
+
+#[test]
+fn a_bomb_is_refused_by_its_header() {
+    let big = 60_000u32;
+    let (le, be) = (big.to_le_bytes(), big.to_be_bytes());
+    let mut bombs = Vec::new();
+    for (name, sof) in [
+        ("baseline_420.jpg", 0xc0),
+        ("progressive.jpg", 0xc2),
+        ("quarter_420.jpg", 0xc0),
+    ] {
+        let mut jpeg = sample(name);
+        let at = find(&jpeg, &[0xff, sof]) + 5;
+        jpeg[at..at + 4].copy_from_slice(&[be[2], be[3], be[2], be[3]]);
+        bombs.push((name, jpeg));
+    }
+    let mut png = sample("rgb.png");
+    png[16..24].copy_from_slice(&[be, be].concat());
+    let crc = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    bombs.push(("png", png));
+    let mut gif = sample("still.gif");
+    gif[6..10].copy_from_slice(&[le[0], le[1], le[0], le[1]]);
+    bombs.push(("gif screen", gif));
+    let mut gif = sample("still.gif");
+    let at = find(&gif, b"\x2c\0\0\0\0") + 5;
+    gif[at..at + 4].copy_from_slice(&[le[0], le[1], le[0], le[1]]);
+    bombs.push(("gif frame", gif));
+    let mut bmp = sample("rgb.bmp");
+    bmp[18..26].copy_from_slice(&[le, le].concat());
+    bombs.push(("bmp", bmp));
+    for (name, bomb) in bombs {
+        match imagenet(&bomb) {
+            Err(PhotoError::TooLarge { pixels, limit, .. }) => assert!(pixels > limit),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn jpegs_that_photos_do_not_use_are_named() {
+    for (sof, kind) in [
+        (0xc3, "lossless"),
+        (0xc9, "arithmetic"),
+        (0xc5, "hierarchical"),
+    ] {
+        let mut jpeg = sample("baseline_420.jpg");
+        let at = find(&jpeg, &[0xff, 0xc0]);
+        jpeg[at + 1] = sof;
+        match imagenet(&jpeg) {
+            Err(PhotoError::Unsupported { found }) => assert!(found.contains(kind), "{found}"),
+            other => panic!("{kind}: {other:?}"),
+        }
+    }
 }

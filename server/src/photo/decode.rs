@@ -71,6 +71,7 @@ fn pixels(
     };
     Ok(Decoded {
         size: [width, height],
+        scale: 1.0,
         orientation,
         bitmap,
     })

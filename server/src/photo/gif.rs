@@ -58,6 +58,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PhotoError> {
     }
     Ok(Decoded {
         size: [width, height],
+        scale: 1.0,
         orientation: Orientation::default(),
         bitmap: Bitmap {
             width,

@@ -65,8 +65,11 @@ impl Limits {
 
 /// A decoded photo, as it lies in the file.
 struct Decoded {
-    /// Width and height in the file; the bitmap may be a smaller copy.
+    /// Width and height in the file.
     size: [u32; 2],
+    /// Pixels of the bitmap per pixel of the file: 1, or less for a JPEG that
+    /// was decoded small. The bitmap then has `size * scale` pixels, rounded up.
+    scale: f64,
     orientation: Orientation,
     bitmap: Bitmap,
 }
@@ -85,7 +88,7 @@ pub fn read(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Pixels, Ph
     let [width, height] = orientation.swap(photo.size);
     let upright = crop::sides(width, height, recipe);
     let stored = orientation.stored(upright);
-    let kept = resize::resize(&photo.bitmap, stored, recipe.interpolation)?;
+    let kept = resize::resize(&photo, stored, recipe.interpolation)?;
     Ok(Pixels(resize::place(
         kept,
         upright,

@@ -6,6 +6,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use weights::Interpolation;
 
+use super::Decoded;
 use super::crop::Side;
 use super::error::PhotoError;
 use super::orientation::Orientation;
@@ -22,55 +23,64 @@ pub struct Bitmap {
     pub samples: Vec<u8>,
 }
 
-/// Resizes `photo` and keeps what `sides` (of the stored photo: across, down)
-/// says, horizontally first and then vertically with rounding to 8 bits
-/// between, as Pillow does: `[down.kept, across.kept, channels]`.
+/// Resizes `photo` and keeps what the sides of the stored photo (across, down)
+/// say: `[down.kept, across.kept, channels]`. The upright horizontal comes
+/// first and is rounded to 8 bits, then the vertical, as Pillow has it.
 ///
 /// # Errors
 /// `Resize`, but not for a bitmap of the size it claims.
 pub fn resize(
-    photo: &Bitmap,
-    [across, down]: [Side; 2],
-    interpolation: Interpolation,
+    photo: &Decoded,
+    sides: [Side; 2],
+    filter: Interpolation,
 ) -> Result<Bitmap, PhotoError> {
-    let pixel = match photo.channels {
+    let bitmap = &photo.bitmap;
+    let pixel = match bitmap.channels {
         1 => PixelType::U8,
         2 => PixelType::U8x2,
         3 => PixelType::U8x3,
         _ => PixelType::U8x4,
     };
-    let (filter, support) = match interpolation {
-        Interpolation::Nearest => (None, 0.5),
-        Interpolation::Bilinear => (Some(FilterType::Bilinear), 1.0),
-        Interpolation::Bicubic => (Some(FilterType::CatmullRom), 2.0),
-        Interpolation::Lanczos => (Some(FilterType::Lanczos3), 3.0),
+    let (algorithm, support) = match filter {
+        Interpolation::Nearest => (ResizeAlg::Nearest, 0.5),
+        Interpolation::Bilinear => (ResizeAlg::Convolution(FilterType::Bilinear), 1.0),
+        Interpolation::Bicubic => (ResizeAlg::Convolution(FilterType::CatmullRom), 2.0),
+        Interpolation::Lanczos => (ResizeAlg::Convolution(FilterType::Lanczos3), 3.0),
     };
-    let options = ResizeOptions::new()
-        .resize_alg(filter.map_or(ResizeAlg::Nearest, ResizeAlg::Convolution))
-        .use_alpha(false);
+    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
+    let [x, y] = [0, 1].map(|axis| {
+        let length = f64::from(photo.size[axis]) * photo.scale;
+        Reach::new(
+            sides[axis],
+            length,
+            [bitmap.width, bitmap.height][axis],
+            support,
+        )
+    });
+    let kept = sides.map(|side| side.kept);
+    let [across, down] = kept.map(f64::from);
+
+    let stored =
+        ImageRef::new(bitmap.width, bitmap.height, &bitmap.samples, pixel).map_err(ours)?;
+    let (mut half, first, second);
+    if photo.orientation.transposed {
+        half = Image::new(x.pixels, kept[1], pixel);
+        first = options.crop(x.from, y.start, x.pixels.into(), y.length);
+        second = options.crop(x.start - x.from, 0.0, x.length, down);
+    } else {
+        half = Image::new(kept[0], y.pixels, pixel);
+        first = options.crop(x.start, y.from, x.length, y.pixels.into());
+        second = options.crop(0.0, y.start - y.from, across, y.length);
+    }
+    let mut whole = Image::new(kept[0], kept[1], pixel);
     let mut resizer = Resizer::new();
-
-    let (left, width) = source(across, photo.width);
-    let (top, height) = source(down, photo.height);
-    // The rows that the vertical filter reaches.
-    let reach = support * (height / f64::from(down.kept)).max(1.0) + 1.0;
-    let first = (top - reach).floor().max(0.0);
-    let last = (top + height + reach).ceil().min(f64::from(photo.height));
-    let rows = (last - first) as u32;
-
-    let stored = ImageRef::new(photo.width, photo.height, &photo.samples, pixel).map_err(ours)?;
-    let mut narrow = Image::new(across.kept, rows, pixel);
-    let keep = options.crop(left, first, width, f64::from(rows));
-    resizer.resize(&stored, &mut narrow, &keep).map_err(ours)?;
-
-    let mut kept = Image::new(across.kept, down.kept, pixel);
-    let keep = options.crop(0.0, top - first, f64::from(across.kept), height);
-    resizer.resize(&narrow, &mut kept, &keep).map_err(ours)?;
+    resizer.resize(&stored, &mut half, &first).map_err(ours)?;
+    resizer.resize(&half, &mut whole, &second).map_err(ours)?;
     Ok(Bitmap {
-        width: across.kept,
-        height: down.kept,
-        channels: photo.channels,
-        samples: kept.into_vec(),
+        width: kept[0],
+        height: kept[1],
+        channels: bitmap.channels,
+        samples: whole.into_vec(),
     })
 }
 
@@ -78,14 +88,36 @@ fn ours(error: impl std::error::Error) -> PhotoError {
     PhotoError::Resize(error.to_string())
 }
 
-/// Where the kept part of a side begins and how long it is, in pixels of the
-/// photo, whose side is `length`.
-fn source(side: Side, length: u32) -> (f64, f64) {
-    let length = f64::from(length);
-    let scale = length / side.resized as f64;
-    let first = side.first as f64 * scale;
-    // Rounding must not carry the end past the last pixel.
-    (first, (f64::from(side.kept) * scale).min(length - first))
+/// What the kept part of a side needs of the bitmap, in the bitmap's pixels.
+struct Reach {
+    /// Where the kept part begins.
+    start: f64,
+    /// How long it is.
+    length: f64,
+    /// The first pixel that the filter touches, a whole number.
+    from: f64,
+    /// How many it touches.
+    pixels: u32,
+}
+
+impl Reach {
+    /// The photo is `length` pixels long, of which the bitmap has `stored`
+    /// whole ones: a scaled decode rounds up.
+    fn new(side: Side, length: f64, stored: u32, support: f64) -> Self {
+        let scale = length / side.resized as f64;
+        let start = side.first as f64 * scale;
+        // Rounding must not carry the end past the last pixel.
+        let length = (f64::from(side.kept) * scale).min(f64::from(stored) - start);
+        let touch = support * scale.max(1.0) + 1.0;
+        let from = (start - touch).floor().max(0.0);
+        let to = (start + length + touch).ceil().min(stored.into());
+        Self {
+            start,
+            length,
+            from,
+            pixels: (to - from) as u32,
+        }
+    }
 }
 
 /// Upright RGB on a black square: `[crop, crop, 3]`. `kept` lies as stored,

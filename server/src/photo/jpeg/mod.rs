@@ -6,7 +6,7 @@ mod huffman;
 mod idct;
 mod reduced;
 
-use weights::Recipe;
+use weights::{Interpolation, Recipe};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -33,9 +33,14 @@ pub fn decode(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded,
     let sides = header
         .orientation
         .stored(crop::sides(width, height, recipe));
-    let bitmap = match reduced::Scan::new(&header, points(size, sides)) {
-        Some(scan) => scan.decode()?,
-        None if header::is_whole(header.data) => whole(bytes)?,
+    let points = match recipe.interpolation {
+        // Takes single pixels, which a smaller picture does not have.
+        Interpolation::Nearest => 8,
+        _ => points(size, sides),
+    };
+    let (bitmap, scale) = match reduced::Scan::new(&header, points) {
+        Some(scan) => (scan.decode()?, points as f64 / 8.0),
+        None if header::is_whole(header.data) => (whole(bytes)?, 1.0),
         None => {
             return Err(PhotoError::broken(
                 Format::Jpeg,
@@ -45,6 +50,7 @@ pub fn decode(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded,
     };
     Ok(Decoded {
         size,
+        scale,
         orientation: header.orientation,
         bitmap,
     })
