@@ -62,11 +62,13 @@ fn a_healthcheck_of_nobody_fails() {
 
 #[test]
 fn a_checkpoint_that_is_none_ends_the_start() {
-    let output = resnet(
-        &["--port", "0", "--weights", env!("CARGO_MANIFEST_DIR")],
-        &[],
-    );
-    assert!(text(&output.stderr).contains("--weights"));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let output = resnet(&["--port", "0", "--model", folder], &[]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains(folder));
+    let output = resnet(&["--port", "0", "--model", "resnet5O"], &[]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("resnet50"));
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let output = resnet(&["--port", "0", "--weights", manifest], &[]);
     assert!(!output.status.success());

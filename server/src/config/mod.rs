@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once() {
         let wrong = [
-            ("--weights", "/no/such/file"),
+            ("--model", "/no/such/file"),
             ("--device", "tpu"),
             ("--dtype", "f8"),
             ("--isa", "sse"),

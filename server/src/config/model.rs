@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Cores, Model, Options};
+use model::{Cores, Model, Options, family};
 use weights::{Checkpoint, Hub, Labels, Progress, Source};
 
 use super::{Faults, units};
@@ -64,7 +64,7 @@ impl ModelFlags {
     /// Reads every flag, adding to `faults` what is wrong.
     pub fn check(&self, faults: &mut Faults) -> ModelConfig {
         ModelConfig {
-            model: self.model.clone(),
+            model: faults.read("--model", &self.model, known),
             labels: self.labels.clone(),
             options: Options {
                 device: faults.read("--device", &self.device, str::parse),
@@ -111,6 +111,20 @@ impl ModelConfig {
         };
         Ok((model, cores))
     }
+}
+
+/// A name that means something: a model's or, for the commands that make up
+/// weights, an architecture's.
+fn known(name: &str) -> Result<String, String> {
+    if Source::parse(name).is_ok() || family::find(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "no file, no folder, no repository (org/name) and not {}, the model inside; \
+         the nearest architectures, which bench and inspect take, are {}",
+        weights::DEFAULT_NAME,
+        family::nearest(name).join(", ")
+    ))
 }
 
 /// Opens what `--model` names: the default, a file, a folder or a repository

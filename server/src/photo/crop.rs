@@ -6,7 +6,7 @@ use weights::{Recipe, Resize};
 /// One side of the upright photo after the resize, and the centre part of it
 /// that the crop keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Side {
+pub(super) struct Side {
     /// Length after the resize, in pixels, before the crop.
     pub resized: u64,
     /// First resized pixel that is kept.
@@ -44,7 +44,7 @@ impl Side {
 
     /// The same part, counted from the other end.
     #[must_use]
-    pub fn mirrored(self) -> Self {
+    pub(super) fn mirrored(self) -> Self {
         let first = self.resized - u64::from(self.kept) - self.first;
         Self { first, ..self }
     }
@@ -52,7 +52,7 @@ impl Side {
 
 /// The sides (across, down) of an upright photo of `width` x `height` pixels.
 #[must_use]
-pub fn sides(width: u32, height: u32, recipe: &Recipe) -> [Side; 2] {
+pub(super) fn sides(width: u32, height: u32, recipe: &Recipe) -> [Side; 2] {
     let (w, h) = (u64::from(width), u64::from(height));
     let resized = match recipe.resize {
         Resize::ShortSide(short) if w <= h => [u64::from(short), u64::from(short) * h / w],

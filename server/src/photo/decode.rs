@@ -19,7 +19,7 @@ use super::{Decoded, Limits};
 /// # Errors
 /// `TooLarge` from the header alone, `Unsupported` for kinds no decoder reads
 /// (a float TIFF), `Broken` for damaged content.
-pub fn decode(bytes: &[u8], format: Format, limits: &Limits) -> Result<Decoded, PhotoError> {
+pub(super) fn decode(bytes: &[u8], format: Format, limits: &Limits) -> Result<Decoded, PhotoError> {
     let failed = |error| failed(error, format, limits);
     let cursor = Cursor::new(bytes);
     match format {

@@ -14,7 +14,7 @@ use super::{Decoded, Limits};
 ///
 /// # Errors
 /// `TooLarge` from the headers of screen and frame; `Broken` for damage.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PhotoError> {
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PhotoError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // The budget of pixels, below, is the limit.

@@ -5,7 +5,7 @@ use super::crop::Side;
 
 /// How the stored pixels lie. An upright photo has `Orientation::default()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Orientation {
+pub(super) struct Orientation {
     /// Stored rows are upright columns.
     pub transposed: bool,
     /// Stored pixels of a row run against the upright direction.
@@ -18,7 +18,7 @@ impl Orientation {
     /// From the value of the tag, CIPA DC-008 (EXIF 2.32), 4.6.4; anything
     /// else than 2..8 is upright.
     #[must_use]
-    pub fn from_tag(value: u8) -> Self {
+    pub(super) fn from_tag(value: u8) -> Self {
         let (transposed, flip_x, flip_y) = match value {
             2 => (false, true, false),
             3 => (false, true, true),
@@ -38,14 +38,14 @@ impl Orientation {
 
     /// From an EXIF block that begins with its TIFF header.
     #[must_use]
-    pub fn from_exif(block: &[u8]) -> Self {
+    pub(super) fn from_exif(block: &[u8]) -> Self {
         image::metadata::Orientation::from_exif_chunk(block).map_or_else(Self::default, Self::from)
     }
 
     /// The pair (across, down) of the upright photo for that of the stored
     /// one, or the other way round.
     #[must_use]
-    pub fn swap<T>(self, [across, down]: [T; 2]) -> [T; 2] {
+    pub(super) fn swap<T>(self, [across, down]: [T; 2]) -> [T; 2] {
         if self.transposed {
             [down, across]
         } else {
@@ -55,7 +55,7 @@ impl Orientation {
 
     /// The sides of the stored photo for those of the upright one.
     #[must_use]
-    pub fn stored(self, upright: [Side; 2]) -> [Side; 2] {
+    pub(super) fn stored(self, upright: [Side; 2]) -> [Side; 2] {
         let [across, down] = self.swap(upright);
         let turn = |side: Side, flip| if flip { side.mirrored() } else { side };
         [turn(across, self.flip_x), turn(down, self.flip_y)]

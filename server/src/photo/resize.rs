@@ -12,7 +12,7 @@ use super::error::PhotoError;
 use super::orientation::Orientation;
 
 /// Decoded pixels: 8 bits a sample, rows from the top, no padding.
-pub struct Bitmap {
+pub(super) struct Bitmap {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
@@ -29,7 +29,7 @@ pub struct Bitmap {
 ///
 /// # Errors
 /// `Resize`, but not for a bitmap of the size it claims.
-pub fn resize(
+pub(super) fn resize(
     photo: &Decoded,
     sides: [Side; 2],
     filter: Interpolation,
@@ -123,7 +123,7 @@ impl Reach {
 /// Upright RGB on a black square: `[crop, crop, 3]`. `kept` lies as stored,
 /// `sides` are the upright ones.
 #[must_use]
-pub fn place(
+pub(super) fn place(
     kept: Bitmap,
     [across, down]: [Side; 2],
     orientation: Orientation,

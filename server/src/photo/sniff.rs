@@ -40,7 +40,7 @@ impl fmt::Display for Format {
 /// # Errors
 /// `Empty` for no bytes; `Unsupported`, naming what was found, for anything
 /// that is not one of [`Format`].
-pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
+pub(super) fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
     let format = match bytes {
         [] => return Err(PhotoError::Empty),
         [0xff, 0xd8, 0xff, ..] => Format::Jpeg,

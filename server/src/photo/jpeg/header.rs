@@ -16,7 +16,7 @@ const APP14: u8 = 0xee;
 
 /// What stands before the first scan.
 #[derive(Default)]
-pub struct Header<'a> {
+pub(super) struct Header<'a> {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
@@ -43,7 +43,7 @@ pub struct Header<'a> {
 
 /// A colour component of the frame.
 #[derive(Clone, Copy)]
-pub struct Component {
+pub(super) struct Component {
     /// The name that scans call it by.
     pub id: u8,
     /// Blocks across in an MCU.
@@ -56,7 +56,7 @@ pub struct Component {
 
 /// A Huffman table as the file has it.
 #[derive(Clone, Copy)]
-pub struct Codes<'a> {
+pub(super) struct Codes<'a> {
     /// How many codes have 1, 2, .. 16 bits.
     pub counts: &'a [u8],
     /// The symbols, by ascending code.
@@ -94,7 +94,7 @@ impl<'a> Iterator for Segments<'a> {
 
 /// Whether the file, from the first scan's `data` on, reaches its end marker.
 /// Decoders fill what is missing with grey; an answer about grey helps nobody.
-pub fn is_whole(data: &[u8]) -> bool {
+pub(super) fn is_whole(data: &[u8]) -> bool {
     Segments { rest: data }.any(|(marker, _)| marker == EOI)
 }
 
@@ -103,7 +103,7 @@ pub fn is_whole(data: &[u8]) -> bool {
 /// # Errors
 /// `Unsupported` for the coding processes that photos do not use, `Broken` for
 /// damage.
-pub fn parse(bytes: &[u8]) -> Result<Header<'_>, PhotoError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Header<'_>, PhotoError> {
     let mut header = Header::default();
     let mut segments = Segments { rest: bytes };
     while let Some((marker, payload)) = segments.next() {

@@ -13,7 +13,7 @@ const END: u8 = 64;
 /// The position in a block (row by row) of the k-th coefficient as coded
 /// (figure A.6).
 #[rustfmt::skip]
-pub const ZIGZAG: [u8; 64] = [
+pub(super) const ZIGZAG: [u8; 64] = [
      0,  1,  8, 16,  9,  2,  3, 10,
     17, 24, 32, 25, 18, 11,  4,  5,
     12, 19, 26, 33, 40, 48, 41, 34,
@@ -25,7 +25,7 @@ pub const ZIGZAG: [u8; 64] = [
 ];
 
 /// The bits of a scan, first bit first, from one restart marker to the next.
-pub struct Bits<'a> {
+pub(super) struct Bits<'a> {
     /// What follows the segment that is being read.
     rest: &'a [u8],
     /// The segment without byte stuffing, then eight bytes of padding.
@@ -41,7 +41,7 @@ pub struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     /// Starts at the first segment of `data`.
-    pub fn new(data: &'a [u8]) -> Self {
+    pub(super) fn new(data: &'a [u8]) -> Self {
         let mut bits = Self {
             rest: data,
             segment: Vec::with_capacity(data.len() + 8),
@@ -55,7 +55,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Goes on after the next marker, taking the stuffed zeros out (F.1.2.3).
-    pub fn next_segment(&mut self) {
+    pub(super) fn next_segment(&mut self) {
         (self.at, self.window, self.valid) = (0, 0, 0);
         self.segment.clear();
         self.closed = false;
@@ -84,7 +84,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Whether the segment lacks bits that were taken from it, or its end.
-    pub fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         let taken = 8 * self.at - self.valid as usize;
         taken > 8 * (self.segment.len() - 8) || !self.closed
     }
@@ -136,7 +136,7 @@ struct Stride {
 }
 
 /// A Huffman table, made ready.
-pub struct Table<'a> {
+pub(super) struct Table<'a> {
     symbols: Vec<Symbol>,
     strides: Vec<Stride>,
     codes: Codes<'a>,
@@ -145,11 +145,11 @@ pub struct Table<'a> {
 
 /// The bits hold no code of the table.
 #[derive(Debug)]
-pub struct NoSuchCode;
+pub(super) struct NoSuchCode;
 
 impl<'a> Table<'a> {
     /// A table for DC differences, or for AC coefficients.
-    pub fn new(codes: Codes<'a>, ac: bool) -> Self {
+    pub(super) fn new(codes: Codes<'a>, ac: bool) -> Self {
         let mut table = Self {
             symbols: Vec::new(),
             strides: Vec::new(),
@@ -255,7 +255,7 @@ impl<'a> Table<'a> {
 /// `quantization`, go to `block` (row by row, all zero before); the rest are
 /// stepped over. Returns how many coefficients may differ from zero.
 #[inline(always)]
-pub fn decode_block(
+pub(super) fn decode_block(
     bits: &mut Bits,
     [dc, ac]: [&Table; 2],
     prediction: &mut i32,

@@ -5,15 +5,15 @@
 use std::f64::consts::PI;
 
 /// Writes a block at `X` x `Y` pixels to `out`, whose rows are `stride` apart.
-pub type Idct = fn(&[f32; 64], &Cosines, out: &mut [u8], stride: usize);
+pub(super) type Idct = fn(&[f32; 64], &Cosines, out: &mut [u8], stride: usize);
 
 /// `[frequency][point]`, by the logarithm of the number of points.
-pub struct Cosines([[[f32; 8]; 8]; 4]);
+pub(super) struct Cosines([[[f32; 8]; 8]; 4]);
 
 impl Cosines {
     /// The cosines of the inverse transform (ITU-T T.81, A.3.3), each
     /// direction taking half of the factor 1/4 in front.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut tables = [[[0.0; 8]; 8]; 4];
         for (log, table) in tables.iter_mut().enumerate() {
             let points = 1 << log;
@@ -31,7 +31,7 @@ impl Cosines {
 
 /// The transform onto `across` x `down` points, if they are powers of two up
 /// to 8 and at most one step apart.
-pub fn choose(across: usize, down: usize) -> Option<Idct> {
+pub(super) fn choose(across: usize, down: usize) -> Option<Idct> {
     Some(match (across, down) {
         (1, 1) => idct::<1, 1>,
         (2, 1) => idct::<2, 1>,

@@ -25,7 +25,11 @@ use super::{Decoded, Limits};
 /// # Errors
 /// `TooLarge` from the header alone, `Unsupported` for coding processes that
 /// photos do not use, `Broken` for damage, a missing end included.
-pub fn decode(bytes: &[u8], recipe: &Recipe, limits: &Limits) -> Result<Decoded, PhotoError> {
+pub(super) fn decode(
+    bytes: &[u8],
+    recipe: &Recipe,
+    limits: &Limits,
+) -> Result<Decoded, PhotoError> {
     let header = header::parse(bytes)?;
     let size = [header.width, header.height];
     limits.check(Format::Jpeg, header.width, header.height)?;

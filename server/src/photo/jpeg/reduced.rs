@@ -10,7 +10,7 @@ use super::huffman::{Bits, NoSuchCode, Table, ZIGZAG, decode_block};
 use super::idct::{self, Cosines, Idct};
 
 /// One interleaved scan of a whole photo, ready to be decoded.
-pub struct Scan<'a> {
+pub(super) struct Scan<'a> {
     header: &'a Header<'a>,
     planes: Vec<Plane<'a>>,
     /// Points, across and down, made of each 8 x 8 block of full resolution.
@@ -39,7 +39,7 @@ impl<'a> Scan<'a> {
     /// Prepares the photo for `points` (1, 2 or 4) a block. `None` where this
     /// decoder does not apply: 8 points, progressive, several scans, rare
     /// colours, or damage in the tables.
-    pub fn new(header: &'a Header<'a>, points: usize) -> Option<Self> {
+    pub(super) fn new(header: &'a Header<'a>, points: usize) -> Option<Self> {
         let components = &header.components;
         let ycbcr = components.len() == 3
             && header.adobe_transform != Some(0)
@@ -94,7 +94,7 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// `Broken` for data that ends early or holds codes that do not exist.
-    pub fn decode(mut self) -> Result<Bitmap, PhotoError> {
+    pub(super) fn decode(mut self) -> Result<Bitmap, PhotoError> {
         let [width, height] = [self.header.width, self.header.height]
             .map(|side| (side as usize * self.points).div_ceil(8));
         let mcus = [width.div_ceil(self.mcu[0]), height.div_ceil(self.mcu[1])];
