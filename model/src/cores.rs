@@ -307,10 +307,14 @@ mod tests {
         let cores = Cores::new(1).unwrap();
         let (release, held) = mpsc::channel::<()>();
         let done = Arc::new(AtomicUsize::new(0));
-        cores.spawn(move || drop(held.recv()));
+        cores.spawn(move || {
+            let _ = held.recv();
+        });
         for _ in 0..5 {
             let done = Arc::clone(&done);
-            cores.spawn(move || drop(done.fetch_add(1, SeqCst)));
+            cores.spawn(move || {
+                done.fetch_add(1, SeqCst);
+            });
         }
         let seen = std::thread::scope(|scope| {
             let waiting = scope.spawn(|| cores.run(|| done.load(SeqCst)));

@@ -11,7 +11,7 @@ use crate::config::ServeFlags;
 ///
 /// Without a command it serves: `resnet` is `resnet serve`.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(name = "resnet", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

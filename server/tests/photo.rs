@@ -1,6 +1,8 @@
 //! Photos against Pillow and torchvision, pixel by pixel, in every encoding
 //! people post; and against damage.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;

@@ -28,8 +28,8 @@ const HALF_L2: usize = 64 * 1024;
 /// Tiles that share one transform of the weights, where the tiles come first.
 const SHARED_TILES: usize = 96;
 
-/// 36 matrices, one a point: row `r` of point `p` begins at `start + p * plane
-/// + r * row`. Planes lie a cache line more apart than their rows need, so
+/// 36 matrices, one a point: row `r` of point `p` begins at
+/// `start + p * plane + r * row`. Planes lie a cache line more apart than their rows need, so
 /// that the points of one vector do not fall on one cache set.
 #[derive(Clone, Copy)]
 struct Planes {

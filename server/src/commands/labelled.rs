@@ -64,33 +64,45 @@ pub fn read(data: &Path, labels: &Labels) -> Result<Labelled, Error> {
 }
 
 /// Classes by every spelling that names them.
-struct Names(HashMap<String, usize>, usize);
+struct Names {
+    by_spelling: HashMap<String, usize>,
+    classes: usize,
+    /// Whether the labels are `class_0`, `class_1`, ...
+    are_numbers: bool,
+}
 
 impl Names {
     fn new(labels: &Labels) -> Self {
         let mut names = HashMap::new();
         for (index, label) in labels.iter().enumerate() {
             names.entry(index.to_string()).or_insert(index);
-            names
-                .entry(label.name.to_lowercase().replace(' ', "_"))
-                .or_insert(index);
+            names.entry(spelling(&label.name)).or_insert(index);
         }
         for (index, label) in labels.iter().enumerate() {
             if let Some(wnid) = &label.wnid {
                 names.insert(wnid.to_lowercase(), index);
             }
         }
-        Self(names, labels.len())
+        Self {
+            by_spelling: names,
+            classes: labels.len(),
+            are_numbers: *labels == Labels::numbered(labels.len()),
+        }
     }
 
     fn find(&self, class: &str, at: &dyn Fn() -> String) -> Result<usize, Error> {
-        let spelling = class.trim().to_lowercase().replace(' ', "_");
-        self.0.get(&spelling).copied().ok_or_else(|| Error::Class {
+        let found = self.by_spelling.get(&spelling(class)).copied();
+        found.ok_or_else(|| Error::Class {
             at: at(),
             class: class.to_owned(),
-            known: self.1,
+            known: self.classes,
         })
     }
+}
+
+/// Upper case and spaces do not count.
+fn spelling(name: &str) -> String {
+    name.trim().to_lowercase().replace(' ', "_")
 }
 
 fn read_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -112,9 +124,15 @@ fn folders(data: &Path, names: &Names) -> Result<Labelled, Error> {
         photos: Vec::new(),
         classes: Vec::new(),
     };
-    for folder in &folders {
+    let in_order = names.are_numbers && folders.len() == names.classes;
+    for (at, folder) in folders.iter().enumerate() {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let class = names.find(&name, &|| folder.display().to_string())?;
+        let class = match names.find(&name, &|| folder.display().to_string()) {
+            // nothing but their number is known of the classes: the folders'
+            // order is the training's, as torchvision's `ImageFolder` has it
+            Err(_) if in_order => at,
+            found => found?,
+        };
         let photos = photos::find(std::slice::from_ref(folder))?;
         all.classes.extend(std::iter::repeat_n(class, photos.len()));
         all.photos.extend(photos);
