@@ -1,10 +1,14 @@
 //! JPEG: photos near the network's size through `zune-jpeg`, far larger ones
-//! through a decoder of our own that makes the small picture at once.
+//! through a decoder of our own that makes the small picture at once, and tiny
+//! ones through one that is exact.
 
+mod coded;
+mod exact;
 mod header;
 mod huffman;
 mod idct;
 mod reduced;
+mod upsample;
 
 use weights::{Interpolation, Recipe};
 use zune_jpeg::JpegDecoder;
@@ -42,15 +46,15 @@ pub(super) fn decode(
         Interpolation::Nearest => 8,
         _ => points(size, sides),
     };
-    let (bitmap, scale) = match reduced::Scan::new(&header, points) {
-        Some(scan) => (scan.decode()?, points as f64 / 8.0),
-        None if header::is_whole(header.data) => (whole(bytes)?, 1.0),
-        None => {
-            return Err(PhotoError::broken(
-                Format::Jpeg,
-                "it ends before its last pixel",
-            ));
-        }
+    let (bitmap, scale) = if let Some(scan) = reduced::Scan::new(&header, points) {
+        (scan.decode()?, points as f64 / 8.0)
+    } else if let Some(bitmap) = exact::decode(&header) {
+        (bitmap?, 1.0)
+    } else if header::is_whole(header.data) {
+        (whole(bytes)?, 1.0)
+    } else {
+        let reason = "it ends before its last pixel";
+        return Err(PhotoError::broken(Format::Jpeg, reason));
     };
     Ok(Decoded {
         size,

@@ -5,8 +5,9 @@
 use super::super::error::PhotoError;
 use super::super::resize::Bitmap;
 use super::super::sniff::Format;
+use super::coded::{self, Coded};
 use super::header::Header;
-use super::huffman::{Bits, NoSuchCode, Table, ZIGZAG, decode_block};
+use super::huffman::{Bits, NoSuchCode, ZIGZAG, decode_block};
 use super::idct::{self, Cosines, Idct};
 
 /// One interleaved scan of a whole photo, ready to be decoded.
@@ -21,10 +22,7 @@ pub(super) struct Scan<'a> {
 
 /// A colour component on its way.
 struct Plane<'a> {
-    tables: [Table<'a>; 2],
-    quantization: [f32; 64],
-    /// Blocks of an MCU, across and down.
-    blocks: [usize; 2],
+    coded: Coded<'a>,
     /// Points made of a block, across and down.
     points: [usize; 2],
     idct: Idct,
@@ -37,51 +35,25 @@ struct Plane<'a> {
 
 impl<'a> Scan<'a> {
     /// Prepares the photo for `points` (1, 2 or 4) a block. `None` where this
-    /// decoder does not apply: 8 points, progressive, several scans, rare
-    /// colours, or damage in the tables.
+    /// decoder does not apply: 8 points, or what `coded` does not cover.
     pub(super) fn new(header: &'a Header<'a>, points: usize) -> Option<Self> {
-        let components = &header.components;
-        let ycbcr = components.len() == 3
-            && header.adobe_transform != Some(0)
-            && components.iter().map(|c| c.id).ne(*b"RGB");
-        let usual = header.sequential && (ycbcr || components.len() == 1);
-        if points == 8 || !usual || header.scan.len() != components.len() {
+        if points == 8 {
             return None;
         }
-        let largest = |side: fn(&super::header::Component) -> usize| {
-            if ycbcr {
-                components.iter().map(side).max()
-            } else {
-                Some(1)
-            }
-        };
-        let (across, down) = (largest(|c| c.across)?, largest(|c| c.down)?);
         let mut planes = Vec::new();
-        for (component, &(id, dc, ac)) in components.iter().zip(&header.scan) {
-            let blocks = if ycbcr {
-                [component.across, component.down]
-            } else {
-                [1, 1]
-            };
-            if id != component.id || across % blocks[0] != 0 || down % blocks[1] != 0 {
-                return None;
-            }
-            let points = [points * across / blocks[0], points * down / blocks[1]];
-            let table = |class: usize, id: usize| {
-                Some(Table::new((*header.huffman[class].get(id)?)?, class == 1))
-            };
+        let mut mcu = [points; 2];
+        for coded in coded::components(header)? {
+            let made = coded.ratio.map(|ratio| points * ratio);
+            mcu = [made[0] * coded.blocks[0], made[1] * coded.blocks[1]];
             planes.push(Plane {
-                tables: [table(0, dc)?, table(1, ac)?],
-                quantization: header.quantization[component.quantization]?.map(f32::from),
-                blocks,
-                points,
-                idct: idct::choose(points[0], points[1])?,
-                needed: needed(points),
+                coded,
+                points: made,
+                idct: idct::choose(made[0], made[1])?,
+                needed: needed(made),
                 prediction: 0,
                 samples: Vec::new(),
             });
         }
-        let mcu = [across * points, down * points];
         Some(Self {
             header,
             planes,
@@ -182,20 +154,25 @@ impl Plane<'_> {
         column: usize,
         stride: usize,
     ) -> Result<(), NoSuchCode> {
-        let [dc, ac] = &self.tables;
-        for down in 0..self.blocks[1] {
-            for across in 0..self.blocks[0] {
+        let Coded {
+            tables: [dc, ac],
+            quantization,
+            blocks,
+            ..
+        } = &self.coded;
+        for down in 0..blocks[1] {
+            for across in 0..blocks[0] {
                 let mut block = [0.0; 64];
                 let prediction = &mut self.prediction;
                 let reached = decode_block(
                     bits,
                     [dc, ac],
                     prediction,
-                    &self.quantization,
+                    quantization,
                     self.needed,
                     &mut block,
                 )?;
-                let x = (column * self.blocks[0] + across) * self.points[0];
+                let x = (column * blocks[0] + across) * self.points[0];
                 let out = &mut self.samples[down * self.points[1] * stride + x..];
                 if reached == 1 {
                     let grey = (block[0] / 8.0 + 128.5) as u8;
@@ -218,7 +195,7 @@ fn needed([across, down]: [usize; 2]) -> usize {
 }
 
 /// ITU-T T.871, 7, in 16-bit fixed point.
-fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+pub(super) fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let y = (i32::from(y) << 16) + (1 << 15);
     let (cb, cr) = (i32::from(cb) - 128, i32::from(cr) - 128);
     let clamp = |value: i32| (value >> 16).clamp(0, 255) as u8;
@@ -229,6 +206,6 @@ fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     ]
 }
 
-fn broken(reason: &str) -> PhotoError {
+pub(super) fn broken(reason: &str) -> PhotoError {
     PhotoError::broken(Format::Jpeg, reason)
 }
