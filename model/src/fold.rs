@@ -9,9 +9,9 @@ use crate::reference::NORM_EPSILON;
 
 /// What a convolution or classifier multiplies and adds.
 pub(crate) struct Folded {
-    /// [Cout, Cin / groups, K, K], row-major.
+    /// `[Cout, Cin / groups, K, K]`, row-major.
     pub(crate) weight: Vec<f32>,
-    /// [Cout]
+    /// `[Cout]`
     pub(crate) bias: Vec<f32>,
 }
 

@@ -47,11 +47,11 @@ pub enum Outside {
 pub enum Op {
     /// The normalised image.
     Input,
-    /// Convolution; parameters `weight` [Cout, Cin / groups, K, K] and maybe `bias` [Cout].
+    /// Convolution; parameters `weight` `[Cout, Cin / groups, K, K]` and maybe `bias` `[Cout]`.
     Conv(Conv),
-    /// Batch norm in inference; `weight`, `bias`, `running_mean`, `running_var` [C].
+    /// Batch norm in inference; `weight`, `bias`, `running_mean`, `running_var` `[C]`.
     BatchNorm,
-    /// Group norm; `weight`, `bias` [C].
+    /// Group norm; `weight`, `bias` `[C]`.
     GroupNorm {
         /// Number of groups.
         groups: usize,
@@ -85,10 +85,10 @@ pub enum Op {
         /// Output channels.
         channels: usize,
     },
-    /// Mean over the whole map: [C, H, W] -> [C, 1, 1].
+    /// Mean over the whole map: `[C, H, W]` -> `[C, 1, 1]`.
     GlobalAvgPool,
-    /// A convolution along the channels of a [C, 1, 1] vector (ECA, Wang et
-    /// al. 2020); `weight` [1, 1, K].
+    /// A convolution along the channels of a `[C, 1, 1]` vector (ECA, Wang et
+    /// al. 2020); `weight` `[1, 1, K]`.
     ChannelConv {
         /// Odd length of the kernel.
         kernel: usize,
@@ -99,7 +99,7 @@ pub enum Op {
     Scale,
     /// h t + x (1 - t), inputs h, t, x (highway, Srivastava et al. 2015).
     Highway,
-    /// The classifier: `weight` [classes, C], `bias` [classes].
+    /// The classifier: `weight` `[classes, C]`, `bias` `[classes]`.
     Linear,
 }
 

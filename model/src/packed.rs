@@ -12,7 +12,7 @@ use crate::graph::{Graph, Value};
 pub(crate) enum Packed {
     None,
     Conv(PackedConv),
-    /// scale and shift, [C] each
+    /// scale and shift, `[C]` each
     Norm(Vec<f32>, Vec<f32>),
     ChannelConv(Vec<f32>),
 }

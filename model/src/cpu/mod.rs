@@ -1,9 +1,9 @@
 //! The f32 kernels of the fused plan: each step reads and writes feature maps
 //! of one arena, in place, with no allocation and no layout change between.
 //!
-//! The path: [`input`] (pixels to the stem's map) -> [`conv`] (packed by
-//! [`pack`], multiplied by [`micro`], or by [`winograd`] where that is less
-//! work) -> [`pool`] -> linear, which is a 1x1 convolution. [`simd`] is the
+//! The path: `input` (pixels to the stem's map) -> `conv` (packed by
+//! `pack`, multiplied by `micro`, or by `winograd` where that is less
+//! work) -> `pool` -> linear, which is a 1x1 convolution. `simd` is the
 //! vector they are all written over.
 
 mod conv;
