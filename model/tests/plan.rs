@@ -77,6 +77,26 @@ fn every_block_kind_gives_the_references_logits_on_every_instruction_set() {
 }
 
 #[test]
+fn every_row_of_the_table_gives_the_references_logits() {
+    let cores = Cores::new(2).unwrap();
+    for row in family::FAMILY {
+        let checkpoint = checkpoint(row, 32);
+        let graph = build::build(row, 32, CLASSES);
+        let tensor = Tensor::from_vec(images(1, 32), (1, 3, 32, 32), &Device::Cpu).unwrap();
+        let reference = Reference::new(graph.clone(), &checkpoint, &Device::Cpu).unwrap();
+        let expected = reference.forward(&tensor).unwrap();
+        let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        drop(reference);
+        let level = Level::best();
+        let plan = Plan::new(&graph, &checkpoint, &Recipe::imagenet(), level, &cores).unwrap();
+        let logits = tensor.apply_op1_no_bwd(&plan).unwrap();
+        let logits = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let error = largest_difference(&logits, &expected);
+        assert!(error < 1e-4, "{}: {error}", row.name);
+    }
+}
+
+#[test]
 fn the_default_model_gives_the_references_logits_in_batches_of_1_to_8() {
     let cores = Cores::new(2).unwrap();
     let checkpoint = weights::default_model().unwrap();
