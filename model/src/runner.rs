@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use weights::{Checkpoint, Facts, Labels, Recipe};
 
 use crate::build::build;
@@ -200,12 +200,9 @@ fn device(choice: DeviceChoice) -> Result<&'static str> {
             tracing::info!("device auto: cpu, since this build has no CUDA");
             Ok("cpu")
         }
-        DeviceChoice::Cuda(ordinal) => Err(Error::Device {
+        DeviceChoice::Cuda(_) => Err(Error::Device {
             device: choice.to_string(),
-            reason: match Device::new_cuda(ordinal) {
-                Err(e) => e.to_string(),
-                Ok(_) => "this build has no CUDA plan".into(),
-            },
+            reason: "this build has no CUDA path; choose cpu or auto".into(),
         }),
     }
 }

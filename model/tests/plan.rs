@@ -156,6 +156,21 @@ fn a_batch_of_the_wrong_size_is_refused() {
 }
 
 #[test]
+fn a_device_that_is_asked_for_and_missing_is_an_error() {
+    let cores = Cores::new(1).unwrap();
+    let options = Options {
+        device: "cuda:1".parse().unwrap(),
+        ..Options::default()
+    };
+    let model = Model::load(&weights::default_model().unwrap(), &options, &cores);
+    let error = model.err().unwrap().to_string();
+    assert!(
+        error.contains("cuda:1") && error.contains("no CUDA"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_checkpoint_tells_its_row_by_its_tensors() {
     let cores = Cores::new(1).unwrap();
     for name in [
