@@ -6,7 +6,7 @@
 pub mod build;
 mod cores;
 pub mod cost;
-pub mod cpu;
+mod cpu;
 mod error;
 pub mod family;
 mod fit;
@@ -18,12 +18,14 @@ mod op;
 mod options;
 mod packed;
 pub mod plan;
+mod ranges;
 pub mod reference;
 mod runner;
 mod synthetic;
 pub mod table;
 
 pub use cores::Cores;
+pub use cpu::Level;
 pub use error::{Error, Result};
 pub use options::{DeviceChoice, Dtype, Isa, Options};
 pub use runner::{Card, Model, complete_facts};

@@ -13,7 +13,7 @@ use crate::family::{Architecture, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
 use crate::options::{DeviceChoice, Dtype, Isa, Options};
-use crate::plan::{Input, Plan};
+use crate::plan::{Input, Numbers, Plan};
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Model {
     /// instruction set that this machine lacks.
     pub fn load(checkpoint: &Checkpoint, options: &Options, cores: &Cores) -> Result<Self> {
         let device = device(options.device)?;
-        let level = level(options.isa)?;
+        let numbers = numbers(options, checkpoint)?;
         let Fit { row, classes } = fit(checkpoint)?;
         let recipe = recipe(row, checkpoint);
         let labels = checkpoint
@@ -74,11 +74,11 @@ impl Model {
             input_size: recipe.crop as usize,
             classes,
             device: device.to_owned(),
-            dtype: dtype(options.dtype).to_owned(),
-            isa: level.isa().to_string(),
+            dtype: numbers.dtype.to_string(),
+            isa: numbers.level.isa().to_string(),
             digest: checkpoint.digest().to_owned(),
         };
-        let plan = Plan::new(&graph, checkpoint, &recipe, level, cores)?;
+        let plan = Plan::new(&graph, checkpoint, &recipe, numbers, cores)?;
         Ok(Self {
             card,
             recipe,
@@ -180,6 +180,7 @@ pub fn complete_facts(checkpoint: &Checkpoint) -> Result<Facts> {
         labels: Some(own.labels.unwrap_or_else(|| Labels::guess(classes))),
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),
+        ranges: own.ranges,
     })
 }
 
@@ -207,21 +208,34 @@ fn device(choice: DeviceChoice) -> Result<&'static str> {
     }
 }
 
-fn dtype(choice: Dtype) -> &'static str {
-    match choice {
-        Dtype::Auto | Dtype::F32 => "f32",
-    }
+/// The number type and instruction set asked for, or the best for this
+/// processor and checkpoint.
+fn numbers(options: &Options, checkpoint: &Checkpoint) -> Result<Numbers> {
+    let level = level(options.isa)?;
+    let quantised = checkpoint.facts().ranges.is_some();
+    let dtype = match options.dtype {
+        Dtype::Auto if quantised => Dtype::Int8,
+        Dtype::Auto if level.has_bf16() => Dtype::Bf16,
+        Dtype::Auto => Dtype::F32,
+        dtype => dtype,
+    };
+    Ok(Numbers { dtype, level })
 }
 
 /// The processor's best instruction set, or the one asked for.
 fn level(choice: Option<Isa>) -> Result<Level> {
-    let best = Level::best();
-    match choice {
-        None => Ok(best),
-        Some(isa) if isa <= best.isa() => Ok(Level::at_most(isa)),
-        Some(isa) => Err(Error::Option {
-            option: format!("isa {isa}"),
-            reason: format!("this processor's best is {}", best.isa()),
-        }),
+    let Some(isa) = choice else {
+        return Ok(Level::best());
+    };
+    let level = Level::at_most(isa);
+    if level.isa() == isa {
+        return Ok(level);
     }
+    let all = Level::all()
+        .into_iter()
+        .map(|level| level.isa().to_string());
+    Err(Error::Option {
+        option: format!("isa {isa}"),
+        reason: format!("this processor has {}", all.collect::<Vec<_>>().join(", ")),
+    })
 }

@@ -28,7 +28,7 @@ mod write;
 pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};
 pub use error::{Error, Result};
-pub use facts::Facts;
+pub use facts::{Facts, Ranges};
 pub use hub::{Hub, HubFault, Progress, Repository};
 pub use labels::{Label, Labels};
 pub use recipe::{Interpolation, Recipe, Resize};
