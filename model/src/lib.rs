@@ -4,6 +4,7 @@
 //! computes) -> plan (how) -> kernels.
 
 pub mod build;
+mod calibrate;
 mod cores;
 pub mod cost;
 mod cpu;
@@ -13,6 +14,7 @@ mod fit;
 mod fold;
 pub mod fuse;
 pub mod graph;
+mod histogram;
 mod layout;
 mod op;
 mod options;
@@ -24,9 +26,10 @@ mod runner;
 mod synthetic;
 pub mod table;
 
+pub use calibrate::Calibration;
 pub use cores::Cores;
 pub use cpu::Level;
 pub use error::{Error, Result};
 pub use options::{DeviceChoice, Dtype, Isa, Options};
 pub use runner::{Card, Model, complete_facts};
-pub use synthetic::synthetic;
+pub use synthetic::{synthetic, synthetic_quantised};

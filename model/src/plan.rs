@@ -30,6 +30,16 @@ pub enum Input<'a> {
     Planes(&'a [f32]),
 }
 
+/// A step that is done.
+pub struct Done<'a> {
+    /// Its index.
+    pub step: usize,
+    /// How long it took.
+    pub time: Duration,
+    /// What it made, `[N, H, W, C]`, as floats.
+    pub values: &'a dyn Fn() -> Vec<f32>,
+}
+
 /// Buffers of one forward pass; slots keep their size between passes.
 #[derive(Default)]
 struct Arena {
@@ -153,6 +163,19 @@ impl Plan {
         self.steps.iter().map(cost).collect()
     }
 
+    /// The names of the steps' outputs, in the order they run: under these a
+    /// quantised checkpoint keeps their ranges.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let steps: Vec<Step> = self.steps.iter().map(|(step, _)| step.clone()).collect();
+        ranges::keys(&self.graph, &steps)
+    }
+
+    /// What each step computes.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().map(|(step, _)| step)
+    }
+
     /// Bytes of all packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -170,17 +193,17 @@ impl Plan {
     /// # Errors
     /// An input that is not whole images.
     pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
-        self.forward_observed(input, &mut |_, _| {})
+        self.forward_observed(input, &mut |_| {})
     }
 
-    /// As [`Plan::forward`]; tells `observe` each step's index and duration.
+    /// As [`Plan::forward`]; tells `observe` of each step when it is done.
     ///
     /// # Errors
     /// As there.
     pub fn forward_observed(
         &self,
         input: Input,
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
+        observe: &mut (dyn FnMut(Done) + Send),
     ) -> Result<Vec<f32>> {
         let n = self.images(input)?;
         let mut arena = self.take_arena(n);

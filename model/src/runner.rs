@@ -1,7 +1,5 @@
 //! A loaded network: pixels in, logits out.
 
-use std::time::Duration;
-
 use candle_core::Tensor;
 use weights::{Checkpoint, Facts, Labels, Recipe};
 
@@ -9,11 +7,11 @@ use crate::build::build;
 use crate::cores::Cores;
 use crate::cpu::Level;
 use crate::error::{Error, Result};
-use crate::family::{Architecture, Shortcut, Stem, StrideOn};
+use crate::family::{Architecture, Norm, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
 use crate::options::{DeviceChoice, Dtype, Isa, Options};
-use crate::plan::{Input, Numbers, Plan};
+use crate::plan::{Done, Input, Numbers, Plan};
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -56,8 +54,8 @@ impl Model {
     /// instruction set that this machine lacks.
     pub fn load(checkpoint: &Checkpoint, options: &Options, cores: &Cores) -> Result<Self> {
         let device = device(options.device)?;
-        let numbers = numbers(options, checkpoint)?;
         let Fit { row, classes } = fit(checkpoint)?;
+        let numbers = numbers(options, row, checkpoint)?;
         let recipe = recipe(row, checkpoint);
         let labels = checkpoint
             .facts()
@@ -144,15 +142,15 @@ impl Model {
         self.plan.graph()
     }
 
-    /// As [`Model::forward_planes`]; tells `observe` each step's index and
-    /// duration.
+    /// As [`Model::forward_planes`]; tells `observe` of each step when it is
+    /// done.
     ///
     /// # Errors
     /// As there.
     pub fn forward_observed(
         &self,
         input: &[f32],
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
+        observe: &mut (dyn FnMut(Done) + Send),
     ) -> Result<Vec<f32>> {
         self.plan.forward_observed(Input::Planes(input), observe)
     }
@@ -209,13 +207,14 @@ fn device(choice: DeviceChoice) -> Result<&'static str> {
 }
 
 /// The number type and instruction set asked for, or the best for this
-/// processor and checkpoint.
-fn numbers(options: &Options, checkpoint: &Checkpoint) -> Result<Numbers> {
+/// processor and checkpoint. Group norms magnify what bf16 loses: it is not
+/// chosen for them.
+fn numbers(options: &Options, row: &Architecture, checkpoint: &Checkpoint) -> Result<Numbers> {
     let level = level(options.isa)?;
     let quantised = checkpoint.facts().ranges.is_some();
     let dtype = match options.dtype {
         Dtype::Auto if quantised => Dtype::Int8,
-        Dtype::Auto if level.has_bf16() => Dtype::Bf16,
+        Dtype::Auto if level.has_bf16() && row.norm == Norm::Batch => Dtype::Bf16,
         Dtype::Auto => Dtype::F32,
         dtype => dtype,
     };

@@ -1,8 +1,8 @@
 //! A forward pass: the steps one after another, each a kernel's call.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Arena, Input, Plan};
+use super::{Arena, Done, Input, Plan};
 use crate::cpu::{self, Element, Output, Residual, View, ViewMut, Window};
 use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step};
@@ -16,7 +16,7 @@ impl Plan {
         arena: &mut Arena,
         input: Input,
         n: usize,
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
+        observe: &mut (dyn FnMut(Done) + Send),
     ) -> Result<Vec<f32>> {
         if n == 0 {
             return Ok(Vec::new());
@@ -37,10 +37,31 @@ impl Plan {
             arena.slots[slot] = lent;
             arena.workspace = workspace;
             done?;
-            observe(at, start.elapsed());
+            observe(Done {
+                step: at,
+                time: start.elapsed(),
+                values: &|| self.values::<E>(arena, step.output, n),
+            });
         }
         let last = self.steps.last().map_or(0, |(step, _)| step.output);
         Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
+    }
+}
+
+impl Plan {
+    /// A value's interior as floats, `[N, H, W, C]`.
+    fn values<E: Element>(&self, arena: &Arena, value: Value, n: usize) -> Vec<f32> {
+        let Some(map) = self.layout.map(value, n) else {
+            return Vec::new();
+        };
+        let slot = &arena.slots[self.layout.slot(value)];
+        if value == self.graph.output() {
+            return slot[..map.len()].to_vec();
+        }
+        let view = View::<E>::new(&slot.numbers()[..map.len()], map, self.affines[value]);
+        let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
+        let numbers = rows.flat_map(|(n, y)| view.row(n, y).iter());
+        numbers.map(|x| x.to_f32(view.affine())).collect()
     }
 }
 

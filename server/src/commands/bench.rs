@@ -137,7 +137,7 @@ fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
-        model.forward_observed(input, &mut |step, time| times[step].push(time))?;
+        model.forward_observed(input, &mut |done| times[done.step].push(done.time))?;
     }
     println!(
         "{:<24} {:>16} {:>9} {:>7} {:>9} {:>9}",

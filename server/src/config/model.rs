@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Cores, Model, Options, family};
+use model::{Cores, Dtype, Model, Options, family};
 use weights::{Checkpoint, Hub, Labels, Progress, Source};
 
 use super::{Faults, units};
@@ -27,11 +27,13 @@ pub struct ModelFlags {
     #[arg(long, env = "RESNET_DEVICE", default_value = "auto")]
     device: String,
 
-    /// auto or f32
+    /// auto, f32, bf16 or int8; auto is int8 for a quantised checkpoint, else bf16
+    /// where the processor multiplies it faster, else f32
     #[arg(long, env = "RESNET_DTYPE", default_value = "auto")]
     dtype: String,
 
-    /// Highest instruction set to use: auto, avx512, avx2 or portable
+    /// Highest instruction set to use: auto, amx, avx512bf16, avx512vnni, avx512,
+    /// avx2 or portable
     #[arg(long, env = "RESNET_ISA", default_value = "auto")]
     isa: String,
 
@@ -56,6 +58,18 @@ pub struct ModelConfig {
 }
 
 impl ModelFlags {
+    /// Those that a command without them takes.
+    pub fn of(model: &str, threads: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            labels: None,
+            device: "cpu".into(),
+            dtype: "auto".into(),
+            isa: "auto".into(),
+            threads: threads.to_owned(),
+        }
+    }
+
     /// Sets what `--model` says.
     pub fn name(&mut self, model: &str) {
         model.clone_into(&mut self.model);
@@ -97,12 +111,25 @@ impl ModelConfig {
     /// As there.
     pub fn load_or_synthesize(&self) -> model::Result<(Model, Cores)> {
         match open(&self.model) {
-            Err(weights::Error::Unknown { name }) => self.run(&model::synthetic(&name)?),
+            Err(weights::Error::Unknown { name }) => self.run(&self.synthetic(&name)?),
             opened => self.run(&opened?),
         }
     }
 
-    fn run(&self, checkpoint: &Checkpoint) -> model::Result<(Model, Cores)> {
+    /// Made-up weights, with ranges where the number type asks for them.
+    fn synthetic(&self, name: &str) -> model::Result<Checkpoint> {
+        if self.options.dtype == Dtype::Int8 {
+            model::synthetic_quantised(name, &Cores::new(self.threads)?)
+        } else {
+            model::synthetic(name)
+        }
+    }
+
+    /// The network of an opened checkpoint, and the cores it runs on.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be run, a device that is missing.
+    pub fn run(&self, checkpoint: &Checkpoint) -> model::Result<(Model, Cores)> {
         let cores = Cores::new(self.threads)?;
         let model = Model::load(checkpoint, &self.options, &cores)?;
         let model = match &self.labels {
