@@ -2,7 +2,7 @@
 
 use weights::Checkpoint;
 
-use crate::cpu::{Activation, Affine, ConvSpec, Element, Level, PackedConv};
+use crate::cpu::{Activation, Affine, ConvSpec, Element, Level, Meanings, PackedConv};
 use crate::error::Result;
 use crate::fold;
 use crate::fuse::{Kind, Step};
@@ -31,12 +31,20 @@ impl Packed {
         let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
             let weights = (&folded.weight[..], &folded.bias[..]);
             let input = affine(step.inputs[0]);
+            let meanings = Meanings {
+                input,
+                residual: step
+                    .inputs
+                    .get(1)
+                    .map_or(Affine::IDENTITY, |&value| affine(value)),
+                output: affine(step.output),
+            };
             Packed::Conv(PackedConv::new::<E>(
                 spec,
                 weights,
                 activation(relu),
                 level,
-                input,
+                meanings,
             ))
         };
         Ok(match step.kind {

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::element::{Affine, Element};
+use super::element::Element;
 use super::level::{Kernel, dispatch};
 use super::map::{Map, Shared, View, ViewMut};
 use super::micro::{self, PIXELS, WIDEST, multiply, store};
@@ -24,8 +24,8 @@ pub(crate) enum Residual<'a, E> {
     None,
     /// A map of the output's size.
     Add(View<'a, E>),
-    /// What the output holds already, and what its bytes mean.
-    InPlace(Affine),
+    /// What the output holds already.
+    InPlace,
 }
 
 /// Where a convolution's results go.
@@ -76,10 +76,9 @@ impl PackedConv {
             add: match residual {
                 Residual::None => None,
                 Residual::Add(view) => {
-                    let start = Shared::new(view.data().as_ptr().cast_mut());
-                    Some((start, *view.map(), view.affine()))
+                    Some((Shared::new(view.data().as_ptr().cast_mut()), *view.map()))
                 }
-                Residual::InPlace(affine) => Some((target.start, map, affine)),
+                Residual::InPlace => Some((target.start, map)),
             },
             output: target,
             workspace: Shared::new(workspace.as_mut_ptr()),
@@ -110,7 +109,9 @@ impl PackedConv {
         if let Residual::Add(view) = residual {
             let border = view.map().border;
             assert_eq!(*view.map(), Map { border, ..*output }, "residual");
+            assert_eq!(view.affine(), self.meanings.residual, "residual");
         }
+        assert_eq!(input.affine(), self.meanings.input, "input");
     }
 
     /// Pixels of a task, and into how many parts the panels are split: the
@@ -136,7 +137,6 @@ pub(crate) struct Target<E> {
     /// The same address, where it holds floats whatever the input's numbers.
     floats: Option<Shared>,
     pub(crate) map: Map,
-    affine: Affine,
 }
 
 impl<E: Element> Target<E> {
@@ -146,13 +146,11 @@ impl<E: Element> Target<E> {
                 start: view.shared(),
                 floats: None,
                 map: *view.map(),
-                affine: view.affine(),
             },
             Output::Floats(view) => Self {
                 start: Shared::new(view.shared().start().cast()),
                 floats: Some(view.shared()),
                 map: *view.map(),
-                affine: Affine::IDENTITY,
             },
         }
     }
@@ -164,7 +162,7 @@ pub(crate) struct Operands<'a, E> {
     pub(crate) conv: &'a PackedConv,
     pub(crate) input: View<'a, E>,
     /// The residual.
-    pub(crate) add: Option<(Shared<E>, Map, Affine)>,
+    pub(crate) add: Option<(Shared<E>, Map)>,
     pub(crate) output: Target<E>,
     /// As many words as the convolution asked for.
     pub(crate) workspace: Shared,
@@ -192,7 +190,7 @@ impl<E: Element> Operands<'_, E> {
     /// and in the output.
     pub(crate) fn at(&self, n: usize, y: usize, x: usize) -> (usize, usize) {
         let (y, x) = (y as isize, x as isize);
-        let add = self.add.map_or(0, |(_, map, _)| map.at(n, y, x));
+        let add = self.add.map_or(0, |(_, map)| map.at(n, y, x));
         (add, self.output.map.at(n, y, x))
     }
 
@@ -216,29 +214,29 @@ impl<E: Element> Operands<'_, E> {
         unsafe {
             let whole = valid == V * S::LANES;
             let mut buffer = [0f32; WIDEST];
-            if let Some((start, _, affine)) = self.add {
+            if let Some((start, _)) = self.add {
                 let mut from = start.start().cast_const().add(add + channel);
                 if !whole {
                     std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr().cast(), valid);
                     from = buffer.as_ptr().cast();
                 }
                 for v in 0..V {
-                    sums[v] = sums[v].add(E::load(from.add(v * S::LANES), affine));
+                    sums[v] = E::add(sums[v], from.add(v * S::LANES), self.conv.residual);
                 }
             }
             if self.conv.activation == Activation::Relu {
                 for sum in &mut sums {
-                    *sum = sum.max(S::splat(0.0));
+                    *sum = sum.max(S::splat(self.conv.floor));
                 }
             }
             match self.output.floats {
                 Some(floats) => {
                     let out = floats.start().add(out + channel);
-                    put::<f32, S, V>(sums, out, valid, Affine::IDENTITY);
+                    put::<f32, S, V>(sums, out, valid);
                 }
                 None => {
                     let out = self.output.start.start().add(out + channel);
-                    put::<E, S, V>(sums, out, valid, self.output.affine);
+                    put::<E, S, V>(sums, out, valid);
                 }
             }
         }
@@ -247,12 +245,7 @@ impl<E: Element> Operands<'_, E> {
 
 /// Stores the first `valid` of a panel's results.
 #[inline(always)]
-unsafe fn put<E: Element, S: Simd, const V: usize>(
-    sums: [S; V],
-    out: *mut E,
-    valid: usize,
-    affine: Affine,
-) {
+unsafe fn put<E: Element, S: Simd, const V: usize>(sums: [S; V], out: *mut E, valid: usize) {
     // SAFETY: the caller's `out` has room for `valid` numbers, the buffer for
     // all of a panel's.
     unsafe {
@@ -264,7 +257,7 @@ unsafe fn put<E: Element, S: Simd, const V: usize>(
             buffer.as_mut_ptr().cast()
         };
         for v in 0..V {
-            E::store(sums[v], to.add(v * S::LANES), affine);
+            E::put(sums[v], to.add(v * S::LANES));
         }
         if !whole {
             std::ptr::copy_nonoverlapping(to.cast_const(), out, valid);
@@ -347,6 +340,11 @@ impl<E: Element> Task<'_, E> {
                 task: self,
                 offsets,
                 weights: conv.weights.as_ptr().add(panel * conv.window() * width),
+                next: if panel + 1 < self.panels.end {
+                    conv.window() * width
+                } else {
+                    0
+                },
                 bias: conv.bias.as_ptr().add(panel * width),
                 scale: conv.scale.as_ptr().wrapping_add(panel * width),
                 from: self
@@ -359,16 +357,16 @@ impl<E: Element> Task<'_, E> {
                 valid: width.min(conv.group_cout - within * width),
             }
         };
-        for tile in micro::tiles(self.pixels.len()) {
+        for (i, tile) in micro::tiles(self.pixels.len()).enumerate() {
             // SAFETY: as above; a tile has 1 to 6 of the task's pixels.
             unsafe {
                 match tile.len() {
-                    6 => panel.tile::<S, 6, V>(tile),
-                    5 => panel.tile::<S, 5, V>(tile),
-                    4 => panel.tile::<S, 4, V>(tile),
-                    3 => panel.tile::<S, 3, V>(tile),
-                    2 => panel.tile::<S, 2, V>(tile),
-                    _ => panel.tile::<S, 1, V>(tile),
+                    6 => panel.tile::<S, 6, V>(i, tile),
+                    5 => panel.tile::<S, 5, V>(i, tile),
+                    4 => panel.tile::<S, 4, V>(i, tile),
+                    3 => panel.tile::<S, 3, V>(i, tile),
+                    2 => panel.tile::<S, 2, V>(i, tile),
+                    _ => panel.tile::<S, 1, V>(i, tile),
                 }
             }
         }
@@ -380,6 +378,8 @@ struct Panel<'a, E> {
     task: &'a Task<'a, E>,
     offsets: &'a Offsets,
     weights: *const f32,
+    /// From these weights to those of the panel that follows; 0 for none.
+    next: usize,
     bias: *const f32,
     scale: *const f32,
     from: *const E,
@@ -388,9 +388,10 @@ struct Panel<'a, E> {
 }
 
 impl<E: Element> Panel<'_, E> {
-    /// The `P` pixels of a tile.
+    /// The `P` pixels of a task's tile `i`. The first tiles ask for the next
+    /// panel's weights, a line a step, so that they wait in L2.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, tile: Range<usize>) {
+    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, i: usize, tile: Range<usize>) {
         let operands = &self.task.operands;
         let start = tile.start;
         // SAFETY: the offsets are those of pixels inside the maps.
@@ -401,7 +402,9 @@ impl<E: Element> Panel<'_, E> {
             }
             let mut sums = [[S::splat(0.0); V]; P];
             let row = operands.input.map().row() * size_of::<E>();
-            multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, self.weights, &mut sums);
+            let ahead = self.next + i.min(V - 1) * (self.next / V);
+            let weights = (self.weights, self.weights.wrapping_add(ahead));
+            multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, weights, &mut sums);
             // The most frequent tile ends in registers. The others go through
             // memory and a loop: unrolled, they would be most of the program.
             if P == PIXELS && self.valid == V * S::LANES && operands.output.floats.is_none() {
@@ -434,8 +437,8 @@ impl<E: Element> Panel<'_, E> {
         unsafe {
             for v in 0..V {
                 let at = v * S::LANES;
-                let sum: S = E::sums(sums[v], self.scale.wrapping_add(at));
-                sums[v] = sum.add(S::load(self.bias.add(at)));
+                let scale = self.scale.wrapping_add(at);
+                sums[v] = E::result(sums[v], scale, self.bias.add(at));
             }
             self.task
                 .operands

@@ -13,6 +13,15 @@ pub(crate) struct Affine {
     pub(crate) zero: f32,
 }
 
+/// What the bytes of a convolution's maps mean; floats ignore it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meanings {
+    pub(crate) input: Affine,
+    /// Of what is added before the activation, if anything is.
+    pub(crate) residual: Affine,
+    pub(crate) output: Affine,
+}
+
 impl Affine {
     /// Bytes as they are; all that floats need.
     pub(crate) const IDENTITY: Self = Self {
@@ -55,9 +64,14 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     unsafe fn store<S: Simd>(x: S, to: *mut Self, affine: Affine);
     /// `sum + x * w` over the channels of a word.
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S;
-    /// Sums of dots as floats; `scale` holds what one of the sums' units is
-    /// worth, and is read only where products are integers.
-    unsafe fn sums<S: Simd>(sum: S, scale: *const f32) -> S;
+    /// A sum of dots as a result before rounding: plus `bias`, and where the
+    /// products are integers, times `scale` first.
+    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S;
+    /// A residual's `LANES` numbers added to results; `factor` is what a unit
+    /// of its bytes is worth in units of the result.
+    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S;
+    /// Results rounded to numbers.
+    unsafe fn put<S: Simd>(result: S, to: *mut Self);
 }
 
 impl Element for f32 {
@@ -97,8 +111,21 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    unsafe fn sums<S: Simd>(sum: S, _: *const f32) -> S {
-        sum
+    unsafe fn result<S: Simd>(sum: S, _: *const f32, bias: *const f32) -> S {
+        // SAFETY: as above.
+        unsafe { sum.add(S::load(bias)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(result: S, from: *const Self, _: f32) -> S {
+        // SAFETY: as above.
+        unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
+    }
+
+    #[inline(always)]
+    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
+        // SAFETY: as above.
+        unsafe { Self::store(result, to, Affine::IDENTITY) }
     }
 }
 
@@ -139,8 +166,21 @@ impl Element for bf16 {
     }
 
     #[inline(always)]
-    unsafe fn sums<S: Simd>(sum: S, _: *const f32) -> S {
-        sum
+    unsafe fn result<S: Simd>(sum: S, _: *const f32, bias: *const f32) -> S {
+        // SAFETY: as above.
+        unsafe { sum.add(S::load(bias)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(result: S, from: *const Self, _: f32) -> S {
+        // SAFETY: as above.
+        unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
+    }
+
+    #[inline(always)]
+    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
+        // SAFETY: as above.
+        unsafe { Self::store(result, to, Affine::IDENTITY) }
     }
 }
 
@@ -189,8 +229,20 @@ impl Element for u8 {
     }
 
     #[inline(always)]
-    unsafe fn sums<S: Simd>(sum: S, scale: *const f32) -> S {
+    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
         // SAFETY: the caller's.
-        unsafe { sum.from_i32().mul(S::load(scale)) }
+        unsafe { sum.from_i32().mul_add(S::load(scale), S::load(bias)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S {
+        // SAFETY: the caller's.
+        unsafe { S::load_u8(from).mul_add(S::splat(factor), result) }
+    }
+
+    #[inline(always)]
+    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { result.store_u8(to) }
     }
 }

@@ -1,7 +1,9 @@
 //! The network's input, written into the stem's padded map.
 
-use super::element::Element;
+use super::element::{Affine, Element};
+use super::level::{Kernel, Level, dispatch};
 use super::map::ViewMut;
+use super::simd::Simd;
 use crate::cores::Cores;
 
 /// `y[n, i, j, c] = (pixel / 255 - mean[c]) / std[c]` of RGB pixels
@@ -41,7 +43,12 @@ pub(crate) fn normalize_pixels<E: Element>(
 ///
 /// # Panics
 /// When `planes` has not the length of the output's interior.
-pub(crate) fn pad_planes<E: Element>(cores: &Cores, planes: &[f32], mut output: ViewMut<E>) {
+pub(crate) fn pad_planes<E: Element>(
+    cores: &Cores,
+    level: Level,
+    planes: &[f32],
+    mut output: ViewMut<E>,
+) {
     let map = *output.map();
     let plane = map.height * map.width;
     assert_eq!(
@@ -53,9 +60,47 @@ pub(crate) fn pad_planes<E: Element>(cores: &Cores, planes: &[f32], mut output: 
     output.for_each_row(cores, |n, y, row| {
         for c in 0..map.channels {
             let from = &planes[(n * map.channels + c) * plane + y * map.width..][..map.width];
-            for (out, &x) in row[c..].iter_mut().step_by(map.channels).zip(from) {
-                *out = E::from_f32(x, affine);
-            }
+            let line = Line {
+                from,
+                to: &mut row[c..],
+                step: map.channels,
+                affine,
+            };
+            dispatch(level, line);
         }
     });
+}
+
+/// One row of one plane, to every `step`-th number.
+struct Line<'a, E> {
+    from: &'a [f32],
+    to: &'a mut [E],
+    step: usize,
+    affine: Affine,
+}
+
+impl<E: Element> Kernel for Line<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let mut numbers = [E::default(); 16];
+        let targets = self.to.chunks_mut(self.step * S::LANES);
+        for (from, to) in self.from.chunks(S::LANES).zip(targets) {
+            if from.len() == S::LANES {
+                // SAFETY: `from` has `LANES` floats, `numbers` as much room.
+                unsafe {
+                    let x = S::load(from.as_ptr());
+                    E::store(x, numbers.as_mut_ptr(), self.affine);
+                }
+            } else {
+                for (number, &x) in numbers.iter_mut().zip(from) {
+                    *number = E::from_f32(x, self.affine);
+                }
+            }
+            for (to, &number) in to.iter_mut().step_by(self.step).zip(&numbers) {
+                *to = number;
+            }
+        }
+    }
 }

@@ -40,13 +40,14 @@ pub(crate) struct Run {
 /// # Safety
 /// Every corner must be valid for the runs' words (`row` bytes a row, any
 /// alignment),
-/// `weights` for their sum times `V * LANES`; `S`'s instructions exist.
+/// `weights` (the first address; from the second on is what will be read
+/// later) for their sum times `V * LANES`; `S`'s instructions exist.
 #[inline(always)]
 pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usize>(
     corners: &[*const f32; P],
     runs: &[Run],
     row: usize,
-    mut weights: *const f32,
+    (mut weights, mut later): (*const f32, *const f32),
     sums: &mut [[S; V]; P],
 ) {
     // SAFETY: the caller's contract bounds every address.
@@ -63,6 +64,8 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
                     prefetch(weights.wrapping_add((AHEAD * V + v) * S::LANES));
                 }
                 weights = weights.add(V * S::LANES);
+                prefetch_later(later);
+                later = later.wrapping_add(S::LANES);
                 for p in 0..P {
                     let x = S::splat(from[p].add(k).read_unaligned());
                     for v in 0..V {
@@ -82,6 +85,19 @@ fn prefetch(from: *const f32) {
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
+/// Asks for a cache line that will be read later.
+#[inline(always)]
+fn prefetch_later(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(from.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = from;

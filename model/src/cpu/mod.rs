@@ -25,7 +25,7 @@ mod transform;
 mod winograd;
 
 pub(crate) use conv::{Output, Residual};
-pub(crate) use element::{Affine, Element};
+pub(crate) use element::{Affine, Element, Meanings};
 pub(crate) use elementwise::scale_shift;
 pub(crate) use floats::Floats;
 pub(crate) use gates::{channel_conv, excite, group_norm, highway, zero_pad};

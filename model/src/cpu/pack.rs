@@ -1,7 +1,7 @@
 //! A convolution's weights, packed once at load in the order the micro-kernel
 //! reads them.
 
-use super::element::{Affine, Element};
+use super::element::{Element, Meanings};
 use super::floats::Floats;
 use super::level::Level;
 use super::micro::Run;
@@ -71,16 +71,21 @@ pub(crate) struct PackedConv {
     pub(crate) weights: Floats,
     /// Padded to whole panels: `[groups][panels][panel]`.
     pub(crate) bias: Floats,
-    /// What a unit of the integer sums is worth, padded likewise; empty for
-    /// floats.
+    /// What a unit of the integer sums is worth in units of the output, padded
+    /// likewise; empty for floats.
     pub(crate) scale: Floats,
+    /// The same of a residual's bytes.
+    pub(crate) residual: f32,
+    /// What the activation raises lower results to.
+    pub(crate) floor: f32,
+    /// What it was packed for.
+    pub(crate) meanings: Meanings,
 }
 
 impl PackedConv {
     /// Packs `weights` `[cout, cin / groups, kernel.0, kernel.1]` and `bias`
-    /// `[cout]` for maps of `E` and the vectors of `level`. The bytes of a
-    /// quantised input mean what `input` says; each output channel's weights
-    /// are then quantised by their largest.
+    /// `[cout]` for maps of `E` and the vectors of `level`. Of bytes, each
+    /// output channel's weights are quantised by their largest.
     ///
     /// # Panics
     /// When the slices' lengths are not those of `spec`, or channels do not
@@ -91,7 +96,7 @@ impl PackedConv {
         (weights, bias): (&[f32], &[f32]),
         activation: Activation,
         level: Level,
-        input: Affine,
+        meanings: Meanings,
     ) -> Self {
         let ConvSpec { cin, cout, .. } = spec;
         let taps = spec.kernel.0 * spec.kernel.1;
@@ -124,12 +129,20 @@ impl PackedConv {
             weights: Floats::zeros(0),
             bias: Floats::zeros(groups * panels * panel),
             scale: Floats::zeros(0),
+            residual: 1.0,
+            floor: match activation {
+                Activation::None => f32::NEG_INFINITY,
+                Activation::Relu => 0.0,
+            },
+            meanings,
         };
         let mut bias = bias.to_vec();
         if E::PER_WORD == 4 {
-            let (quantised, scales) = quantise(weights, cout, input, &mut bias);
+            let (quantised, scales) = quantise(weights, &mut bias, meanings);
             packed.weights = packed.pack::<E>(&quantised);
             packed.scale = packed.padded(&scales);
+            packed.residual = meanings.residual.scale / meanings.output.scale;
+            packed.floor += meanings.output.zero;
         } else {
             packed.weights = packed.pack::<E>(weights);
         }
@@ -196,15 +209,22 @@ impl PackedConv {
 }
 
 /// Each output channel's weights as whole numbers up to 127, and what a unit
-/// of its sums is worth. The input's zero is taken out of the bias:
+/// of its sums is worth in units of the output. All zeros go into the bias:
 ///
 /// ```text
-/// sum of w * (q - zero) * scale = (sum of w * q) * scale - scale * zero * sum of w
+/// y = (sum of w (q - zero) scale + bias + (r - zero') scale') / scale" + zero"
+///   = (sum of w q) (scale / scale") + r (scale' / scale")
+///     + (bias - scale zero (sum of w) - scale' zero') / scale" + zero"
 /// ```
-fn quantise(weights: &[f32], cout: usize, input: Affine, bias: &mut [f32]) -> (Vec<f32>, Vec<f32>) {
-    let mut scales = Vec::with_capacity(cout);
+fn quantise(weights: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>, Vec<f32>) {
+    let Meanings {
+        input,
+        residual,
+        output,
+    } = meanings;
+    let mut scales = Vec::with_capacity(bias.len());
     let mut quantised = Vec::with_capacity(weights.len());
-    for (row, bias) in weights.chunks_exact(weights.len() / cout).zip(bias) {
+    for (row, bias) in weights.chunks_exact(weights.len() / bias.len()).zip(bias) {
         let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
         let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
         let whole = row.iter().map(|w| (w / step).round_ties_even());
@@ -214,8 +234,11 @@ fn quantise(weights: &[f32], cout: usize, input: Affine, bias: &mut [f32]) -> (V
             .map(|&w| f64::from(w))
             .sum();
         let scale = step * input.scale;
-        *bias -= (sum * f64::from(scale) * f64::from(input.zero)) as f32;
-        scales.push(scale);
+        let zeros = sum * f64::from(scale) * f64::from(input.zero)
+            + f64::from(residual.scale) * f64::from(residual.zero);
+        let centred = (f64::from(*bias) - zeros) / f64::from(output.scale);
+        *bias = (centred + f64::from(output.zero)) as f32;
+        scales.push(scale / output.scale);
     }
     (quantised, scales)
 }

@@ -441,7 +441,7 @@ impl Product {
                 load(&to, &mut sums);
             }
             let weights = self.u.at(point, 0);
-            multiply::<E, S, P, V>(&from, &[self.run], 0, weights, &mut sums);
+            multiply::<E, S, P, V>(&from, &[self.run], 0, (weights, weights), &mut sums);
             store(&sums, &to);
         }
     }

@@ -119,7 +119,7 @@ impl Pass<'_> {
             Kind::Conv { residual: true, .. } => {
                 let value = step.inputs[1];
                 if layout.slot(value) == layout.slot(step.output) {
-                    Residual::InPlace(self.plan.affines[value])
+                    Residual::InPlace
                 } else {
                     Residual::Add(self.view(value)?)
                 }
@@ -138,7 +138,7 @@ impl Pass<'_> {
                 Input::Pixels(images) => {
                     cpu::normalize_pixels(cores, images, plan.mean, plan.std, output);
                 }
-                Input::Planes(planes) => cpu::pad_planes(cores, planes, output),
+                Input::Planes(planes) => cpu::pad_planes(cores, level, planes, output),
             },
             (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
                 let norm = (&scale[..], &shift[..]);

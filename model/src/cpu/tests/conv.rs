@@ -83,7 +83,16 @@ impl Case {
         };
         for level in Level::all() {
             let all = (&weights[..], &bias[..]);
-            let conv = PackedConv::new::<E>(spec, all, activation, level, of_input);
+            let meanings = Meanings {
+                input: of_input,
+                residual: if self.residual > 0 {
+                    of_residual
+                } else {
+                    Affine::IDENTITY
+                },
+                output: of_output,
+            };
+            let conv = PackedConv::new::<E>(spec, all, activation, level, meanings);
             let input = Buffer::<E>::new(from, of_input, Some(&x));
             let other = Buffer::<E>::new(Map { border: 2, ..to }, of_residual, Some(&add));
             let before = (self.residual == 2).then(|| reread::<E>(&add, of_residual, of_output));
@@ -91,7 +100,7 @@ impl Case {
             let residual = match self.residual {
                 0 => Residual::None,
                 1 => Residual::Add(other.view()),
-                _ => Residual::InPlace(of_residual),
+                _ => Residual::InPlace,
             };
             let mut workspace = vec![f32::NAN; conv.workspace(&to, &cores)];
             let to = Output::Same(output.view_mut());

@@ -188,7 +188,12 @@ fn planes_are_interleaved() {
     };
     let planes = floats(2 * 3 * 5 * 7, 9);
     let mut output = Buffer::<f32>::new(map, Affine::IDENTITY, None);
-    pad_planes(&Cores::new(2).unwrap(), &planes, output.view_mut());
+    pad_planes(
+        &Cores::new(2).unwrap(),
+        Level::best(),
+        &planes,
+        output.view_mut(),
+    );
     output.assert_untouched();
     let expected: Vec<f64> = (0..planes.len())
         .map(|i| {
