@@ -163,6 +163,18 @@ fn a_photo_cut_short_is_broken() {
 }
 
 #[test]
+fn a_cut_below_the_crop_is_noticed() {
+    // With restart markers, what the crop keeps ends in a whole segment.
+    let photo = sample("restarts_420.jpg");
+    let read = |bytes: &[u8]| photo::read(bytes, &recipe("bilinear_32_10"), &Limits::default());
+    assert!(read(&photo).is_ok());
+    for cut in photo.len() / 2..photo.len() {
+        let cut = read(&photo[..cut]);
+        assert!(matches!(cut, Err(PhotoError::Broken { .. })), "{cut:?}");
+    }
+}
+
+#[test]
 fn a_photo_without_its_middle_is_broken() {
     for name in ["odd_420.jpg", "restarts_420.jpg", "quarter_420.jpg"] {
         let photo = sample(name);

@@ -256,8 +256,9 @@ mod tests {
         // the upper sample's half is rounded down, the lower one's up
         let down = plane([1, 8], [1, 2], |_, y| step(y));
         assert_eq!(down.column(0, 0)[..8], [0, 0, 0, 25, 75, 100, 100, 100]);
-        let both = plane([6, 4], [2, 2], |_, y| if y == 0 { 0 } else { 80 });
-        assert_eq!(both.column(5, 0)[..4], [0, 20, 60, 80]);
+        // what the block holds beyond the edge does not count
+        let both = plane([6, 4], [2, 2], |_, y| [40, 80, 255][y.min(2)]);
+        assert_eq!(both.column(5, 0)[..4], [40, 50, 70, 80]);
     }
 
     #[test]
