@@ -92,6 +92,13 @@ impl Plane {
         self.samples[at..].first_chunk().unwrap_or(&[0; N])
     }
 
+    /// Each sample of column `x` from `y` on `N` times.
+    #[inline(always)]
+    fn repeated<const N: usize>(&self, x: usize, y: usize) -> [u8; STEP] {
+        let column: &[u8; STEP + 1] = self.above(x, y);
+        from_fn(|i| column[i / N + 1])
+    }
+
     /// The samples at full resolution of column `x` from row `y` on, which
     /// must be a multiple of the ratio.
     #[inline(always)]
@@ -106,10 +113,6 @@ impl Plane {
         // two pixels are too few for the filter, as libjpeg has it
         let wide = self.own[0] > 2;
         match self.ratio {
-            [1, 1] => {
-                let column: &[u8; STEP + 1] = self.above(near, own_y);
-                from_fn(|i| column[i + 1])
-            }
             [2, 1] if wide => {
                 let [near, far]: [&[u8; STEP + 1]; 2] = [near, far].map(|x| self.above(x, own_y));
                 let half = 1 + x as u16 % 2;
@@ -131,10 +134,9 @@ impl Plane {
                     4,
                 )
             }
-            [_, ratio] => {
-                let column: &[u8; STEP + 1] = self.above(near, own_y);
-                from_fn(|i| column[i / ratio + 1])
-            }
+            [_, 1] => self.repeated::<1>(near, own_y),
+            [_, 2] => self.repeated::<2>(near, own_y),
+            _ => self.repeated::<4>(near, own_y),
         }
     }
 }
@@ -156,17 +158,28 @@ fn down(sums: [u16; STEP / 2 + 2], half: [u16; 2], shift: u32) -> [u8; STEP] {
     all
 }
 
-/// ITU-T T.871, 7, in libjpeg's 16-bit fixed point.
+/// ITU-T T.871, 7, in libjpeg's 16-bit fixed point: each sum is rounded once.
+/// The whole parts of the factors (1.402, -0.714, 1.772) are taken apart, so
+/// that all but green's stays within 16 bits.
 #[inline(always)]
 fn rgb(y: &[u8; STEP], cb: &[u8; STEP], cr: &[u8; STEP]) -> [[u8; STEP]; 3] {
-    let y = |i: usize| (i32::from(y[i]) << 16) + (1 << 15);
-    let cb = |i: usize| i32::from(cb[i]) - 128;
-    let cr = |i: usize| i32::from(cr[i]) - 128;
-    let clamp = |value: i32| (value >> 16).clamp(0, 255) as u8;
+    let y = |i: usize| i16::from(y[i]);
+    let cb = |i: usize| i16::from(cb[i]) - 128;
+    let cr = |i: usize| i16::from(cr[i]) - 128;
+    // factor * value / 2^16, to the nearest: twice the value, then half of that
+    let part = |value: i16, factor: i16| {
+        let twice = (i32::from(2 * value) * i32::from(factor)) >> 16;
+        (twice as i16 + 1) >> 1
+    };
+    let clamp = |value: i16| value.clamp(0, 255) as u8;
+    let green = |i: usize| {
+        let sum = -22_554 * i32::from(cb(i)) + 18_734 * i32::from(cr(i));
+        ((sum + (1 << 15)) >> 16) as i16 - cr(i)
+    };
     [
-        from_fn(|i| clamp(y(i) + 91_881 * cr(i))),
-        from_fn(|i| clamp(y(i) - 22_554 * cb(i) - 46_802 * cr(i))),
-        from_fn(|i| clamp(y(i) + 116_130 * cb(i))),
+        from_fn(|i| clamp(y(i) + cr(i) + part(cr(i), 26_345))),
+        from_fn(|i| clamp(y(i) + green(i))),
+        from_fn(|i| clamp(y(i) + 2 * cb(i) + part(cb(i), -14_942))),
     ]
 }
 
@@ -270,8 +283,22 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_those_of_the_standard() {
-        let [red, green, blue] = rgb(&[76; STEP], &[85; STEP], &[255; STEP]);
-        assert_eq!([red[0], green[0], blue[0]], [254, 0, 0]);
+    fn colours_are_those_of_libjpeg() {
+        for cb in 0..=255u8 {
+            for cr in 0..=255u8 {
+                let y = cb.wrapping_mul(31).wrapping_add(cr.wrapping_mul(57));
+                let got = rgb(&[y; STEP], &[cb; STEP], &[cr; STEP]).map(|channel| channel[0]);
+                // its tables, as jdcolor.c makes them
+                let luma = (i32::from(y) << 16) + (1 << 15);
+                let [cb, cr] = [cb, cr].map(|chroma| i32::from(chroma) - 128);
+                let wanted = [
+                    luma + 91_881 * cr,
+                    luma - 22_554 * cb - 46_802 * cr,
+                    luma + 116_130 * cb,
+                ];
+                let clamp = |value: i32| (value >> 16).clamp(0, 255) as u8;
+                assert_eq!(got, wanted.map(clamp), "{y} {cb} {cr}");
+            }
+        }
     }
 }
