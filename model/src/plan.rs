@@ -12,7 +12,7 @@ use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
 use crate::cost::Cost;
-use crate::cpu::{Affine, Floats, Level, Map};
+use crate::cpu::{self, Affine, Floats, Level, Map};
 use crate::error::{Error, Result};
 use crate::fuse::{Step, fuse};
 use crate::graph::{Graph, Value};
@@ -174,6 +174,18 @@ impl Plan {
     /// What each step computes.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().map(|(step, _)| step)
+    }
+
+    /// Multiply-adds a second that the processor can do in these numbers, all
+    /// cores together: measured, some milliseconds long.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        let (cores, level) = (&self.cores, self.numbers.level);
+        match self.numbers.dtype {
+            Dtype::Auto | Dtype::F32 => cpu::peak::<f32>(cores, level),
+            Dtype::Bf16 => cpu::peak::<bf16>(cores, level),
+            Dtype::Int8 => cpu::peak::<u8>(cores, level),
+        }
     }
 
     /// Bytes of all packed weights.

@@ -5,7 +5,7 @@
 
 use candle_core::{Device, Tensor};
 
-use model::family::{self, Architecture};
+use model::family::{self, Architecture, Norm};
 use model::plan::{Input, Numbers, Plan};
 use model::reference::Reference;
 use model::{Cores, Dtype, Level, Model, Options, build};
@@ -93,9 +93,11 @@ fn every_block_kind_gives_the_references_logits_on_every_instruction_set() {
 fn every_row_of_the_table_gives_the_references_logits() {
     let cores = Cores::new(2).unwrap();
     for row in family::FAMILY {
-        let checkpoint = checkpoint(row, 32);
-        let graph = build::build(row, 32, CLASSES);
-        let tensor = Tensor::from_vec(images(1, 32), (1, 3, 32, 32), &Device::Cpu).unwrap();
+        // group norms of a single pixel would magnify every rounding
+        let size = if row.norm == Norm::Group { 64 } else { 32 };
+        let checkpoint = checkpoint(row, size);
+        let graph = build::build(row, size, CLASSES);
+        let tensor = Tensor::from_vec(images(1, size), (1, 3, size, size), &Device::Cpu).unwrap();
         let reference = Reference::new(graph.clone(), &checkpoint, &Device::Cpu).unwrap();
         let expected = reference.forward(&tensor).unwrap();
         let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();

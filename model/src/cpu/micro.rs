@@ -17,6 +17,9 @@ pub(crate) const WIDEST: usize = 64;
 /// do not fetch ahead across pages by themselves.
 const AHEAD: usize = 12;
 
+/// Words of a cache line.
+const LINE: usize = 16;
+
 /// Consecutive words of the input under a part of the kernel: `len` words
 /// from `row` rows below and `start` words right of the window's corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +64,16 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
                 let mut w = [S::splat(0.0); V];
                 for (v, w) in w.iter_mut().enumerate() {
                     *w = S::load(weights.add(v * S::LANES));
-                    prefetch(weights.wrapping_add((AHEAD * V + v) * S::LANES));
+                    if (v * S::LANES).is_multiple_of(LINE) {
+                        prefetch(weights.wrapping_add((AHEAD * V + v) * S::LANES));
+                    }
                 }
                 weights = weights.add(V * S::LANES);
-                prefetch_later(later);
-                later = later.wrapping_add(S::LANES);
+                // narrow vectors have no load to spare
+                if S::LANES == LINE {
+                    prefetch_later(later);
+                    later = later.wrapping_add(LINE);
+                }
                 for p in 0..P {
                     let x = S::splat(from[p].add(k).read_unaligned());
                     for v in 0..V {
