@@ -148,7 +148,13 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
-        model.forward_observed(input, &mut |done| times[done.step].push(done.time))?;
+        // an early step runs several times in a pass
+        let mut pass = vec![Duration::ZERO; steps.len()];
+        model.forward_observed(input, &mut |done| pass[done.step] += done.time)?;
+        times
+            .iter_mut()
+            .zip(pass)
+            .for_each(|(all, time)| all.push(time));
     }
     println!(
         "{:<24} {:>16} {:>9} {:>7} {:>9} {:>7} {:>9}",
