@@ -6,6 +6,11 @@
 //! work) -> `pool` -> linear, which is a 1x1 convolution. `simd` is the
 //! vector they are all written over, `element` the numbers a map holds.
 
+#[cfg_attr(
+    not(all(test, target_arch = "x86_64", target_os = "linux")),
+    expect(dead_code, unused_imports, reason = "no step runs on tiles yet")
+)]
+mod amx;
 mod conv;
 mod element;
 mod elementwise;
