@@ -48,7 +48,7 @@ impl Tiles {
     }
 
     /// A block of `PT` pixel tiles times `VT` channel tiles (each 1 or 2). Its
-    /// sums are whatever the last one left: zero or load them first.
+    /// sums are whatever the last one left: zero them first.
     #[inline(always)]
     pub(crate) fn block<D: Product, const PT: usize, const VT: usize>(
         &mut self,
@@ -96,11 +96,11 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
         }
     }
 
-    /// Loads the sums of each pixel tile: 16 pixels, `stride` bytes apart, of
-    /// `VT * 16` output channels.
+    /// Loads the sums as [`Self::store`] leaves them.
     ///
     /// # Safety
     /// Every pixel's `VT * 64` bytes must be readable.
+    #[cfg(test)]
     #[inline(always)]
     pub(crate) unsafe fn load(&mut self, from: &[*const D::Sum; PT], stride: usize) {
         // SAFETY: the caller's contract bounds every address.
@@ -118,7 +118,8 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
         }
     }
 
-    /// Stores the sums as [`Self::load`] reads them; the registers keep them.
+    /// Stores the sums, of each pixel tile 16 pixels, `stride` bytes apart, of
+    /// `VT * 16` output channels. The registers keep them.
     ///
     /// # Safety
     /// Every pixel's `VT * 64` bytes must be writable.
@@ -144,7 +145,7 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     ///
     /// ```text
     /// for k in 0..steps * 16 { for p in 0..PT * 16 { for v in 0..VT * 16 { for c in 0..word {
-    ///     sums[p][v] += pixels[p / 16][p % 16 * pixel_stride + k * 4][c]
+    ///     sums[p][v] += pixels[p / 16][p % 16 * pixel_strides[p / 16] + k * 4][c]
     ///         * weights[v / 16][k * weight_stride + v % 16 * 4][c]   // byte offsets
     /// }}}}
     /// ```
@@ -159,7 +160,7 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     pub(crate) unsafe fn multiply(
         &mut self,
         pixels: &[*const u8; PT],
-        pixel_stride: usize,
+        pixel_strides: &[usize; PT],
         weights: &[*const u8; VT],
         weight_stride: usize,
         steps: usize,
@@ -170,7 +171,7 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
             unsafe {
                 // Each product starts when the two loads it needs are there,
                 // and covers the next load: at most two loads ever precede one.
-                instructions::load::<PIXELS_0>(pixels[0], pixel_stride);
+                instructions::load::<PIXELS_0>(pixels[0], pixel_strides[0]);
                 instructions::load::<WEIGHTS_0>(weights[0], weight_stride);
                 D::multiply_add::<0, PIXELS_0, WEIGHTS_0>();
                 if VT == 2 {
@@ -178,7 +179,7 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
                     D::multiply_add::<1, PIXELS_0, WEIGHTS_1>();
                 }
                 if PT == 2 {
-                    instructions::load::<PIXELS_1>(pixels[PT - 1], pixel_stride);
+                    instructions::load::<PIXELS_1>(pixels[PT - 1], pixel_strides[PT - 1]);
                     D::multiply_add::<2, PIXELS_1, WEIGHTS_0>();
                     if VT == 2 {
                         D::multiply_add::<3, PIXELS_1, WEIGHTS_1>();

@@ -191,6 +191,6 @@ impl Element for u8 {
     #[inline(always)]
     unsafe fn sums<S: Simd>(sum: S, scale: *const f32) -> S {
         // SAFETY: the caller's.
-        unsafe { sum.from_i32().mul(S::load(scale)) }
+        unsafe { sum.i32_as_floats().mul(S::load(scale)) }
     }
 }

@@ -171,8 +171,10 @@ fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<()
         .runs
         .iter()
         .map(|&steps| {
+            let mut gap = shape.pixel_gap;
             let pixels = std::array::from_fn(|_| {
-                Rows::new::<D>(&mut random, ROWS, steps * ROW, shape.pixel_gap + 4)
+                gap += 4;
+                Rows::new::<D>(&mut random, ROWS, steps * ROW, gap)
             });
             let weights = std::array::from_fn(|_| {
                 Rows::new::<D>(&mut random, steps * ROWS, ROW, shape.weight_gap)
@@ -194,9 +196,10 @@ fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<()
             block.zero();
         }
         for (steps, pixels, weights) in &operands {
-            let (from, by) = (pixels.each_ref().map(Rows::pointer), pixels[0].stride);
+            let from = pixels.each_ref().map(Rows::pointer);
+            let by = pixels.each_ref().map(|rows| rows.stride);
             let (with, row) = (weights.each_ref().map(Rows::pointer), weights[0].stride);
-            block.multiply(&from, by, &with, row, *steps);
+            block.multiply(&from, &by, &with, row, *steps);
         }
         block.store(&to, stride);
     }
@@ -275,7 +278,7 @@ fn tiles_may_share_rows() {
         let from = [from, from.add(ROWS * pixels.stride)];
         block.multiply(
             &from,
-            pixels.stride,
+            &[pixels.stride; 2],
             &[with, with.add(ROW)],
             panel.stride,
             steps,

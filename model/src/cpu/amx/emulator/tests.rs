@@ -65,7 +65,7 @@ fn one_bf16(start: f32, pixels: &[(u16, u16)], weights: &[(u16, u16)]) -> f32 {
         let mut tiles = Tiles::configure();
         let mut block = tiles.block::<Bf16, 1, 1>();
         block.load(&[c.as_ptr().cast()], 64);
-        block.multiply(&[a.as_ptr().cast()], 64, &[b.as_ptr().cast()], 64, 1);
+        block.multiply(&[a.as_ptr().cast()], &[64], &[b.as_ptr().cast()], 64, 1);
         block.store(&[c.as_mut_ptr().cast()], 64);
     }
     c[0][0]
@@ -134,7 +134,7 @@ fn int8_sums_wrap_and_only_weights_have_signs() {
             let mut tiles = Tiles::configure();
             let mut block = tiles.block::<Int8, 1, 1>();
             block.load(&[c.as_ptr().cast()], 64);
-            block.multiply(&[a.as_ptr().cast()], 64, &[b.as_ptr().cast()], 64, 1);
+            block.multiply(&[a.as_ptr().cast()], &[64], &[b.as_ptr().cast()], 64, 1);
             block.store(&[c.as_mut_ptr().cast()], 64);
         }
         assert_eq!(c, [[(i32::MAX - 5).wrapping_add(64 * product); 16]; 16]);
