@@ -52,6 +52,8 @@ struct Report<'a> {
     threads: usize,
     dtype: &'a str,
     isa: &'a str,
+    /// Of one image.
+    multiply_adds: u64,
     iterations: usize,
     images_per_second: f64,
     milliseconds: f64,
@@ -91,6 +93,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         threads: cores.count(),
         dtype: &card.dtype,
         isa: &card.isa,
+        multiply_adds: card.multiply_adds,
         iterations: times.len(),
         images_per_second: f64::from(flags.batch) / median,
         milliseconds: 1e3 * median,
