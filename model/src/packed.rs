@@ -11,7 +11,7 @@ use crate::graph::{Graph, Value};
 /// A step's weights, packed for its kernel.
 pub(crate) enum Packed {
     None,
-    Conv(PackedConv),
+    Conv(Box<PackedConv>),
     /// scale and shift, `[C]` each
     Norm(Vec<f32>, Vec<f32>),
     ChannelConv(Vec<f32>),
@@ -39,13 +39,13 @@ impl Packed {
                     .map_or(Affine::IDENTITY, |&value| affine(value)),
                 output: affine(step.output),
             };
-            Packed::Conv(PackedConv::new::<E>(
+            Packed::Conv(Box::new(PackedConv::new::<E>(
                 spec,
                 weights,
                 activation(relu),
                 level,
                 meanings,
-            ))
+            )))
         };
         Ok(match step.kind {
             Kind::Conv {

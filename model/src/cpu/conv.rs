@@ -124,10 +124,14 @@ impl<E: Element> Operands<'_, E> {
         let panels = conv.groups * conv.panels;
         cores.for_each(chunks * parts, |task, _| {
             let (start, part) = (task % chunks * chunk, task / chunks);
+            let first = |part: usize| part * panels / parts;
+            // what this core is likely to do next
+            let after = part + (task % chunks + cores.count()) / chunks;
             let task = Task {
                 operands: self,
                 pixels: start..pixels.min(start + chunk),
-                panels: (part * panels / parts)..((part + 1) * panels / parts),
+                panels: first(part)..first(part + 1),
+                after: first(after.min(parts - 1)),
             };
             dispatch(conv.level, task);
         });
@@ -139,6 +143,8 @@ struct Task<'a, E> {
     operands: Operands<'a, E>,
     pixels: Range<usize>,
     panels: Range<usize>,
+    /// The panel that follows the last.
+    after: usize,
 }
 
 impl<E: Element> Kernel for Task<'_, E> {
@@ -168,6 +174,11 @@ impl<E: Element> Task<'_, E> {
         let conv = self.operands.conv;
         let width = V * S::LANES;
         let group = panel / conv.panels;
+        let next = if panel + 1 < self.panels.end {
+            panel + 1
+        } else {
+            self.after
+        };
         // SAFETY: whole panels of weights lie before this one, a group's
         // channels inside a pixel.
         let panel = unsafe {
@@ -175,11 +186,7 @@ impl<E: Element> Task<'_, E> {
                 task: self,
                 offsets,
                 weights: conv.weights.as_ptr().add(panel * conv.window() * width),
-                next: if panel + 1 < self.panels.end {
-                    conv.window() * width
-                } else {
-                    0
-                },
+                next: next.saturating_sub(panel) * conv.window() * width,
                 from: self
                     .operands
                     .input
@@ -210,7 +217,7 @@ struct Panel<'a, E> {
     task: &'a Task<'a, E>,
     offsets: &'a Offsets,
     weights: *const f32,
-    /// From these weights to those of the panel that follows; 0 for none.
+    /// From these weights to those of the panel that follows; 0 for these.
     next: usize,
     from: *const E,
     outputs: Outputs,
@@ -231,7 +238,8 @@ impl<E: Element> Panel<'_, E> {
             }
             let mut sums = [[S::splat(0.0); V]; P];
             let row = operands.input.map().row() * size_of::<E>();
-            let ahead = self.next + i.min(V - 1) * (self.next / V);
+            let lines = operands.conv.window() * S::LANES;
+            let ahead = self.next + i.min(V - 1) * lines;
             let weights = (self.weights, self.weights.wrapping_add(ahead));
             multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, weights, &mut sums);
             // The most frequent tile ends in registers. The others go through
