@@ -1,10 +1,12 @@
 //! The steps of the rarer blocks: gates (highway, squeeze-and-excitation,
-//! ECA), option A's shortcut and group norm. Written plainly; the compiler
-//! vectorises the rows.
+//! ECA), option A's shortcut and group norm. Written plainly but for the one
+//! that is frequent: the compiler vectorises the rows.
 
-use super::element::Element;
+use super::element::{Affine, Element};
+use super::level::{Kernel, Level, dispatch};
 use super::map::{View, ViewMut};
 use super::pack::Activation;
+use super::simd::Simd;
 use crate::cores::Cores;
 
 fn sigmoid(x: f32) -> f32 {
@@ -14,27 +16,69 @@ fn sigmoid(x: f32) -> f32 {
 /// `y = act(x * sigmoid(gate[n, c]) + residual)`, `gate` a 1x1 map.
 pub(crate) fn excite<E: Element>(
     cores: &Cores,
+    level: Level,
     activation: Activation,
-    input: View<E>,
-    gate: View<E>,
-    residual: View<E>,
+    (input, gate, residual): (View<E>, View<E>, View<E>),
     mut output: ViewMut<E>,
 ) {
     let (channels, affine) = (output.map().channels, output.affine());
     let gates = gate.data().iter().map(|x| sigmoid(x.to_f32(gate.affine())));
     let gates: Vec<f32> = gates.collect();
     output.for_each_row(cores, |n, y, row| {
-        let gate = &gates[n * channels..(n + 1) * channels];
-        let pixels = row.chunks_exact_mut(channels);
-        let inputs = input.row(n, y).chunks_exact(channels);
-        let residuals = residual.row(n, y).chunks_exact(channels);
-        for ((out, x), r) in pixels.zip(inputs).zip(residuals) {
-            for c in 0..channels {
-                let (x, r) = (x[c].to_f32(input.affine()), r[c].to_f32(residual.affine()));
-                out[c] = E::from_f32(activation.of(x * gate[c] + r), affine);
+        let row = Excite {
+            input: (input.row(n, y), input.affine()),
+            gate: &gates[n * channels..(n + 1) * channels],
+            residual: (residual.row(n, y), residual.affine()),
+            activation,
+            output: (row, affine),
+        };
+        dispatch(level, row);
+    });
+}
+
+/// A row of pixels, all of one image and so of one gate.
+struct Excite<'a, E> {
+    input: (&'a [E], Affine),
+    gate: &'a [f32],
+    residual: (&'a [E], Affine),
+    activation: Activation,
+    output: (&'a mut [E], Affine),
+}
+
+impl<E: Element> Kernel for Excite<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.gate.len();
+        let whole = channels / S::LANES * S::LANES;
+        let floor = match self.activation {
+            Activation::None => f32::NEG_INFINITY,
+            Activation::Relu => 0.0,
+        };
+        let (x, r) = (self.input, self.residual);
+        for (pixel, out) in self.output.0.chunks_exact_mut(channels).enumerate() {
+            let first = pixel * channels;
+            for c in (0..whole).step_by(S::LANES) {
+                // SAFETY: the rows have as many numbers as the output's, and a
+                // vector of channels from `c` on.
+                unsafe {
+                    let x_of: S = E::load(x.0.as_ptr().add(first + c), x.1);
+                    let r_of: S = E::load(r.0.as_ptr().add(first + c), r.1);
+                    let y = x_of.mul_add(S::load(self.gate.as_ptr().add(c)), r_of);
+                    E::store(
+                        y.max(S::splat(floor)),
+                        out.as_mut_ptr().add(c),
+                        self.output.1,
+                    );
+                }
+            }
+            for c in whole..channels {
+                let (x, r) = (x.0[first + c].to_f32(x.1), r.0[first + c].to_f32(r.1));
+                out[c] = E::from_f32((x * self.gate[c] + r).max(floor), self.output.1);
             }
         }
-    });
+    }
 }
 
 /// `y = h t + x (1 - t)`, `t = sigmoid(gate)`, all maps of one size.

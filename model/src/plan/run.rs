@@ -229,7 +229,8 @@ impl Pass<'_> {
                 cpu::channel_conv(cores, weight, x(0)?, output);
             }
             (Kind::Excite { relu }, _) => {
-                cpu::excite(cores, activation(*relu), x(0)?, x(1)?, x(2)?, output);
+                let inputs = (x(0)?, x(1)?, x(2)?);
+                cpu::excite(cores, level, activation(*relu), inputs, output);
             }
             (Kind::Highway, _) => cpu::highway(cores, x(0)?, x(1)?, x(2)?, output),
             (kind, _) => {
