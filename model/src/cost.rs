@@ -20,6 +20,8 @@ pub struct Cost {
     pub weight_bytes: usize,
     /// The arena's slot that holds the output.
     pub slot: usize,
+    /// What runs it: `cpu`, `cudnn` or the name of one of our kernels.
+    pub runs_as: &'static str,
 }
 
 impl Cost {
@@ -44,11 +46,13 @@ impl Cost {
             moved_bytes: 4 * floats,
             weight_bytes,
             slot,
+            runs_as: "cpu",
         }
     }
 }
 
-fn name(graph: &Graph, kind: &Kind) -> String {
+/// The layer's name with what is fused into it.
+pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
     let named = |node: usize| graph.nodes[node].name.as_str();
     let or = |shown: bool, text: &'static str| if shown { text } else { "" };
     match *kind {

@@ -7,6 +7,9 @@ pub mod build;
 mod cores;
 pub mod cost;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod engine;
 mod error;
 pub mod family;
 mod fit;
@@ -24,7 +27,8 @@ mod synthetic;
 pub mod table;
 
 pub use cores::Cores;
+pub use engine::Engine;
 pub use error::{Error, Result};
-pub use options::{DeviceChoice, Dtype, Isa, Options};
+pub use options::{CudaOptions, DeviceChoice, Dtype, Isa, Options};
 pub use runner::{Card, Model, complete_facts};
 pub use synthetic::synthetic;

@@ -7,13 +7,13 @@ use weights::{Checkpoint, Facts, Labels, Recipe};
 
 use crate::build::build;
 use crate::cores::Cores;
-use crate::cpu::Level;
-use crate::error::{Error, Result};
+use crate::engine::{Chosen, Engine};
+use crate::error::Result;
 use crate::family::{Architecture, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
-use crate::options::{DeviceChoice, Dtype, Isa, Options};
-use crate::plan::{Input, Plan};
+use crate::options::Options;
+use crate::plan::Input;
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -30,11 +30,11 @@ pub struct Card {
     pub input_size: usize,
     /// Number of outputs.
     pub classes: usize,
-    /// `cpu` or `cuda:N`.
+    /// `cpu`, `cuda:0` or `cuda:0,1`.
     pub device: String,
     /// `f32`, ...
     pub dtype: String,
-    /// Instruction set of the kernels: `avx2`, ...
+    /// Instruction set of the kernels: `avx2`, ..., `ptx` on cards.
     pub isa: String,
     /// SHA-256 of the weights.
     pub digest: String,
@@ -45,7 +45,7 @@ pub struct Model {
     card: Card,
     recipe: Recipe,
     labels: Labels,
-    plan: Plan,
+    engine: Engine,
 }
 
 impl Model {
@@ -55,8 +55,6 @@ impl Model {
     /// A checkpoint that fits no row of the family, or a device, type or
     /// instruction set that this machine lacks.
     pub fn load(checkpoint: &Checkpoint, options: &Options, cores: &Cores) -> Result<Self> {
-        let device = device(options.device)?;
-        let level = level(options.isa)?;
         let Fit { row, classes } = fit(checkpoint)?;
         let recipe = recipe(row, checkpoint);
         let labels = checkpoint
@@ -66,6 +64,12 @@ impl Model {
             .unwrap_or_else(|| Labels::guess(classes));
         let labels = labels.expect(classes)?;
         let graph = build(row, recipe.crop as usize, classes);
+        let Chosen {
+            engine,
+            device,
+            dtype,
+            isa,
+        } = Engine::choose(&graph, checkpoint, &recipe, options, cores)?;
         let card = Card {
             name: checkpoint.name().to_owned(),
             architecture: row.name.to_owned(),
@@ -73,17 +77,16 @@ impl Model {
             multiply_adds: graph.multiply_adds(),
             input_size: recipe.crop as usize,
             classes,
-            device: device.to_owned(),
-            dtype: dtype(options.dtype).to_owned(),
-            isa: level.isa().to_string(),
+            device,
+            dtype,
+            isa,
             digest: checkpoint.digest().to_owned(),
         };
-        let plan = Plan::new(&graph, checkpoint, &recipe, level, cores)?;
         Ok(Self {
             card,
             recipe,
             labels,
-            plan,
+            engine,
         })
     }
 
@@ -116,8 +119,8 @@ impl Model {
 
     /// Its steps, to inspect and time.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Logits `[N, classes]`, row-major, of `N` images given as RGB pixels
@@ -126,22 +129,22 @@ impl Model {
     /// # Errors
     /// A wrong number of bytes; a failure of the device.
     pub fn forward(&self, images: &[&[u8]]) -> Result<Vec<f32>> {
-        self.plan.forward(Input::Pixels(images))
+        self.engine.forward(Input::Pixels(images))
     }
 
     /// Logits `[N, classes]` of normalised planes `[N, 3, S, S]`, a candle
-    /// tensor on the processor.
+    /// tensor.
     ///
     /// # Errors
     /// A tensor of another shape or type.
     pub fn forward_tensor(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(images.apply_op1_no_bwd(&self.plan)?)
+        self.engine.apply(images)
     }
 
     /// What it computes.
     #[must_use]
     pub fn graph(&self) -> &Graph {
-        self.plan.graph()
+        self.engine.graph()
     }
 
     /// As [`Model::forward_planes`]; tells `observe` each step's index and
@@ -154,7 +157,7 @@ impl Model {
         input: &[f32],
         observe: &mut (dyn FnMut(usize, Duration) + Send),
     ) -> Result<Vec<f32>> {
-        self.plan.forward_observed(Input::Planes(input), observe)
+        self.engine.forward_observed(input, observe)
     }
 
     /// As [`Model::forward_tensor`], from and to slices.
@@ -162,7 +165,7 @@ impl Model {
     /// # Errors
     /// A wrong number of values.
     pub fn forward_planes(&self, input: &[f32]) -> Result<Vec<f32>> {
-        self.plan.forward(Input::Planes(input))
+        self.engine.forward(Input::Planes(input))
     }
 }
 
@@ -190,38 +193,4 @@ fn recipe(row: &Architecture, checkpoint: &Checkpoint) -> Recipe {
         Stem::Conv3 => Recipe::cifar(),
         _ => Recipe::imagenet(),
     })
-}
-
-/// The device's name, once it is known to work.
-fn device(choice: DeviceChoice) -> Result<&'static str> {
-    match choice {
-        DeviceChoice::Cpu => Ok("cpu"),
-        DeviceChoice::Auto => {
-            tracing::info!("device auto: cpu, since this build has no CUDA");
-            Ok("cpu")
-        }
-        DeviceChoice::Cuda(_) => Err(Error::Device {
-            device: choice.to_string(),
-            reason: "this build has no CUDA path; choose cpu or auto".into(),
-        }),
-    }
-}
-
-fn dtype(choice: Dtype) -> &'static str {
-    match choice {
-        Dtype::Auto | Dtype::F32 => "f32",
-    }
-}
-
-/// The processor's best instruction set, or the one asked for.
-fn level(choice: Option<Isa>) -> Result<Level> {
-    let best = Level::best();
-    match choice {
-        None => Ok(best),
-        Some(isa) if isa <= best.isa() => Ok(Level::at_most(isa)),
-        Some(isa) => Err(Error::Option {
-            option: format!("isa {isa}"),
-            reason: format!("this processor's best is {}", best.isa()),
-        }),
-    }
 }

@@ -133,7 +133,7 @@ fn measure<T, E>(
 
 /// The median time of each step, with what it computes and moves.
 fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
-    let steps = model.plan().steps();
+    let steps = model.engine().steps();
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {

@@ -1,0 +1,8 @@
+//! cuDNN's graphs, safely: a convolution with all that follows it as one plan.
+//! `descriptor` is the only file that calls cuDNN.
+
+mod convolution;
+mod descriptor;
+
+pub(super) use convolution::{Bound, Convolution, Engines, Operands, Plan};
+pub(super) use descriptor::Handle;
