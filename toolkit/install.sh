@@ -12,26 +12,27 @@ folder=$(cd "$folder" && pwd)
 install -m 755 "$here/nvcc" "$folder/bin/nvcc"
 # what cudarc's build script looks for in a CUDA_HOME
 touch "$folder/include/cuda.h"
-if [ ! -e "$folder/lib64/libcuda.a" ]; then
-    source=$(cargo metadata --manifest-path "$here/../Cargo.toml" --locked --format-version 1 --features cuda |
-        python3 -c 'import json, sys
+# the functions are those of the cudarc that Cargo.lock names
+source=$(cargo metadata --manifest-path "$here/../Cargo.toml" --locked --format-version 1 --features cuda |
+    python3 -c 'import json, sys
 packages = json.load(sys.stdin)["packages"]
 print(next(p["manifest_path"] for p in packages if p["name"] == "cudarc"))')
-    python3 "$here/libraries.py" "$folder/lib64" "$(dirname "$source")/src"
-fi
+python3 "$here/libraries.py" "$folder/lib64" "$(dirname "$source")/src"
 ln -sfn lib64 "$folder/lib"
 
-if [ "${2:-}" = real ] && [ ! -x "$folder/venv/nvcc" ]; then
+if [ "${2:-}" = real ] && [ ! -e "$folder/venv/complete" ]; then
     python3 -m venv "$folder/venv"
     # one minor version throughout: a newer compiler is unknown to cudarc
     "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
         nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
         nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
-    ln -s "$(echo "$folder"/venv/lib/python3*/site-packages/nvidia/cu13/bin/nvcc)" "$folder/venv/nvcc"
+    touch "$folder/venv/complete"
 fi
 
 echo "export CUDA_HOME=$folder"
 echo "export PATH=$folder/bin:\$PATH"
 echo "export LIBRARY_PATH=$folder/lib64"
 echo "export CUDA_COMPUTE_CAP=80 CUDARC_CUDA_VERSION=13000"
-if [ -x "$folder/venv/nvcc" ]; then echo "export NVCC_REAL=$folder/venv/nvcc"; fi
+if [ "${2:-}" = real ]; then
+    echo "export NVCC_REAL=$(echo "$folder"/venv/lib/python3*/site-packages/nvidia/cu13/bin/nvcc)"
+fi

@@ -2,9 +2,8 @@
 """libraries.py FOLDER CUDARC_SOURCE: libcuda.a, libcudnn.a and so on, to link with.
 
 Each function of the real library is one jump through a pointer. When the
-program starts and finds the driver, the pointers are filled from the shared
-libraries that are there; a function of one that is not returns that library's
-own error. So one binary runs with a card, with a driver too old, and with no
+program starts, the pointers are filled from the shared libraries that are
+there; a function of one that is not returns that library's own error. So one binary runs with a card, with a driver too old, and with no
 driver at all, and can say which of these it met.
 """
 
@@ -57,7 +56,6 @@ def source_of(stem: str, shared: str, missing: int, names: list[str]) -> str:
     lines.append(
         f"""__attribute__((constructor)) static void open_{stem}(void) {{
   void *library, *found;
-  if (!dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL)) return; /* no card: nothing to open */
   if (!(library = dlopen("{shared}", RTLD_NOW | RTLD_GLOBAL))) return;
   for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++)
     if ((found = dlsym(library, all[i].name))) *all[i].pointer = found;

@@ -25,6 +25,17 @@ pub enum Engine {
     Cuda(CudaPlan),
 }
 
+/// What cards were used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Time of copying pixels to them.
+    pub upload: Duration,
+    /// Time from there to the logits.
+    pub compute: Duration,
+    /// Bytes in use on all of them now, by anyone.
+    pub memory: usize,
+}
+
 /// An engine with what its card tells of it.
 pub(crate) struct Chosen {
     pub(crate) engine: Engine,
@@ -129,6 +140,24 @@ impl Engine {
         }
     }
 
+    /// What the cards were used for since this was last asked; `None` on the
+    /// processor.
+    #[must_use]
+    pub fn take_usage(&self) -> Option<Usage> {
+        match self {
+            Self::Cpu(_) => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(plan) => {
+                let used = plan.take_usage();
+                Some(Usage {
+                    upload: used.upload,
+                    compute: used.compute,
+                    memory: plan.memory_in_use(),
+                })
+            }
+        }
+    }
+
     /// Logits `[N, classes]`.
     ///
     /// # Errors
@@ -213,9 +242,11 @@ fn on_cards(
         lanes: options.cuda.lanes,
         largest: options.cuda.largest_batch,
         number,
+        tuning: options.cuda.tuning.clone(),
     };
     let plan = CudaPlan::new(graph, checkpoint, recipe, &placement)?;
-    tracing::info!(cards = ?plan.card_names(), lanes = plan.lanes(), "on CUDA");
+    let names: Vec<&str> = plan.cards().iter().map(|c| c.name.as_str()).collect();
+    tracing::info!(cards = ?names, lanes = plan.lanes(), "on CUDA");
     Ok(Chosen {
         engine: Engine::Cuda(plan),
         device: DeviceChoice::Cuda(cards.to_vec()).to_string(),

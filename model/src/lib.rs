@@ -27,8 +27,8 @@ mod synthetic;
 pub mod table;
 
 pub use cores::Cores;
-pub use engine::Engine;
+pub use engine::{Engine, Usage};
 pub use error::{Error, Result};
-pub use options::{CudaOptions, DeviceChoice, Dtype, Isa, Options};
+pub use options::{CudaOptions, DeviceChoice, Dtype, Isa, Options, Tuning};
 pub use runner::{Card, Model, complete_facts};
 pub use synthetic::synthetic;

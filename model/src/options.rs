@@ -1,6 +1,7 @@
 //! What the user may choose about how a network runs.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// `auto`, `cpu`, `cuda`, `cuda:N` or `cuda:N,M`.
@@ -127,6 +128,16 @@ impl fmt::Display for Isa {
     }
 }
 
+/// How cuDNN's engines are chosen on a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// cuDNN's first guess.
+    Guess,
+    /// The fastest by measurement when the network is loaded; kept in a file
+    /// in this folder, if one is given.
+    Measure(Option<PathBuf>),
+}
+
 /// How to use CUDA cards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
@@ -135,6 +146,8 @@ pub struct CudaOptions {
     /// Images of the largest batch that memory and graphs are made for; larger
     /// ones run in parts.
     pub largest_batch: usize,
+    /// How the engines of convolutions are chosen.
+    pub tuning: Tuning,
 }
 
 impl Default for CudaOptions {
@@ -142,6 +155,7 @@ impl Default for CudaOptions {
         Self {
             lanes: 2,
             largest_batch: 16,
+            tuning: Tuning::Measure(None),
         }
     }
 }

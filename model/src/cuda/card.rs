@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use candle_core::CudaDevice;
 use candle_core::cuda_backend::cudarc::cudnn::result::get_version;
-use candle_core::cuda_backend::cudarc::driver::sys::{self, CUresult};
+use candle_core::cuda_backend::cudarc::driver::sys::{
+    self, CUdevice_attribute as Attribute, CUresult,
+};
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaStream, result};
 
 use super::fault::Fault;
@@ -24,12 +26,39 @@ const CAPABILITY: (i32, i32) = (7, 5);
 pub(super) struct Card {
     /// Its ordinal among the process's cards.
     pub(super) ordinal: usize,
-    /// As NVIDIA calls it.
-    pub(super) name: String,
+    /// What it is.
+    pub(super) facts: CardFacts,
     /// Kernels for the number type it was opened for.
     pub(super) kernels: Kernels,
     /// candle's device: its context and the stream that weights are loaded on.
     device: CudaDevice,
+}
+
+/// What a card is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CardFacts {
+    /// As NVIDIA calls it.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (i32, i32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: i32,
+    /// Their clock in kHz.
+    pub clock: i32,
+}
+
+impl CardFacts {
+    /// Dense f16 operations a second of its tensor cores, at its clock.
+    #[must_use]
+    pub fn peak_f16(&self) -> f64 {
+        let per_clock = match self.capability {
+            (8, 0) => 2048.0,
+            (9, _) => 4096.0,
+            (10, _) => 8192.0,
+            _ => 1024.0,
+        };
+        f64::from(self.multiprocessors) * f64::from(self.clock) * 1e3 * per_clock
+    }
 }
 
 /// What is missing, in words, or `None` when some card can be opened.
@@ -128,11 +157,20 @@ impl Card {
                 least.1
             )));
         }
-        let name = context.name().map_err(|e| failed(e.into()))?;
+        let attribute = |attribute| context.attribute(attribute);
+        let facts = || {
+            Ok(CardFacts {
+                name: context.name()?,
+                capability: (major, minor),
+                multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+                clock: attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+            })
+        };
+        let facts = facts().map_err(failed)?;
         let kernels = Kernels::load(context, number).map_err(failed)?;
         Ok(Arc::new(Self {
             ordinal,
-            name,
+            facts,
             kernels,
             device,
         }))

@@ -18,6 +18,7 @@ use super::map::Map;
 use super::memory::{Buffer, Pinned};
 use super::network::Network;
 use super::program::{Plans, Program, statistics_bytes};
+use super::tune::Tuner;
 use super::weights::Weights;
 use crate::graph::Value;
 
@@ -28,6 +29,15 @@ pub(super) fn buckets(largest: usize) -> Vec<usize> {
     let mut buckets: Vec<usize> = powers.take_while(|&n| n < largest).collect();
     buckets.push(largest.max(1));
     buckets
+}
+
+/// Time of a card, as its own clock has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Copying pixels to it.
+    pub upload: Duration,
+    /// From there to the logits: computing, and copying them back.
+    pub compute: Duration,
 }
 
 /// What a batch size needs.
@@ -58,8 +68,11 @@ pub(super) struct Lane {
     /// Pixels and logits, on the host.
     sent: Pinned,
     received: Pinned,
+    /// When the copies began, when they were done, and when the pass was.
+    began: CudaEvent,
     uploaded: CudaEvent,
     done: CudaEvent,
+    usage: Usage,
     /// Carries the pixels while `stream` may still compute.
     copies: Arc<CudaStream>,
     stream: Arc<CudaStream>,
@@ -75,20 +88,22 @@ impl Lane {
         card: &Arc<Card>,
         network: &Arc<Network>,
         weights: &Arc<Weights>,
+        tuner: &Tuner,
         sizes: &[usize],
     ) -> Result<Self, Fault> {
         let context = card.context();
         let (stream, copies) = (context.new_stream()?, context.new_stream()?);
         let handle = Handle::new(&stream)?;
         let largest = sizes.last().copied().unwrap_or(1);
+        let mut plans = Plans::default();
+        for &n in sizes {
+            plans.choose(network, (&handle, &stream), tuner, n)?;
+        }
+        tuner.keep();
         let slots = network
             .slot_bytes(largest)
             .map(|bytes| Buffer::zeros(&stream, bytes))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut plans = Plans::default();
-        for &n in sizes {
-            plans.choose(network, &handle, n)?;
-        }
         let workspace = plans.workspace().max(statistics_bytes(network, largest));
         let logits = largest * network.classes().next_multiple_of(8) * network.number.bytes();
         // the host sleeps while it waits: photos are decoded meanwhile
@@ -101,8 +116,10 @@ impl Lane {
             pixels: Buffer::zeros(&stream, largest * network.pixel_bytes())?,
             sent: Pinned::zeros(&context, largest * network.pixel_bytes())?,
             received: Pinned::zeros(&context, logits)?,
-            uploaded: context.new_event(None)?,
+            began: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
+            uploaded: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
             done: context.new_event(Some(blocking))?,
+            usage: Usage::default(),
             copies,
             stream,
             weights: Arc::clone(weights),
@@ -185,6 +202,7 @@ impl Lane {
     /// from whatever images were there before, and thrown away.
     pub(super) fn forward(&mut self, images: &[&[u8]], logits: &mut Vec<f32>) -> Result<(), Fault> {
         let bytes = self.network.pixel_bytes();
+        self.began.record(&self.copies)?;
         for (i, image) in images.iter().enumerate() {
             // an image is on its way while the next one is copied
             let part = self.sent.as_mut_slice().get_mut(i * bytes..(i + 1) * bytes);
@@ -203,7 +221,16 @@ impl Lane {
             Some(graph) => graph.0.launch()?,
             None => bucket.program.run(&self.handle, &self.stream)?,
         }
-        self.finish(images.len(), logits)
+        self.finish(images.len(), logits)?;
+        let milliseconds = |ms: f32| Duration::from_secs_f32(ms.max(0.0) / 1e3);
+        self.usage.upload += milliseconds(self.began.elapsed_ms(&self.uploaded)?);
+        self.usage.compute += milliseconds(self.uploaded.elapsed_ms(&self.done)?);
+        Ok(())
+    }
+
+    /// What the card was used for since this was last asked.
+    pub(super) fn take_usage(&mut self) -> Usage {
+        std::mem::take(&mut self.usage)
     }
 
     /// As [`Lane::forward`], from normalised planes `[N, 3, S, S]`; tells

@@ -10,6 +10,7 @@
 
 mod card;
 mod dnn;
+mod elsewhere;
 mod fault;
 mod kernels;
 mod lane;
@@ -19,8 +20,12 @@ mod network;
 mod number;
 mod plan;
 mod program;
+mod tune;
 mod weights;
 
+pub use card::CardFacts;
+pub use elsewhere::{Planned, plan_for};
 pub use fault::Fault;
+pub use lane::Usage;
 pub use number::Number;
 pub use plan::{CudaPlan, Placement};

@@ -7,15 +7,17 @@ use std::time::Duration;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, bail};
 use weights::{Checkpoint, Recipe};
 
-use super::card::{self, Card};
+use super::card::{self, Card, CardFacts};
 use super::fault::Fault;
-use super::lane::{Lane, buckets};
+use super::lane::{Lane, Usage, buckets};
 use super::network::Network;
 use super::number::Number;
+use super::tune::Tuner;
 use super::weights::Weights;
 use crate::cost::Cost;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::options::Tuning;
 use crate::plan::Input;
 
 /// Where a network runs, and in what.
@@ -29,6 +31,8 @@ pub struct Placement {
     pub largest: usize,
     /// How values are stored.
     pub number: Number,
+    /// Which of cuDNN's engines runs a convolution.
+    pub tuning: Tuning,
 }
 
 /// A network on its cards. Shared freely: `forward` takes `&self`, and runs on
@@ -37,9 +41,10 @@ pub struct CudaPlan {
     network: Arc<Network>,
     sizes: Vec<usize>,
     weight_bytes: usize,
-    names: Vec<String>,
+    cards: Vec<CardFacts>,
     lanes: Mutex<Lanes>,
     freed: Condvar,
+    usage: Mutex<Usage>,
 }
 
 struct Lanes {
@@ -57,6 +62,7 @@ struct Lanes {
 struct Source {
     card: Arc<Card>,
     weights: Arc<Weights>,
+    tuner: Arc<Tuner>,
 }
 
 impl CudaPlan {
@@ -74,13 +80,21 @@ impl CudaPlan {
     ) -> Result<Self> {
         let network = Arc::new(Network::new(graph, recipe, placement.number)?);
         let mut sources = HashMap::new();
-        let mut names = Vec::new();
+        let mut cards = Vec::new();
         for &ordinal in &placement.cards {
             let card = Card::open(ordinal, placement.number)?;
             let weights = Weights::new(&network, checkpoint, &card)?;
-            names.push(card.name.clone());
-            let weights = Arc::new(weights);
-            sources.insert(ordinal, Source { card, weights });
+            cards.push(card.facts.clone());
+            let tuner = match &placement.tuning {
+                Tuning::Guess => Tuner::off(),
+                Tuning::Measure(folder) => Tuner::on(&card.facts.name, folder.as_deref()),
+            };
+            let source = Source {
+                card,
+                weights: Arc::new(weights),
+                tuner: Arc::new(tuner),
+            };
+            sources.insert(ordinal, source);
         }
         let weight_bytes = sources.values().next().map_or(0, |s| s.weights.bytes());
         let make = |largest| make_lanes(&network, &sources, placement, &buckets(largest));
@@ -95,8 +109,9 @@ impl CudaPlan {
             network,
             sizes,
             weight_bytes,
-            names,
+            cards,
             freed: Condvar::new(),
+            usage: Mutex::default(),
             lanes: Mutex::new(Lanes {
                 alive: idle.len(),
                 idle,
@@ -118,10 +133,10 @@ impl CudaPlan {
         &self.network.graph
     }
 
-    /// Names of the cards.
+    /// The cards it runs on.
     #[must_use]
-    pub fn card_names(&self) -> &[String] {
-        &self.names
+    pub fn cards(&self) -> &[CardFacts] {
+        &self.cards
     }
 
     /// Lanes on all cards that still work.
@@ -156,6 +171,23 @@ impl CudaPlan {
         let weights = lanes.sources.values().next().map(|s| &s.weights);
         self.network
             .costs(|step| weights.map_or(0, |w| w.of(step).bytes()))
+    }
+
+    /// What the cards were used for since this was last asked.
+    #[must_use]
+    pub fn take_usage(&self) -> Usage {
+        std::mem::take(&mut *self.usage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Bytes in use on all cards, by anyone.
+    #[must_use]
+    pub fn memory_in_use(&self) -> usize {
+        let lanes = self.lock();
+        let used = lanes.sources.values().filter_map(|source| {
+            let (free, total) = source.card.context().mem_get_info().ok()?;
+            total.checked_sub(free)
+        });
+        used.sum()
     }
 
     fn largest(&self) -> usize {
@@ -212,7 +244,7 @@ impl CudaPlan {
     /// Whole images in parts of the largest batch.
     fn parts<'a>(&self, planes: &'a [f32]) -> Result<std::slice::Chunks<'a, f32>> {
         let values = self.network.pixel_bytes();
-        if planes.len() % values != 0 {
+        if !planes.len().is_multiple_of(values) {
             return Err(wrong(planes.len(), values));
         }
         Ok(planes.chunks(self.largest() * values))
@@ -255,7 +287,12 @@ impl CudaPlan {
         }
     }
 
-    fn give_back(&self, lane: Lane) {
+    fn give_back(&self, mut lane: Lane) {
+        let used = lane.take_usage();
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.upload += used.upload;
+        usage.compute += used.compute;
+        drop(usage);
         self.lock().idle.push(lane);
         self.freed.notify_one();
     }
@@ -267,10 +304,15 @@ impl CudaPlan {
             lanes.last_fault = Some(format!("cuda:{ordinal}: {fault}"));
             lanes.sources.get(&ordinal).cloned()
         };
-        let made = source.map(|Source { card, weights }| {
+        let made = source.map(|source| {
+            let Source {
+                card,
+                weights,
+                tuner,
+            } = &source;
             // what failed while the old lane ended is not the new one's fault
             let _ = card.context().check_err();
-            Lane::new(&card, &self.network, &weights, &self.sizes)
+            Lane::new(card, &self.network, weights, tuner, &self.sizes)
         });
         match made {
             Some(Ok(lane)) => return self.give_back(lane),
@@ -294,10 +336,14 @@ fn make_lanes(
     let mut lanes = Vec::new();
     for _ in 0..placement.lanes.max(1) {
         for ordinal in &placement.cards {
-            let Source { card, weights } = &sources[ordinal];
+            let Source {
+                card,
+                weights,
+                tuner,
+            } = &sources[ordinal];
             // what failed before these lanes is not their fault
             let _ = card.context().check_err();
-            let lane = Lane::new(card, network, weights, sizes);
+            let lane = Lane::new(card, network, weights, tuner, sizes);
             lanes.push(lane.map_err(|fault| card.error(fault))?);
         }
     }

@@ -1,15 +1,17 @@
 //! A batch's steps as launches over a lane's maps, in the order they run.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 
-use super::dnn::{Bound, Convolution, Engines, Handle, Operands, Plan};
+use super::dnn::{Bound, Convolution, Handle, Operands, Plan};
 use super::fault::Fault;
 use super::kernels::{Kernels, Launch};
 use super::map::{Map, padded};
 use super::network::Network;
+use super::tune::Tuner;
 use super::weights::Weights;
 use crate::fuse::{Kind, Step};
 use crate::graph::Value;
@@ -36,16 +38,16 @@ impl Plans {
     pub(super) fn choose(
         &mut self,
         network: &Network,
-        handle: &Handle,
+        (handle, stream): (&Handle, &Arc<CudaStream>),
+        tuner: &Tuner,
         n: usize,
     ) -> Result<(), Fault> {
         for step in &network.steps {
             let Some(convolution) = convolution(network, step, n) else {
                 continue;
             };
-            if !self.0.contains_key(&convolution) {
-                let plan = best(handle, convolution, network)?;
-                self.0.insert(convolution, plan);
+            if let Entry::Vacant(place) = self.0.entry(convolution) {
+                place.insert(tuner.choose(handle, stream, convolution, network.number)?);
             }
         }
         Ok(())
@@ -56,22 +58,6 @@ impl Plans {
         let each = self.0.values().map(|plan| plan.workspace());
         each.max().unwrap_or(0)
     }
-}
-
-/// cuDNN's first engine that does.
-fn best(handle: &Handle, convolution: Convolution, network: &Network) -> Result<Arc<Plan>, Fault> {
-    let engines = Engines::new(handle, convolution, network.number)?;
-    let mut reason = "there is none".to_owned();
-    for index in 0..engines.len() {
-        match engines.plan(handle, index) {
-            Ok(plan) => return Ok(plan),
-            Err(fault) => reason = fault.to_string(),
-        }
-    }
-    Err(Fault::NoEngine {
-        convolution: format!("{convolution} {}", network.number.name()),
-        reason,
-    })
 }
 
 /// The convolution of a step, if it is one.

@@ -188,7 +188,7 @@ impl Kernels {
         let (outs, ins) = match self.groups {
             1 => (padded(self.cout), padded(inputs)),
             // padding would have to go between the groups
-            _ if self.cin % 8 == 0 && self.cout % 8 == 0 => (self.cout, inputs),
+            _ if self.cin.is_multiple_of(8) && self.cout.is_multiple_of(8) => (self.cout, inputs),
             _ => {
                 return Err(Error::Internal(format!(
                     "{} groups of {} channels to {} do not fill eights",

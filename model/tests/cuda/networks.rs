@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use model::cuda::{CudaPlan, Number, Placement};
 use model::graph::Graph;
 use model::reference::Reference;
-use model::{Result, build, family};
+use model::{Result, Tuning, build, family};
 use weights::{Checkpoint, Facts, Recipe, synthetic};
 
 pub(crate) const CLASSES: usize = 37;
@@ -61,6 +61,7 @@ pub(crate) fn one_lane(largest: usize) -> Placement {
         lanes: 1,
         largest,
         number: Number::F16,
+        tuning: Tuning::Guess,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::fake::{counts, defer, reset, with_driver};
 use crate::networks::{CLASSES, Network, difference, one_lane};
+use model::Tuning;
 use model::cuda::Placement;
 use model::plan::Input;
 
@@ -28,14 +29,20 @@ fn a_forward_pass_allocates_nothing_and_waits_once() {
             let first = plan.forward(Input::Pixels(&images)).unwrap();
             let before = counts();
             reset(None, false);
+            // so that a wait is one: else everything is done at once
+            defer(true);
             assert_eq!(plan.forward(Input::Pixels(&images)).unwrap(), first);
             let after = counts();
+            defer(false);
             assert_eq!(after.alive(), before.alive());
             assert_eq!((after.allocations, after.waits), (0, 1));
             assert_eq!((after.uploads, after.downloads), (3, 1));
             // the pixels' kernel; everything else is the graph's
             assert_eq!((after.launches, after.replays), (1, 1));
-            assert!(after.calls < 20, "{after:?}");
+            assert!(after.calls < 30, "{after:?}");
+            let usage = plan.take_usage();
+            assert!(usage.compute > std::time::Duration::ZERO);
+            assert_eq!(plan.take_usage(), model::cuda::Usage::default());
         },
     );
 }
@@ -99,7 +106,8 @@ fn a_thousand_passes_on_two_cards_leak_nothing() {
             };
             let plan = network.plan(&placement).unwrap();
             assert_eq!(plan.lanes(), 4);
-            assert_eq!(plan.card_names(), ["Fake 0", "Fake 1"]);
+            let names: Vec<&str> = plan.cards().iter().map(|c| c.name.as_str()).collect();
+            assert_eq!(names, ["Fake 0", "Fake 1"]);
             let expected = network.expected();
             let before = counts();
             std::thread::scope(|scope| {
@@ -139,4 +147,42 @@ fn steps_are_observed_one_by_one() {
         let fused = model::fuse::fuse(&network.graph).unwrap();
         assert_eq!(steps.len(), fused.len());
     });
+}
+
+#[test]
+fn the_fastest_engine_is_measured_once_and_kept() {
+    with_driver(
+        "running::the_fastest_engine_is_measured_once_and_kept",
+        || {
+            let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+                .join(format!("tuned-{}", std::process::id()));
+            let network = Network::new("cifar_resnet20", 32, 1);
+            let expected = network.expected();
+            let placement = Placement {
+                lanes: 2,
+                tuning: Tuning::Measure(Some(folder.clone())),
+                ..one_lane(2)
+            };
+            let load = || {
+                reset(None, false);
+                let plan = network.plan(&placement).unwrap();
+                let convolutions = counts().convolutions;
+                let logits = plan.forward(Input::Planes(&network.images)).unwrap();
+                assert!(difference(&logits, &expected) < 1e-2);
+                convolutions
+            };
+            let (measuring, knowing) = (load(), load());
+            assert!(measuring > 2 * knowing, "{measuring}, {knowing}");
+            let files: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+            assert_eq!(files.len(), 1, "{files:?}");
+            let file = files[0].as_ref().unwrap();
+            let name = file.file_name().into_string().unwrap();
+            assert_eq!(name, "cudnn-92100-Fake-0.tsv");
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            // the driver's second engine is its fastest
+            assert!(text.lines().count() > 10 && text.lines().all(|l| l.ends_with("\t1")));
+            std::fs::remove_dir_all(folder).unwrap();
+            assert_eq!(counts().alive(), []);
+        },
+    );
 }

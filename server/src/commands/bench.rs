@@ -50,6 +50,7 @@ struct Report<'a> {
     architecture: &'a str,
     batch: u32,
     threads: usize,
+    device: &'a str,
     dtype: &'a str,
     isa: &'a str,
     iterations: usize,
@@ -59,22 +60,29 @@ struct Report<'a> {
     gflops: f64,
 }
 
-/// Times forward passes of ready f32 planes `[N, 3, S, S]` up to the logits.
+/// Times forward passes up to the logits: of ready f32 planes `[N, 3, S, S]`
+/// on the processor, of pixels on cards, as the server sends them.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let mut faults = Faults::default();
     let config = flags.model.check(&mut faults);
-    let config = faults.none_or(config)?;
+    let mut config = faults.none_or(config)?;
+    config.options.cuda.largest_batch = flags.batch as usize;
     let (model, cores) = config.load_or_synthesize()?;
     let card = model.card();
     let values = flags.batch as usize * 3 * card.input_size * card.input_size;
     let input = weights::synthetic::tensor("input", &[values]);
 
-    let mut times = measure(Duration::from_secs_f64(flags.seconds.max(0.0)), || {
-        cores.run(|| model.forward_planes(&input))
-    })?;
+    let side = card.input_size;
+    let pixels: Vec<u8> = (0..side * side * 3).map(|i| (i * 7 % 256) as u8).collect();
+    let images = vec![pixels.as_slice(); flags.batch as usize];
+    let time = Duration::from_secs_f64(flags.seconds.max(0.0));
+    let mut times = match card.device.as_str() {
+        "cpu" => measure(time, || cores.run(|| model.forward_planes(&input))),
+        _ => measure(time, || model.forward(&images)),
+    }?;
     times.sort_unstable();
     let median = times[times.len() / 2].as_secs_f64();
     let flops = 2.0 * card.multiply_adds as f64 * f64::from(flags.batch);
@@ -83,6 +91,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         architecture: &card.architecture,
         batch: flags.batch,
         threads: cores.count(),
+        device: &card.device,
         dtype: &card.dtype,
         isa: &card.isa,
         iterations: times.len(),
@@ -95,8 +104,9 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         println!(
-            "{} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s",
+            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s",
             report.model,
+            report.device,
             report.dtype,
             report.isa,
             report.batch,

@@ -140,8 +140,8 @@ fn published(architecture: &str) -> String {
 fn steps(model: &Model, batch: usize) {
     println!();
     println!(
-        "{:<24} {:>16} {:>6} {:>10} {:>10}  {}",
-        "step", "output", "slot", "weights KB", "maps KB", "runs as"
+        "{:<24} {:>16} {:>6} {:>10} {:>10}  runs as",
+        "step", "output", "slot", "weights KB", "maps KB"
     );
     for step in model.engine().steps() {
         let [c, h, w] = step.output;

@@ -17,7 +17,7 @@ use sys::cudnnBackendDescriptorType_t as Kind;
 use sys::cudnnDataType_t as Data;
 use sys::cudnnPointwiseMode_t as Pointwise;
 
-use super::descriptor::{Address, Descriptor, Handle};
+use super::descriptor::{Address, Descriptor, Handle, Target};
 use crate::cuda::fault::Fault;
 use crate::cuda::map::Map;
 use crate::cuda::number::Number;
@@ -55,6 +55,13 @@ pub(in crate::cuda) struct Convolution {
     pub(in crate::cuda) residual: bool,
     /// Whether negative values become zero.
     pub(in crate::cuda) relu: bool,
+}
+
+impl Convolution {
+    /// Values of its weights.
+    pub(in crate::cuda) fn weights(&self) -> usize {
+        self.output[0] * self.kernel * self.kernel * self.input[0] / self.groups
+    }
 }
 
 impl fmt::Display for Convolution {
@@ -140,7 +147,7 @@ fn data(number: Number) -> Data {
 }
 
 impl Graph {
-    fn new(handle: &Handle, c: &Convolution, number: Number) -> Result<Self, Fault> {
+    fn new(target: Target, c: &Convolution, number: Number) -> Result<Self, Fault> {
         let (data, float) = (data(number), Data::CUDNN_DATA_FLOAT);
         let [cin, h, w] = c.input;
         let [cout, p, q] = c.output;
@@ -225,7 +232,8 @@ impl Graph {
 
         let references: Vec<_> = operations.iter().map(Descriptor::reference).collect();
         let mut graph = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?;
-        graph.set_handle(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle)?;
+        let handle = Some(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE);
+        graph.set_target(target, handle, None)?;
         graph.set(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &references)?;
         graph.finalize()?;
         parts.extend(operations);
@@ -255,14 +263,14 @@ fn geometry(c: &Convolution) -> Result<Descriptor, Fault> {
 }
 
 impl Engines {
-    /// Asks cuDNN for the engines of a convolution on the handle's card.
+    /// Asks cuDNN for the engines of a convolution.
     pub(in crate::cuda) fn new(
-        handle: &Handle,
+        target: Target,
         convolution: Convolution,
         number: Number,
     ) -> Result<Self, Fault> {
         use sys::cudnnBackendHeurMode_t::{CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
-        let mut graph = Graph::new(handle, &convolution, number)?;
+        let mut graph = Graph::new(target, &convolution, number)?;
         let mut configurations = Vec::new();
         for mode in [CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK] {
             let mut heuristic = Descriptor::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?;
@@ -271,6 +279,8 @@ impl Engines {
                 &[graph.graph.reference()],
             )?;
             heuristic.set(Name::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?;
+            let properties = Some(Name::CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
+            heuristic.set_target(target, None, properties)?;
             heuristic.finalize()?;
             let found = heuristic.children(
                 Name::CUDNN_ATTR_ENGINEHEUR_RESULTS,
@@ -298,12 +308,14 @@ impl Engines {
 
     /// Engine `index` as a plan; an error when it does not do after all, which
     /// is nothing unusual.
-    pub(in crate::cuda) fn plan(&self, handle: &Handle, index: usize) -> Result<Arc<Plan>, Fault> {
+    pub(in crate::cuda) fn plan(&self, target: Target, index: usize) -> Result<Arc<Plan>, Fault> {
         let Some(configuration) = self.configurations.get(index) else {
             return Err(Fault::Internal(format!("no engine {index}")));
         };
         let mut plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?;
-        plan.set_handle(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle)?;
+        let handle = Some(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE);
+        let properties = Some(Name::CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
+        plan.set_target(target, handle, properties)?;
         plan.set(
             Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
             &[configuration.reference()],

@@ -68,6 +68,30 @@ impl Drop for Handle {
     }
 }
 
+/// What plans are made for: the card of a handle, or a card that need not be
+/// there, by its properties.
+#[derive(Clone, Copy)]
+pub(in crate::cuda) enum Target<'a> {
+    Handle(&'a Handle),
+    Properties(&'a Properties),
+}
+
+/// A card's properties, as cuDNN 9.8 and newer read them.
+pub(in crate::cuda) struct Properties(Descriptor);
+
+impl Properties {
+    /// From the JSON that cuDNN writes for a card.
+    pub(in crate::cuda) fn new(json: &str) -> Result<Self, Fault> {
+        let mut properties = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?;
+        let name = Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION;
+        // with the zero that ends a C string
+        let text: Vec<u8> = json.bytes().chain([0]).collect();
+        properties.set(name, &text)?;
+        properties.finalize()?;
+        Ok(Self(properties))
+    }
+}
+
 /// A descriptor; destroyed with its owner.
 pub(super) struct Descriptor {
     raw: sys::cudnnBackendDescriptor_t,
@@ -107,6 +131,7 @@ macro_rules! element {
     )*};
 }
 element! {
+    u8 => CUDNN_TYPE_CHAR,
     i64 => CUDNN_TYPE_INT64,
     bool => CUDNN_TYPE_BOOLEAN,
     f32 => CUDNN_TYPE_FLOAT,
@@ -144,9 +169,19 @@ impl Descriptor {
         check("cudnnBackendSetAttribute", status)
     }
 
-    /// Sets the attribute that names the handle.
-    pub(super) fn set_handle(&mut self, name: Name, handle: &Handle) -> Result<(), Fault> {
-        self.set(name, &[handle.raw])
+    /// Sets the attribute that names the handle, or the one that holds the
+    /// properties; either may be without.
+    pub(super) fn set_target(
+        &mut self,
+        target: Target,
+        handle: Option<Name>,
+        properties: Option<Name>,
+    ) -> Result<(), Fault> {
+        match (target, handle, properties) {
+            (Target::Handle(h), Some(name), _) => self.set(name, &[h.raw]),
+            (Target::Properties(p), _, Some(name)) => self.set(name, &[p.0.reference()]),
+            _ => Ok(()),
+        }
     }
 
     /// As an attribute of another descriptor, which must not outlive it.

@@ -5,4 +5,4 @@ mod convolution;
 mod descriptor;
 
 pub(super) use convolution::{Bound, Convolution, Engines, Operands, Plan};
-pub(super) use descriptor::Handle;
+pub(super) use descriptor::{Handle, Properties, Target};

@@ -265,13 +265,16 @@ EXPORT int cuEventRecord(void* event, void* handle) {
 EXPORT int cuEventSynchronize(void* event) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
-  s.counts.waits++;
   const auto mark = *(std::shared_ptr<Mark>*)event;
-  return mark->done ? s.lost : s.drain(mark->stream, mark.get());
+  if (mark->done) return s.lost;
+  s.counts.waits++;
+  return s.drain(mark->stream, mark.get());
 }
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, void* start, void* end) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
+  for (void* event : {start, end})
+    if (!(*(std::shared_ptr<Mark>*)event)->done) return s.broken("the time to an event that has not come");
   *milliseconds = (float)((*(std::shared_ptr<Mark>*)end)->at - (*(std::shared_ptr<Mark>*)start)->at);
   return SUCCESS;
 }
