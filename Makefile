@@ -32,12 +32,14 @@ docker:
 # executor on a driver of our own. Nothing is downloaded. CUDA is a folder for
 # what the build needs, kept between runs.
 CUDA ?= target/cuda
-WITH_CUDA = eval "$$(toolkit/install.sh $(CUDA))" &&
+WITH_CUDA = exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
 cuda:
 	$(WITH_CUDA) cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
 	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package model --no-deps \
 		--document-private-items --features cuda --locked
 	$(WITH_CUDA) cargo test --package model --features cuda --lib --test cuda --locked
+	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package model --features cuda \
+		--example gpu --locked -- --quick
 	$(WITH_CUDA) cargo test --package server --features cuda --test cuda --locked
 
 # The kernels with NVIDIA's compiler, from PyPI: fails where one spills registers

@@ -6,7 +6,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?folder}
-eval "$("$here/install.sh" "$folder" real)"
+exports=$("$here/install.sh" "$folder" real)
+eval "$exports"
 cd "$here/../model/kernels"
 
 "$NVCC_REAL" --ptx -O3 -std=c++17 -arch=compute_75 -o "$CUDA_HOME/kernels.ptx" kernels.cu

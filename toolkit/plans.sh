@@ -6,7 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?folder}
 shift
-eval "$("$here/install.sh" "$folder")"
+exports=$("$here/install.sh" "$folder")
+eval "$exports"
 if [ ! -e "$CUDA_HOME/cudnn/complete" ]; then
     python3 -m venv "$CUDA_HOME/cudnn"
     "$CUDA_HOME/cudnn/bin/pip" install --quiet --disable-pip-version-check \

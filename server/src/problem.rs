@@ -117,7 +117,7 @@ impl Kind {
     const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Overloaded | Self::Starting => Some(Duration::from_secs(1)),
-            Self::Draining => Some(Duration::from_secs(5)),
+            Self::Draining | Self::DeviceLost => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -26,9 +26,6 @@ pub enum Fault {
         /// Why the last engine did not do.
         reason: String,
     },
-    /// candle's device.
-    #[error("{0}")]
-    Candle(#[from] candle_core::Error),
     /// A rule of our own is broken: ours to fix.
     #[error("internal: {0}")]
     Internal(String),

@@ -3,8 +3,8 @@
 //!
 //! The path: `card` (a device that is known to work) -> `network` (what runs,
 //! and where its values live) -> `weights` (folded, once a card) -> `lane` (a
-//! stream with its own maps: one forward pass at a time) -> `plan` (lanes on
-//! all cards, and what the rest of the program sees). A convolution is a graph
+//! stream with its own maps: one forward pass at a time) -> `lanes` (on all
+//! cards) -> `plan` (what the rest of the program sees). A convolution is a graph
 //! of cuDNN's (`dnn`), every other step a kernel of our own (`kernels`); a
 //! lane captures a batch's steps once and replays them.
 
@@ -14,6 +14,7 @@ mod elsewhere;
 mod fault;
 mod kernels;
 mod lane;
+mod lanes;
 mod map;
 mod memory;
 mod network;

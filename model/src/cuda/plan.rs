@@ -1,15 +1,15 @@
-//! A network on one or more cards: lanes that forward passes take turns on.
+//! A network on one or more cards, as the rest of the program sees it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, bail};
 use weights::{Checkpoint, Recipe};
 
 use super::card::{self, Card, CardFacts};
-use super::fault::Fault;
-use super::lane::{Lane, Usage, buckets};
+use super::lane::Usage;
+use super::lanes::{Lanes, Source};
 use super::network::Network;
 use super::number::Number;
 use super::tune::Tuner;
@@ -39,30 +39,8 @@ pub struct Placement {
 /// whichever lane is free.
 pub struct CudaPlan {
     network: Arc<Network>,
-    sizes: Vec<usize>,
-    weight_bytes: usize,
     cards: Vec<CardFacts>,
-    lanes: Mutex<Lanes>,
-    freed: Condvar,
-    usage: Mutex<Usage>,
-}
-
-struct Lanes {
-    idle: Vec<Lane>,
-    /// Lanes that are idle or run; the others have failed and could not be
-    /// made again.
-    alive: usize,
-    /// Why the last one failed.
-    last_fault: Option<String>,
-    /// What a lane is made of, by its card's ordinal.
-    sources: HashMap<usize, Source>,
-}
-
-#[derive(Clone)]
-struct Source {
-    card: Arc<Card>,
-    weights: Arc<Weights>,
-    tuner: Arc<Tuner>,
+    lanes: Lanes,
 }
 
 impl CudaPlan {
@@ -84,11 +62,11 @@ impl CudaPlan {
         for &ordinal in &placement.cards {
             let card = Card::open(ordinal, placement.number)?;
             let weights = Weights::new(&network, checkpoint, &card)?;
-            cards.push(card.facts.clone());
             let tuner = match &placement.tuning {
                 Tuning::Guess => Tuner::off(),
                 Tuning::Measure(folder) => Tuner::on(&card.facts.name, folder.as_deref()),
             };
+            cards.push(card.facts.clone());
             let source = Source {
                 card,
                 weights: Arc::new(weights),
@@ -96,28 +74,10 @@ impl CudaPlan {
             };
             sources.insert(ordinal, source);
         }
-        let weight_bytes = sources.values().next().map_or(0, |s| s.weights.bytes());
-        let make = |largest| make_lanes(&network, &sources, placement, &buckets(largest));
-        let idle = make(placement.largest).map_err(|e| match e {
-            Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => {
-                too_large(ordinal, placement, |largest| make(largest).is_ok())
-            }
-            other => other,
-        })?;
-        let sizes = buckets(placement.largest);
         Ok(Self {
+            lanes: Lanes::new(&network, sources, placement)?,
             network,
-            sizes,
-            weight_bytes,
             cards,
-            freed: Condvar::new(),
-            usage: Mutex::default(),
-            lanes: Mutex::new(Lanes {
-                alive: idle.len(),
-                idle,
-                last_fault: None,
-                sources,
-            }),
         })
     }
 
@@ -142,20 +102,20 @@ impl CudaPlan {
     /// Lanes on all cards that still work.
     #[must_use]
     pub fn lanes(&self) -> usize {
-        self.lock().alive
+        self.lanes.alive()
     }
 
     /// Why no forward pass can run any more, once no lane works.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let lanes = self.lock();
-        (lanes.alive == 0).then(|| lanes.last_fault.clone().unwrap_or_default())
+        self.lanes.fault()
     }
 
     /// Bytes of the weights, on each card.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        self.weight_bytes
+        let mut sources = self.lanes.sources();
+        sources.next().map_or(0, |source| source.weights.bytes())
     }
 
     /// Bytes of a lane's maps for a batch of `n`.
@@ -167,8 +127,7 @@ impl CudaPlan {
     /// The cost of each step, in the order they run.
     #[must_use]
     pub fn steps(&self) -> Vec<Cost> {
-        let lanes = self.lock();
-        let weights = lanes.sources.values().next().map(|s| &s.weights);
+        let weights = self.lanes.sources().next().map(|s| &s.weights);
         self.network
             .costs(|step| weights.map_or(0, |w| w.of(step).bytes()))
     }
@@ -176,26 +135,17 @@ impl CudaPlan {
     /// What the cards were used for since this was last asked.
     #[must_use]
     pub fn take_usage(&self) -> Usage {
-        std::mem::take(&mut *self.usage.lock().unwrap_or_else(PoisonError::into_inner))
+        self.lanes.take_usage()
     }
 
     /// Bytes in use on all cards, by anyone.
     #[must_use]
     pub fn memory_in_use(&self) -> usize {
-        let lanes = self.lock();
-        let used = lanes.sources.values().filter_map(|source| {
+        let used = self.lanes.sources().filter_map(|source| {
             let (free, total) = source.card.context().mem_get_info().ok()?;
             total.checked_sub(free)
         });
         used.sum()
-    }
-
-    fn largest(&self) -> usize {
-        self.sizes.last().copied().unwrap_or(1)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Logits `[N, classes]`. A batch above the largest runs in parts.
@@ -210,13 +160,14 @@ impl CudaPlan {
                 if let Some(image) = images.iter().find(|image| image.len() != bytes) {
                     return Err(wrong(image.len(), bytes));
                 }
-                for part in images.chunks(self.largest()) {
-                    self.with_lane(|lane| lane.forward(part, &mut logits))?;
+                for part in images.chunks(self.lanes.largest()) {
+                    self.lanes.run(|lane| lane.forward(part, &mut logits))?;
                 }
             }
             Input::Planes(planes) => {
                 for part in self.parts(planes)? {
-                    self.with_lane(|lane| lane.forward_planes(part, &mut logits, None))?;
+                    self.lanes
+                        .run(|lane| lane.forward_planes(part, &mut logits, None))?;
                 }
             }
         }
@@ -236,7 +187,8 @@ impl CudaPlan {
     ) -> Result<Vec<f32>> {
         let mut logits = Vec::new();
         for part in self.parts(planes)? {
-            self.with_lane(|lane| lane.forward_planes(part, &mut logits, Some(&mut *observe)))?;
+            self.lanes
+                .run(|lane| lane.forward_planes(part, &mut logits, Some(&mut *observe)))?;
         }
         Ok(logits)
     }
@@ -247,124 +199,7 @@ impl CudaPlan {
         if !planes.len().is_multiple_of(values) {
             return Err(wrong(planes.len(), values));
         }
-        Ok(planes.chunks(self.largest() * values))
-    }
-
-    /// Runs `pass` on the next lane that is free. A lane that fails is thrown
-    /// away and made again; if that fails too there is one less.
-    fn with_lane(&self, pass: impl FnOnce(&mut Lane) -> Result<(), Fault>) -> Result<()> {
-        let mut lane = self.take()?;
-        let ordinal = lane.ordinal();
-        let Err(fault) = pass(&mut lane) else {
-            self.give_back(lane);
-            return Ok(());
-        };
-        drop(lane);
-        tracing::error!(card = ordinal, %fault, "a lane failed");
-        self.replace(ordinal, &fault);
-        Err(Error::Cuda { ordinal, fault })
-    }
-
-    fn take(&self) -> Result<Lane> {
-        let mut lanes = self.lock();
-        loop {
-            if let Some(lane) = lanes.idle.pop() {
-                return Ok(lane);
-            }
-            if lanes.alive == 0 {
-                return Err(Error::Device {
-                    device: "cuda".into(),
-                    reason: format!(
-                        "no lane works any more; the last fault: {}",
-                        lanes.last_fault.as_deref().unwrap_or("none")
-                    ),
-                });
-            }
-            lanes = self
-                .freed
-                .wait(lanes)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn give_back(&self, mut lane: Lane) {
-        let used = lane.take_usage();
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        usage.upload += used.upload;
-        usage.compute += used.compute;
-        drop(usage);
-        self.lock().idle.push(lane);
-        self.freed.notify_one();
-    }
-
-    /// A new lane on card `ordinal` in place of one that failed.
-    fn replace(&self, ordinal: usize, fault: &Fault) {
-        let source = {
-            let mut lanes = self.lock();
-            lanes.last_fault = Some(format!("cuda:{ordinal}: {fault}"));
-            lanes.sources.get(&ordinal).cloned()
-        };
-        let made = source.map(|source| {
-            let Source {
-                card,
-                weights,
-                tuner,
-            } = &source;
-            // what failed while the old lane ended is not the new one's fault
-            let _ = card.context().check_err();
-            Lane::new(card, &self.network, weights, tuner, &self.sizes)
-        });
-        match made {
-            Some(Ok(lane)) => return self.give_back(lane),
-            Some(Err(again)) => {
-                tracing::error!(card = ordinal, fault = %again, "a lane is given up");
-            }
-            None => {}
-        }
-        self.lock().alive -= 1;
-        self.freed.notify_all();
-    }
-}
-
-/// All lanes, one a card at a time, so that the first batches go to all cards.
-fn make_lanes(
-    network: &Arc<Network>,
-    sources: &HashMap<usize, Source>,
-    placement: &Placement,
-    sizes: &[usize],
-) -> Result<Vec<Lane>> {
-    let mut lanes = Vec::new();
-    for _ in 0..placement.lanes.max(1) {
-        for ordinal in &placement.cards {
-            let Source {
-                card,
-                weights,
-                tuner,
-            } = &sources[ordinal];
-            // what failed before these lanes is not their fault
-            let _ = card.context().check_err();
-            let lane = Lane::new(card, network, weights, tuner, sizes);
-            lanes.push(lane.map_err(|fault| card.error(fault))?);
-        }
-    }
-    Ok(lanes)
-}
-
-/// The error of a card whose memory does not hold the lanes, with the largest
-/// batch for which it does, found by trying.
-fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> bool) -> Error {
-    let Placement { lanes, largest, .. } = placement;
-    let halves = std::iter::successors(Some(largest / 2), |n| Some(n / 2));
-    let best = halves.take_while(|&n| n > 0).find(|&n| fits(n));
-    Error::Device {
-        device: format!("cuda:{ordinal}"),
-        reason: format!(
-            "out of memory with {lanes} lanes for batches of {largest}: {}",
-            match best {
-                Some(n) => format!("the largest batch that fits is {n}"),
-                None => "not even batches of 1 fit; fewer lanes might".into(),
-            }
-        ),
+        Ok(planes.chunks(self.lanes.largest() * values))
     }
 }
 

@@ -131,7 +131,8 @@ fn none(convolution: Convolution, number: Number, reason: String) -> Fault {
     }
 }
 
-/// cuDNN's first engine that does.
+/// cuDNN's first engine that does with little workspace; where none does, the
+/// one with the least.
 pub(super) fn first(
     target: Target,
     engines: &Engines,
@@ -139,13 +140,20 @@ pub(super) fn first(
     number: Number,
 ) -> Result<(usize, Arc<Plan>), Fault> {
     let mut reason = "there is none".to_owned();
+    let mut least: Option<(usize, Arc<Plan>)> = None;
     for index in 0..engines.len() {
         match engines.plan(target, index) {
-            Ok(plan) => return Ok((index, plan)),
+            Ok(plan) if plan.workspace() <= WORKSPACE => return Ok((index, plan)),
+            Ok(plan) => {
+                let less = |(_, best): &(_, Arc<Plan>)| plan.workspace() < best.workspace();
+                if least.as_ref().is_none_or(less) {
+                    least = Some((index, plan));
+                }
+            }
             Err(fault) => reason = fault.to_string(),
         }
     }
-    Err(none(convolution, number, reason))
+    least.ok_or_else(|| none(convolution, number, reason))
 }
 
 /// The fastest of the first engines that do.
@@ -157,7 +165,6 @@ fn fastest(
     number: Number,
 ) -> Result<(usize, Arc<Plan>), Fault> {
     let mut best: Option<(f32, usize, Arc<Plan>)> = None;
-    let mut reason = "there is none".to_owned();
     let mut measured = 0;
     for index in 0..engines.len() {
         if measured == MEASURED {
@@ -165,11 +172,7 @@ fn fastest(
         }
         let plan = match engines.plan(Target::Handle(handle), index) {
             Ok(plan) if plan.workspace() <= WORKSPACE => plan,
-            Ok(_) => continue,
-            Err(fault) => {
-                reason = fault.to_string();
-                continue;
-            }
+            _ => continue,
         };
         measured += 1;
         let time = measure(handle, stream, &plan, &convolution, number)?;
@@ -177,8 +180,10 @@ fn fastest(
             best = Some((time, index, plan));
         }
     }
-    let (_, index, plan) = best.ok_or_else(|| none(convolution, number, reason))?;
-    Ok((index, plan))
+    match best {
+        Some((_, index, plan)) => Ok((index, plan)),
+        None => first(Target::Handle(handle), engines, convolution, number),
+    }
 }
 
 /// Milliseconds of the timed runs, over memory that is let go afterwards.

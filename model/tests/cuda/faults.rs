@@ -7,7 +7,7 @@ use model::plan::Input;
 
 /// The smallest network of the family: its load is some thousand calls.
 fn network() -> Network {
-    Network::new("cifar_resnet20", 32, 1)
+    Network::new("cifar_resnet20", 16, 1)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_pass_may_fail_at_every_call_and_the_next_one_runs() {
         || {
             let network = network();
             let plan = network.plan(&one_lane(1)).unwrap();
-            let pixels: Vec<u8> = (0..32 * 32 * 3).map(|i| (i % 256) as u8).collect();
+            let pixels: Vec<u8> = (0..16 * 16 * 3).map(|i| (i % 256) as u8).collect();
             let images: [&[u8]; 1] = [&pixels];
             reset(None, false);
             let expected = plan.forward(Input::Pixels(&images)).unwrap();
@@ -147,12 +147,12 @@ fn memory_that_does_not_suffice_names_the_batch_that_does() {
         "faults::memory_that_does_not_suffice_names_the_batch_that_does",
         || {
             let network = network();
-            machine(1, 90, 13_000, 8 << 20);
+            machine(1, 90, 13_000, 1 << 20);
             let batches = |largest| Placement {
                 lanes: 2,
                 ..one_lane(largest)
             };
-            let error = network.plan(&batches(256)).err().unwrap().to_string();
+            let error = network.plan(&batches(64)).err().unwrap().to_string();
             assert!(
                 error.contains("cuda:0") && error.contains("2 lanes"),
                 "{error}"

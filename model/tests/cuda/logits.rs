@@ -10,16 +10,16 @@ use weights::Recipe;
 const ROWS: &[(&str, usize)] = &[
     ("resnet18", 64),
     ("resnet50", 64),
-    ("resnet18_2x2", 64),
+    ("resnet18_2x2", 32),
     ("resnext50_32x4d", 32),
-    ("resnet26d", 64),
+    ("resnet26d", 32),
     ("seresnet50", 32),
-    ("ecaresnet50d", 64),
-    ("resnetv2_50", 64),
-    ("highway18", 64),
+    ("ecaresnet50d", 32),
+    ("resnetv2_50", 32),
+    ("highway18", 32),
     ("plain18", 32),
     ("cifar_resnet20", 32),
-    ("cifar_preact110", 32),
+    ("cifar_preact110", 16),
     ("wrn_16_4", 32),
 ];
 

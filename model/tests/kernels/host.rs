@@ -42,7 +42,12 @@ impl Host {
             .join(format!("kernels-{}.so", std::process::id()));
         let status = Command::new(&compiler)
             .args(["-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror"])
-            .args(["-fno-strict-aliasing", "-Wno-unknown-pragmas", "-I"])
+            .args([
+                "-fno-strict-aliasing",
+                "-U_FORTIFY_SOURCE",
+                "-Wno-unknown-pragmas",
+                "-I",
+            ])
             .arg(&source)
             .arg("-o")
             .args([&library, &source.join("kernels.cpp")])

@@ -3,6 +3,8 @@
 
 mod convolution;
 mod descriptor;
+mod graph;
 
-pub(super) use convolution::{Bound, Convolution, Engines, Operands, Plan};
+pub(super) use convolution::{Bound, Engines, Operands, Plan};
 pub(super) use descriptor::{Handle, Properties, Target};
+pub(super) use graph::Convolution;

@@ -385,26 +385,3 @@ EXPORT int curandCreateGenerator(void** handle, int) { return *handle = malloc(1
 EXPORT int curandDestroyGenerator(void* handle) { return free(handle), 0; }
 EXPORT int curandSetStream(void*, void*) { return 0; }
 EXPORT int curandSetPseudoRandomGeneratorSeed(void*, uint64_t) { return 0; }
-
-// The tests' side.
-EXPORT void fake_counts(Counts* out) {
-  LOCKED
-  Counts& c = s.counts;
-  c.buffers = s.buffers.size(), c.pinned = s.pinned.size(), c.streams = s.streams.size();
-  c.events = s.events.size(), c.descriptors = s.descriptors.size(), c.bytes = 0;
-  for (const auto& [start, buffer] : s.buffers) c.bytes += buffer.bytes;
-  *out = c;
-}
-// Forgets what was counted (not what is alive), and lets call `fail_in` fail
-// (never if negative): once, or with an error that stays.
-EXPORT void fake_reset(int64_t fail_in, int stays) {
-  LOCKED
-  Counts& c = s.counts;
-  c.calls = c.allocations = c.waits = c.uploads = c.downloads = c.launches = c.convolutions = c.replays = 0;
-  s.fail_in = fail_in, s.fault_stays = stays, s.lost = SUCCESS;
-}
-EXPORT void fake_defer(int on) { state().deferred = on; }
-EXPORT void fake_card(int devices, int capability, int version, size_t memory) {
-  LOCKED
-  s.devices = devices, s.capability = capability, s.version = version, s.memory = memory;
-}

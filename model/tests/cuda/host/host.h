@@ -2,6 +2,7 @@
 // launch runs its threads one after another. Where threads wait for one
 // another, each is a fiber that runs up to the next barrier or shuffle.
 #pragma once
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -43,14 +44,17 @@ inline std::map<std::string, Kernel>& kernels() {
   return all;
 }
 
+// A fiber begins with its own context and goes on by jumps, which unlike a
+// change of context ask nothing of the system.
 struct Fiber {
   ucontext_t context;
+  jmp_buf here;
   std::vector<char> stack = std::vector<char>(65536);
   Dim thread;
-  bool done;
+  bool begun, done;
 };
 inline std::vector<Fiber> fibers;
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline unsigned current;
 inline bool waited;
 inline const Kernel* running;
@@ -61,13 +65,22 @@ inline uint64_t exchanged[1024];
 inline void wait() {
   const unsigned me = current;
   waited = true;
-  swapcontext(&fibers[me].context, &scheduler);
+  if (!_setjmp(fibers[me].here)) _longjmp(scheduler, 1);
 }
 
 inline void enter() {
   running->call(arguments);
   fibers[current].done = true;
-  swapcontext(&fibers[current].context, &scheduler);
+  _longjmp(scheduler, 1);
+}
+
+// Lets the current fiber run up to its next wait, or to its end.
+inline void go_on() {
+  Fiber& fiber = fibers[current];
+  if (_setjmp(scheduler)) return;
+  if (fiber.begun) _longjmp(fiber.here, 1);
+  fiber.begun = true;
+  setcontext(&fiber.context);
 }
 
 // Runs the block's threads as fibers. False when some threads ended while
@@ -77,7 +90,7 @@ inline bool run_waiting(const std::vector<Dim>& threads) {
   for (size_t i = 0; i < threads.size(); i++) {
     Fiber& fiber = fibers[i];
     fiber.thread = threads[i];
-    fiber.done = false;
+    fiber.begun = fiber.done = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
     fiber.context.uc_stack.ss_size = fiber.stack.size();
@@ -90,7 +103,7 @@ inline bool run_waiting(const std::vector<Dim>& threads) {
     for (current = 0; current < threads.size(); current++) {
       if (fibers[current].done) continue;
       thread = fibers[current].thread;
-      swapcontext(&scheduler, &fibers[current].context);
+      go_on();
       ended += fibers[current].done;
     }
     if (waited && ended) return false;
