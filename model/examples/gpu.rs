@@ -6,10 +6,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use model::cuda::{CardFacts, CudaPlan, Number, Placement};
+use model::cuda::{CudaPlan, Number, Placement};
 use model::graph::Graph;
-use model::plan::{Input, Plan};
-use model::{Cores, Tuning, build, cpu::Level, family};
+use model::plan::{Input, Numbers, Plan};
+use model::{Cores, Level, Tuning, build, family};
 use weights::{Checkpoint, Facts, Recipe, synthetic};
 
 type Failure = Box<dyn std::error::Error>;
@@ -120,7 +120,7 @@ fn logits(quick: bool) -> Result<bool, Failure> {
             &network.graph,
             &network.checkpoint,
             &recipe,
-            Level::best(),
+            Numbers::f32(Level::best()),
             &cores,
         )?;
         let expected = plan.forward(Input::Planes(&images))?;
@@ -209,7 +209,7 @@ fn speed(quick: bool) -> Result<(), Failure> {
     let time = Duration::from_millis(if quick { 1 } else { 2000 });
     for name in names {
         let network = Network::new(name)?;
-        let flops = 2.0 * network.graph.multiply_adds() as f64;
+        let multiply_adds = network.graph.multiply_adds() as f64;
         println!("\n{name} in f16, pixels to logits\n");
         println!(
             "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | of the card's peak |"
@@ -217,7 +217,7 @@ fn speed(quick: bool) -> Result<(), Failure> {
         println!("|---|---|---|---|---|---|---|");
         for lanes in [1, 2] {
             let plan = network.on_card(&placement(Number::F16, largest, lanes))?;
-            let peak: f64 = plan.cards().iter().map(CardFacts::peak_f16).sum();
+            let peak = plan.peak();
             let batches = std::iter::successors(Some(1), |n| Some(n * 2));
             for batch in batches.take_while(|&n| n <= largest) {
                 let (rate, mut times) = measure(&plan, network.side(), batch, lanes, time)?;
@@ -228,7 +228,7 @@ fn speed(quick: bool) -> Result<(), Failure> {
                     1e3 * times[times.len() / 2].as_secs_f64(),
                     1e3 * times[times.len() * 99 / 100].as_secs_f64(),
                     100.0 * usage.upload.as_secs_f64() / usage.compute.as_secs_f64().max(1e-9),
-                    100.0 * rate * flops / peak
+                    100.0 * rate * multiply_adds / peak
                 );
             }
             if lanes == 1 {

@@ -1,7 +1,6 @@
 //! What each step of a plan computes, moves and holds: for `inspect` and the
 //! benchmark's table.
 
-use crate::cpu::Map;
 use crate::fuse::{Kind, Step};
 use crate::graph::{Graph, Value};
 
@@ -25,17 +24,17 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The cost of `step`; `map` gives a value's map.
+    /// The cost of `step`; `words` gives a value's size.
     pub(crate) fn of(
         graph: &Graph,
         step: &Step,
-        map: impl Fn(Value) -> Option<Map>,
+        words: impl Fn(Value) -> usize,
         weight_bytes: usize,
         slot: usize,
     ) -> Self {
         let shape = graph.shape(step.output);
         let values = step.inputs.iter().chain([&step.output]);
-        let floats: usize = values.filter_map(|&v| map(v)).map(|map| map.len()).sum();
+        let words: usize = values.map(|&value| words(value)).sum();
         Self {
             name: name(graph, &step.kind),
             output: [shape.channels, shape.height, shape.width],
@@ -43,7 +42,7 @@ impl Cost {
                 Kind::Conv { node, .. } | Kind::Linear { node } => graph.multiply_adds_of(node),
                 _ => 0,
             },
-            moved_bytes: 4 * floats,
+            moved_bytes: 4 * words,
             weight_bytes,
             slot,
             runs_as: "cpu",
@@ -53,27 +52,31 @@ impl Cost {
 
 /// The layer's name with what is fused into it.
 pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
-    let named = |node: usize| graph.nodes[node].name.as_str();
+    let (residual, relu) = match *kind {
+        Kind::Conv { residual, relu, .. } => (residual, relu),
+        Kind::BatchNorm { relu, .. } | Kind::GroupNorm { relu, .. } => (false, relu),
+        Kind::Excite { relu } => (true, relu),
+        _ => (false, false),
+    };
     let or = |shown: bool, text: &'static str| if shown { text } else { "" };
+    let layer = layer(graph, kind);
+    format!("{layer}{}{}", or(residual, " +"), or(relu, " relu"))
+}
+
+/// The layer's name, or what a step without parameters does.
+pub(crate) fn layer<'a>(graph: &'a Graph, kind: &Kind) -> &'a str {
     match *kind {
-        Kind::Input => "input".into(),
-        Kind::Conv {
-            node,
-            residual,
-            relu,
-            ..
-        } => {
-            format!("{}{}{}", named(node), or(residual, " +"), or(relu, " relu"))
-        }
-        Kind::BatchNorm { node, relu } | Kind::GroupNorm { node, relu, .. } => {
-            format!("{}{}", named(node), or(relu, " relu"))
-        }
-        Kind::ChannelConv { node, .. } | Kind::Linear { node } => named(node).into(),
-        Kind::MaxPool { .. } => "max-pool".into(),
-        Kind::AvgPool { .. } => "average-pool".into(),
-        Kind::ZeroPad { .. } => "zero-pad".into(),
-        Kind::GlobalAvgPool => "global average".into(),
-        Kind::Excite { relu } => format!("excite +{}", or(relu, " relu")),
-        Kind::Highway => "highway gate".into(),
+        Kind::Conv { node, .. }
+        | Kind::BatchNorm { node, .. }
+        | Kind::GroupNorm { node, .. }
+        | Kind::ChannelConv { node, .. }
+        | Kind::Linear { node } => &graph.nodes[node].name,
+        Kind::Input => "input",
+        Kind::MaxPool { .. } => "max-pool",
+        Kind::AvgPool { .. } => "average-pool",
+        Kind::ZeroPad { .. } => "zero-pad",
+        Kind::GlobalAvgPool => "global average",
+        Kind::Excite { .. } => "excite",
+        Kind::Highway => "highway gate",
     }
 }

@@ -8,13 +8,14 @@ use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
 use crate::cost::Cost;
-use crate::cpu::Level;
 #[cfg(feature = "cuda")]
 use crate::cuda::{CudaPlan, Number, Placement};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::options::{DeviceChoice, Dtype, Isa, Options};
-use crate::plan::{Input, Plan};
+#[cfg(feature = "cuda")]
+use crate::options::Dtype;
+use crate::options::{DeviceChoice, Options};
+use crate::plan::{Done, Input, Numbers, Plan};
 
 /// A network's steps on the device that runs them.
 pub enum Engine {
@@ -48,13 +49,15 @@ pub(crate) struct Chosen {
 }
 
 impl Engine {
-    /// Prepares `graph` for the device that `options` ask for.
+    /// Prepares `graph` for the device that `options` ask for; on the processor
+    /// in `numbers`.
     pub(crate) fn choose(
         graph: &Graph,
         checkpoint: &Checkpoint,
         recipe: &Recipe,
         options: &Options,
         cores: &Cores,
+        numbers: impl FnOnce() -> Result<Numbers>,
     ) -> Result<Chosen> {
         match &options.device {
             DeviceChoice::Cpu => {}
@@ -69,14 +72,13 @@ impl Engine {
                 Some(reason) => tracing::info!(reason, "device auto: cpu"),
             },
         }
-        let dtype = dtype(options.dtype)?.to_owned();
-        let level = level(options.isa)?;
-        let plan = Plan::new(graph, checkpoint, recipe, level, cores)?;
+        let numbers = numbers()?;
+        let plan = Plan::new(graph, checkpoint, recipe, numbers, cores)?;
         Ok(Chosen {
             engine: Self::Cpu(plan),
             device: "cpu".into(),
-            dtype,
-            isa: level.isa().to_string(),
+            dtype: numbers.dtype.to_string(),
+            isa: numbers.level.isa().to_string(),
         })
     }
 
@@ -170,20 +172,33 @@ impl Engine {
         }
     }
 
+    /// Multiply-adds a second that the device can do in its numbers: of the
+    /// processor measured, of cards by their data sheets.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        match self {
+            Self::Cpu(plan) => plan.peak(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(plan) => plan.peak(),
+        }
+    }
+
     /// Logits of planes `[N, 3, S, S]`; tells `observe` each step's index and
     /// duration.
     ///
     /// # Errors
     /// As [`Engine::forward`].
-    pub fn forward_observed(
+    pub fn forward_timed(
         &self,
         planes: &[f32],
         observe: &mut (dyn FnMut(usize, Duration) + Send),
     ) -> Result<Vec<f32>> {
         match self {
-            Self::Cpu(plan) => plan.forward_observed(Input::Planes(planes), observe),
+            Self::Cpu(plan) => plan.forward_observed(Input::Planes(planes), &mut |done: Done| {
+                observe(done.step, done.time);
+            }),
             #[cfg(feature = "cuda")]
-            Self::Cuda(plan) => plan.forward_observed(planes, observe),
+            Self::Cuda(plan) => plan.forward_timed(planes, observe),
         }
     }
 
@@ -236,6 +251,12 @@ fn on_cards(
         Dtype::Auto | Dtype::F16 => Number::F16,
         Dtype::Bf16 => Number::Bf16,
         Dtype::F32 => Number::F32,
+        Dtype::Int8 => {
+            return Err(Error::Option {
+                option: "dtype int8".into(),
+                reason: "cards compute in f16, bf16 or f32".into(),
+            });
+        }
     };
     let placement = Placement {
         cards: cards.to_vec(),
@@ -253,28 +274,4 @@ fn on_cards(
         dtype: number.name().to_owned(),
         isa: "ptx".into(),
     })
-}
-
-/// The number type of the processor's kernels.
-fn dtype(choice: Dtype) -> Result<&'static str> {
-    match choice {
-        Dtype::Auto | Dtype::F32 => Ok("f32"),
-        Dtype::F16 | Dtype::Bf16 => Err(Error::Option {
-            option: format!("dtype {choice}"),
-            reason: "the processor's kernels compute in f32".into(),
-        }),
-    }
-}
-
-/// The processor's best instruction set, or the one asked for.
-fn level(choice: Option<Isa>) -> Result<Level> {
-    let best = Level::best();
-    match choice {
-        None => Ok(best),
-        Some(isa) if isa <= best.isa() => Ok(Level::at_most(isa)),
-        Some(isa) => Err(Error::Option {
-            option: format!("isa {isa}"),
-            reason: format!("this processor's best is {}", best.isa()),
-        }),
-    }
 }

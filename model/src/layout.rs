@@ -11,14 +11,18 @@ pub(crate) struct Layout {
     maps: Vec<Option<Map>>,
     /// The slot of each value.
     slots: Vec<usize>,
-    /// Floats an image needs in each slot.
+    /// Words of 32 bits an image needs in each slot.
     sizes: Vec<usize>,
+    /// Channels in a word; of the last value, 1: logits are floats.
+    per_word: usize,
+    last: Value,
 }
 
 impl Layout {
     /// Lays the steps' values out: borders as wide as their readers' padding,
     /// slots by liveness.
-    pub(crate) fn new(graph: &Graph, steps: &[Step]) -> Self {
+    pub(crate) fn new(graph: &Graph, steps: &[Step], per_word: usize) -> Self {
+        let last = graph.output();
         let mut maps = vec![None; graph.nodes.len()];
         for step in steps {
             let shape = graph.shape(step.output);
@@ -34,6 +38,8 @@ impl Layout {
             maps,
             slots: vec![usize::MAX; graph.nodes.len()],
             sizes: Vec::new(),
+            per_word,
+            last,
         };
         layout.assign(steps);
         layout
@@ -49,9 +55,20 @@ impl Layout {
         self.slots[value]
     }
 
-    /// Floats of each slot for a batch of `n`.
+    /// Words of each slot for a batch of `n`.
     pub(crate) fn slot_sizes(&self, n: usize) -> impl Iterator<Item = usize> {
         self.sizes.iter().map(move |size| size * n)
+    }
+
+    /// Words of `value` for a batch of `n`.
+    pub(crate) fn words(&self, value: Value, n: usize) -> usize {
+        let numbers = self.map(value, n).map_or(0, |map| map.len());
+        if value == self.last {
+            numbers
+        } else {
+            // the last word of a window may reach beyond the last pixel
+            numbers.div_ceil(self.per_word) + usize::from(self.per_word > 1)
+        }
     }
 
     /// Gives each step's output a slot that nothing live holds: the tightest
@@ -68,7 +85,7 @@ impl Layout {
             let slot = match step.inputs.get(1).filter(|v| ends_here(v)) {
                 // a sum may overwrite its residual
                 Some(&residual) if self.in_place(step, residual) => self.slots[residual],
-                _ => self.take(&mut free, self.maps[step.output].map_or(0, |map| map.len())),
+                _ => self.take(&mut free, self.words(step.output, 1)),
             };
             self.slots[step.output] = slot;
             let mut ended: Vec<usize> = step

@@ -57,7 +57,8 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
-/// The number type of weights and activations in the forward pass.
+/// The number type of weights and activations in the forward pass. Sums are
+/// kept in 32 bits whatever it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
     /// The fastest type whose accuracy is that of the checkpoint.
@@ -65,10 +66,12 @@ pub enum Dtype {
     Auto,
     /// 32-bit floats.
     F32,
-    /// IEEE half precision; sums in f32.
-    F16,
-    /// bfloat16; sums in f32.
+    /// 16-bit floats with the range of 32-bit ones.
     Bf16,
+    /// IEEE 16-bit floats; on cards.
+    F16,
+    /// 8-bit integers; needs a quantised checkpoint, and the processor.
+    Int8,
 }
 
 impl FromStr for Dtype {
@@ -77,9 +80,10 @@ impl FromStr for Dtype {
         match text {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("`{text}` is not auto, f32, f16 or bf16")),
+            "f16" => Ok(Self::F16),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("`{text}` is not auto, f32, bf16, f16 or int8")),
         }
     }
 }
@@ -89,42 +93,69 @@ impl fmt::Display for Dtype {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::F32 => "f32",
-            Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
         })
     }
 }
 
-/// An instruction set of the fused kernels, best first.
+/// An instruction set of the fused kernels, the best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, vectorised by the compiler.
     Portable,
     /// AVX2 with FMA.
     Avx2,
-    /// AVX-512F.
+    /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// AVX-512 that multiplies 8-bit integers (Ice Lake).
+    Avx512Vnni,
+    /// AVX-512 that multiplies bf16 too (Cooper Lake, Zen 4).
+    Avx512Bf16,
+    /// Tiles of bf16 and 8-bit integers (Sapphire Rapids).
+    Amx,
+}
+
+impl Isa {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+        Self::Avx512Bf16,
+        Self::Amx,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
+        }
+    }
 }
 
 impl FromStr for Isa {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "portable" => Ok(Self::Portable),
-            "avx2" => Ok(Self::Avx2),
-            "avx512" => Ok(Self::Avx512),
-            _ => Err(format!("`{text}` is not portable, avx2 or avx512")),
-        }
+        let isa = Self::ALL.into_iter().find(|isa| isa.name() == text);
+        isa.ok_or_else(|| {
+            format!(
+                "`{text}` is not one of {}",
+                Self::ALL.map(Self::name).join(", ")
+            )
+        })
     }
 }
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use weights::Checkpoint;
 
-use crate::cpu::{Activation, ConvSpec, Level, PackedConv};
+use crate::cpu::{Activation, Affine, ConvSpec, Element, Level, Meanings, PackedConv};
 use crate::error::Result;
 use crate::fold;
 use crate::fuse::{Kind, Step};
@@ -18,21 +18,33 @@ pub(crate) enum Packed {
 }
 
 impl Packed {
-    /// The weights of `step`.
-    pub(crate) fn new(
+    /// The weights of `step` for maps of `E`; `affine` says what the bytes of
+    /// a quantised value mean.
+    pub(crate) fn new<E: Element>(
         graph: &Graph,
         step: &Step,
         checkpoint: &Checkpoint,
         level: Level,
+        affine: impl Fn(Value) -> Affine,
     ) -> Result<Self> {
         let channels = |value: Value| graph.shape(value).channels;
         let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
-            Packed::Conv(PackedConv::new(
+            let weights = (&folded.weight[..], &folded.bias[..]);
+            let input = affine(step.inputs[0]);
+            let meanings = Meanings {
+                input,
+                residual: step
+                    .inputs
+                    .get(1)
+                    .map_or(Affine::IDENTITY, |&value| affine(value)),
+                output: affine(step.output),
+            };
+            Packed::Conv(PackedConv::new::<E>(
                 spec,
-                &folded.weight,
-                &folded.bias,
+                weights,
                 activation(relu),
                 level,
+                meanings,
             ))
         };
         Ok(match step.kind {

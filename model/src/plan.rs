@@ -2,19 +2,24 @@
 //! an arena of NHWC maps. The math of every step is `fuse::Kind`'s; the
 //! kernels are `cpu`'s.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+mod run;
 
+use std::sync::Mutex;
+use std::time::Duration;
+
+use half::bf16;
 use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
 use crate::cost::Cost;
-use crate::cpu::{self, Floats, Level, Map, Padding, Residual, View, ViewMut, Window};
+use crate::cpu::{self, Affine, Floats, Level, Map};
 use crate::error::{Error, Result};
-use crate::fuse::{Kind, Step, fuse};
-use crate::graph::{Graph, Outside, Value};
+use crate::fuse::{Step, fuse};
+use crate::graph::{Graph, Value};
 use crate::layout::Layout;
-use crate::packed::{Packed, activation};
+use crate::options::Dtype;
+use crate::packed::Packed;
+use crate::ranges;
 
 /// What a forward pass starts from.
 #[derive(Clone, Copy)]
@@ -25,6 +30,16 @@ pub enum Input<'a> {
     Planes(&'a [f32]),
 }
 
+/// A step that is done.
+pub struct Done<'a> {
+    /// Its index.
+    pub step: usize,
+    /// How long it took.
+    pub time: Duration,
+    /// What it made, `[N, H, W, C]`, as floats.
+    pub values: &'a dyn Fn() -> Vec<f32>,
+}
+
 /// Buffers of one forward pass; slots keep their size between passes.
 #[derive(Default)]
 struct Arena {
@@ -33,12 +48,41 @@ struct Arena {
     workspace: Floats,
 }
 
+/// In which numbers a plan computes, and with which instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// What the maps hold; not `Auto`, nor `F16`, which is for cards.
+    pub dtype: Dtype,
+    /// The kernels' instructions.
+    pub level: Level,
+}
+
+impl Numbers {
+    /// 32-bit floats.
+    #[must_use]
+    pub fn f32(level: Level) -> Self {
+        let dtype = Dtype::F32;
+        Self { dtype, level }
+    }
+
+    /// Numbers in a word of 32 bits.
+    fn per_word(self) -> usize {
+        match self.dtype {
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => 1,
+            Dtype::Bf16 => 2,
+            Dtype::Int8 => 4,
+        }
+    }
+}
+
 /// Steps, weights and arenas.
 pub struct Plan {
     graph: Graph,
     steps: Vec<(Step, Packed)>,
     layout: Layout,
-    level: Level,
+    /// What the bytes of each value mean; all the same for floats.
+    affines: Vec<Affine>,
+    numbers: Numbers,
     cores: Cores,
     mean: [f32; 3],
     std: [f32; 3],
@@ -52,25 +96,42 @@ impl Plan {
     /// Reads, folds and packs the weights of `graph`, one step at a time.
     ///
     /// # Errors
-    /// A parameter that is missing or wrong; a graph that no steps cover.
+    /// A parameter that is missing or wrong; a graph that no steps cover; 8-bit
+    /// integers without the ranges of the values.
     pub fn new(
         graph: &Graph,
         checkpoint: &Checkpoint,
         recipe: &Recipe,
-        level: Level,
+        numbers: Numbers,
         cores: &Cores,
     ) -> Result<Self> {
         let steps = fuse(graph)?;
-        let layout = Layout::new(graph, &steps);
+        let layout = Layout::new(graph, &steps, numbers.per_word());
+        let affines = match numbers.dtype {
+            Dtype::Int8 => ranges::affines(graph, &steps, checkpoint)?,
+            _ => vec![Affine::IDENTITY; graph.nodes.len()],
+        };
+        let level = numbers.level;
+        let pack = |step: &Step| {
+            let affine = |value: Value| affines[value];
+            match numbers.dtype {
+                Dtype::Auto | Dtype::F16 | Dtype::F32 => {
+                    Packed::new::<f32>(graph, step, checkpoint, level, affine)
+                }
+                Dtype::Bf16 => Packed::new::<bf16>(graph, step, checkpoint, level, affine),
+                Dtype::Int8 => Packed::new::<u8>(graph, step, checkpoint, level, affine),
+            }
+        };
         let steps = steps
             .into_iter()
-            .map(|step| Packed::new(graph, &step, checkpoint, level).map(|packed| (step, packed)))
+            .map(|step| pack(&step).map(|packed| (step, packed)))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             graph: graph.clone(),
             steps,
             layout,
-            level,
+            affines,
+            numbers,
             cores: cores.clone(),
             mean: recipe.mean,
             std: recipe.std,
@@ -89,17 +150,42 @@ impl Plan {
     /// The cost of each step, in the order they run.
     #[must_use]
     pub fn steps(&self) -> Vec<Cost> {
-        let map = |value| self.layout.map(value, 1);
+        let words = |value| self.layout.words(value, 1);
         let cost = |(step, packed): &(Step, Packed)| {
             Cost::of(
                 &self.graph,
                 step,
-                map,
+                words,
                 packed.bytes(),
                 self.layout.slot(step.output),
             )
         };
         self.steps.iter().map(cost).collect()
+    }
+
+    /// The names of the steps' outputs, in the order they run: under these a
+    /// quantised checkpoint keeps their ranges.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let steps: Vec<Step> = self.steps.iter().map(|(step, _)| step.clone()).collect();
+        ranges::keys(&self.graph, &steps)
+    }
+
+    /// What each step computes.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().map(|(step, _)| step)
+    }
+
+    /// Multiply-adds a second that the processor can do in these numbers, all
+    /// cores together: measured, some milliseconds long.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        let (cores, level) = (&self.cores, self.numbers.level);
+        match self.numbers.dtype {
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => cpu::peak::<f32>(cores, level),
+            Dtype::Bf16 => cpu::peak::<bf16>(cores, level),
+            Dtype::Int8 => cpu::peak::<u8>(cores, level),
+        }
     }
 
     /// Bytes of all packed weights.
@@ -119,21 +205,25 @@ impl Plan {
     /// # Errors
     /// An input that is not whole images.
     pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
-        self.forward_observed(input, &mut |_, _| {})
+        self.forward_observed(input, &mut |_| {})
     }
 
-    /// As [`Plan::forward`]; tells `observe` each step's index and duration.
+    /// As [`Plan::forward`]; tells `observe` of each step when it is done.
     ///
     /// # Errors
     /// As there.
     pub fn forward_observed(
         &self,
         input: Input,
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
+        observe: &mut (dyn FnMut(Done) + Send),
     ) -> Result<Vec<f32>> {
         let n = self.images(input)?;
         let mut arena = self.take_arena(n);
-        let logits = self.cores.run(|| self.run(&mut arena, input, n, observe));
+        let logits = self.cores.run(|| match self.numbers.dtype {
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => self.run::<f32>(&mut arena, input, n, observe),
+            Dtype::Bf16 => self.run::<bf16>(&mut arena, input, n, observe),
+            Dtype::Int8 => self.run::<u8>(&mut arena, input, n, observe),
+        });
         if let Ok(mut arenas) = self.arenas.lock() {
             arenas.push(arena);
         }
@@ -159,7 +249,7 @@ impl Plan {
         arena
     }
 
-    /// Floats of the largest workspace of a step.
+    /// Words of the largest workspace of a step.
     fn workspace(&self, n: usize) -> usize {
         let of = |(step, packed): &(Step, Packed)| match (packed, self.layout.map(step.output, n)) {
             (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.cores),
@@ -183,175 +273,9 @@ impl Plan {
         }
     }
 
-    fn run(
-        &self,
-        arena: &mut Arena,
-        input: Input,
-        n: usize,
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
-    ) -> Result<Vec<f32>> {
-        if n == 0 {
-            return Ok(Vec::new());
-        }
-        for (at, (step, packed)) in self.steps.iter().enumerate() {
-            let start = Instant::now();
-            let map = self.map(step.output, n)?;
-            let slot = self.layout.slot(step.output);
-            // the output is lent out of the arena while the inputs are read from it
-            let mut lent = std::mem::take(&mut arena.slots[slot]);
-            let mut workspace = std::mem::take(&mut arena.workspace);
-            let mut output = ViewMut::new(&mut lent[..map.len()], map);
-            output.clear_border();
-            let slots = Slots {
-                plan: self,
-                arena,
-                input,
-                n,
-            };
-            let done = self.step(step, packed, &slots, output, &mut workspace);
-            arena.slots[slot] = lent;
-            arena.workspace = workspace;
-            done?;
-            observe(at, start.elapsed());
-        }
-        let last = self.steps.last().map_or(0, |(step, _)| step.output);
-        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
-    }
-
     fn map(&self, value: Value, n: usize) -> Result<Map> {
         self.layout
             .map(value, n)
             .ok_or_else(|| Error::Internal(format!("value {value} has no map")))
-    }
-
-    fn step(
-        &self,
-        step: &Step,
-        packed: &Packed,
-        slots: &Slots,
-        output: ViewMut,
-        workspace: &mut [f32],
-    ) -> Result<()> {
-        let (cores, level) = (&self.cores, self.level);
-        let x = |i: usize| slots.view(step.inputs[i]);
-        match (&step.kind, packed) {
-            (Kind::Input, _) => match slots.input {
-                Input::Pixels(images) => {
-                    cpu::normalize_pixels(cores, images, self.mean, self.std, output)
-                }
-                Input::Planes(planes) => cpu::pad_planes(cores, planes, output),
-            },
-            (Kind::Conv { residual, .. }, Packed::Conv(conv)) => {
-                let residual = match residual {
-                    false => Residual::None,
-                    true if self.layout.slot(step.inputs[1]) == self.layout.slot(step.output) => {
-                        Residual::InPlace
-                    }
-                    true => Residual::Add(x(1)?),
-                };
-                conv.run(cores, x(0)?, residual, output, workspace);
-            }
-            (Kind::Linear { .. }, Packed::Conv(conv)) => {
-                conv.run(cores, x(0)?, Residual::None, output, workspace);
-            }
-            (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
-                cpu::scale_shift(
-                    cores,
-                    level,
-                    (scale, shift),
-                    activation(*relu),
-                    x(0)?,
-                    output,
-                );
-            }
-            (Kind::GroupNorm { groups, relu, .. }, Packed::Norm(scale, shift)) => {
-                cpu::group_norm(
-                    cores,
-                    *groups,
-                    (scale, shift),
-                    activation(*relu),
-                    x(0)?,
-                    output,
-                );
-            }
-            (
-                &Kind::MaxPool {
-                    kernel,
-                    stride,
-                    padding,
-                    outside,
-                },
-                _,
-            ) => {
-                let view = x(0)?;
-                match outside {
-                    Outside::Nothing => {
-                        cpu::max_pool(
-                            cores,
-                            level,
-                            Window {
-                                size: kernel,
-                                stride,
-                                padding,
-                            },
-                            view,
-                            output,
-                        );
-                    }
-                    // the border's zeros compete: they are read as part of the map
-                    Outside::Zeros => {
-                        let window = Window {
-                            size: kernel,
-                            stride,
-                            padding: 0,
-                        };
-                        cpu::max_pool(cores, level, window, view.with_border_inside(), output);
-                    }
-                }
-            }
-            (&Kind::AvgPool { size }, _) => {
-                let window = Window {
-                    size,
-                    stride: size,
-                    padding: 0,
-                };
-                cpu::average_pool(cores, level, window, Padding::Left, x(0)?, output);
-            }
-            (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(cores, stride, x(0)?, output),
-            (Kind::GlobalAvgPool, _) => cpu::global_average_pool(cores, level, x(0)?, output),
-            (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
-                cpu::channel_conv(cores, weight, x(0)?, output);
-            }
-            (Kind::Excite { relu }, _) => {
-                cpu::excite(cores, activation(*relu), x(0)?, x(1)?, x(2)?, output);
-            }
-            (Kind::Highway, _) => cpu::highway(cores, x(0)?, x(1)?, x(2)?, output),
-            (kind, _) => {
-                return Err(Error::Internal(format!(
-                    "{kind:?} has other weights than it needs"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a step reads: the arena's values, and the input.
-struct Slots<'a> {
-    plan: &'a Plan,
-    arena: &'a Arena,
-    input: Input<'a>,
-    n: usize,
-}
-
-impl<'a> Slots<'a> {
-    fn view(&self, value: Value) -> Result<View<'a>> {
-        let map = self.plan.map(value, self.n)?;
-        let slot = &self.arena.slots[self.plan.layout.slot(value)];
-        // a value whose slot is lent out would be read while it is written
-        let data = slot
-            .get(..map.len())
-            .ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
-        Ok(View::new(data, map))
     }
 }

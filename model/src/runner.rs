@@ -7,13 +7,14 @@ use weights::{Checkpoint, Facts, Labels, Recipe};
 
 use crate::build::build;
 use crate::cores::Cores;
+use crate::cpu::Level;
 use crate::engine::{Chosen, Engine};
-use crate::error::Result;
-use crate::family::{Architecture, Shortcut, Stem, StrideOn};
+use crate::error::{Error, Result};
+use crate::family::{Architecture, Norm, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
-use crate::options::Options;
-use crate::plan::Input;
+use crate::options::{Dtype, Isa, Options};
+use crate::plan::{Input, Numbers, Plan};
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -69,7 +70,9 @@ impl Model {
             device,
             dtype,
             isa,
-        } = Engine::choose(&graph, checkpoint, &recipe, options, cores)?;
+        } = Engine::choose(&graph, checkpoint, &recipe, options, cores, || {
+            numbers(options, row, checkpoint)
+        })?;
         let card = Card {
             name: checkpoint.name().to_owned(),
             architecture: row.name.to_owned(),
@@ -123,6 +126,21 @@ impl Model {
         &self.engine
     }
 
+    /// Its plan for the processor.
+    ///
+    /// # Errors
+    /// A network that runs elsewhere.
+    pub fn plan(&self) -> Result<&Plan> {
+        match &self.engine {
+            Engine::Cpu(plan) => Ok(plan),
+            #[cfg(feature = "cuda")]
+            Engine::Cuda(_) => Err(Error::Device {
+                device: self.card.device.clone(),
+                reason: "only the processor's steps tell what they make".into(),
+            }),
+        }
+    }
+
     /// Logits `[N, classes]`, row-major, of `N` images given as RGB pixels
     /// `[S, S, 3]` each, `S` the card's input size. Normalisation happens here.
     ///
@@ -152,12 +170,12 @@ impl Model {
     ///
     /// # Errors
     /// As there.
-    pub fn forward_observed(
+    pub fn forward_timed(
         &self,
         input: &[f32],
         observe: &mut (dyn FnMut(usize, Duration) + Send),
     ) -> Result<Vec<f32>> {
-        self.engine.forward_observed(input, observe)
+        self.engine.forward_timed(input, observe)
     }
 
     /// As [`Model::forward_tensor`], from and to slices.
@@ -183,6 +201,7 @@ pub fn complete_facts(checkpoint: &Checkpoint) -> Result<Facts> {
         labels: Some(own.labels.unwrap_or_else(|| Labels::guess(classes))),
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),
+        ranges: own.ranges,
     })
 }
 
@@ -192,5 +211,46 @@ fn recipe(row: &Architecture, checkpoint: &Checkpoint) -> Recipe {
     own.unwrap_or_else(|| match row.stem {
         Stem::Conv3 => Recipe::cifar(),
         _ => Recipe::imagenet(),
+    })
+}
+
+/// The number type and instruction set asked for, or the best for this
+/// processor and checkpoint. bf16 is not chosen where it would show: group
+/// norms magnify what it loses, and the few channels of the small networks for
+/// CIFAR do not average it out (0.3 points of one's accuracy).
+fn numbers(options: &Options, row: &Architecture, checkpoint: &Checkpoint) -> Result<Numbers> {
+    let level = level(options.isa)?;
+    let quantised = checkpoint.facts().ranges.is_some();
+    let averages = row.norm == Norm::Batch && row.stem != Stem::Conv3;
+    let dtype = match options.dtype {
+        Dtype::F16 => {
+            return Err(Error::Option {
+                option: "dtype f16".into(),
+                reason: "the processor computes in f32, bf16 or int8; f16 is for cards".into(),
+            });
+        }
+        Dtype::Auto if quantised => Dtype::Int8,
+        Dtype::Auto if level.has_bf16() && averages => Dtype::Bf16,
+        Dtype::Auto => Dtype::F32,
+        dtype => dtype,
+    };
+    Ok(Numbers { dtype, level })
+}
+
+/// The processor's best instruction set, or the one asked for.
+fn level(choice: Option<Isa>) -> Result<Level> {
+    let Some(isa) = choice else {
+        return Ok(Level::best());
+    };
+    let level = Level::at_most(isa);
+    if level.isa() == isa {
+        return Ok(level);
+    }
+    let all = Level::all()
+        .into_iter()
+        .map(|level| level.isa().to_string());
+    Err(Error::Option {
+        option: format!("isa {isa}"),
+        reason: format!("this processor has {}", all.collect::<Vec<_>>().join(", ")),
     })
 }

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use model::cpu::Level;
 use model::graph::Graph;
-use model::plan::Plan;
+use model::plan::{Numbers, Plan};
 use model::reference::Reference;
-use model::{Cores, Result, build, family};
+use model::{Cores, Level, Result, build, family};
 use weights::{Checkpoint, Facts, Recipe, synthetic};
 
 /// Golden name and the row that computes it.
@@ -150,7 +149,7 @@ fn the_plan_gives_the_frameworks_logits() {
             &graph,
             checkpoint,
             &Recipe::imagenet(),
-            Level::best(),
+            Numbers::f32(Level::best()),
             &cores,
         )?;
         Ok(input.apply_op1_no_bwd(&plan)?)

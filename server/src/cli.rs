@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, classify, convert, evaluate, healthcheck, inspect, models, serve};
+use crate::commands::{
+    bench, classify, convert, evaluate, healthcheck, inspect, models, quantize, serve,
+};
 use crate::config::ServeFlags;
 
 /// Image classification with ResNet: a photo in, the right top-5 out.
@@ -39,6 +41,8 @@ enum Command {
     Bench(bench::Flags),
     /// Write any checkpoint as one safetensors file with all that belongs to it
     Convert(convert::Flags),
+    /// Write any checkpoint as 8-bit integers, calibrated on photos
+    Quantize(quantize::Flags),
     /// List every architecture of the family
     Models(models::Flags),
     /// Show a model's layers and what it costs
@@ -62,6 +66,7 @@ impl Cli {
             Command::Evaluate(flags) => Ok(evaluate::run(&flags)?),
             Command::Bench(flags) => Ok(bench::run(&flags)?),
             Command::Convert(flags) => Ok(convert::run(&flags)?),
+            Command::Quantize(flags) => Ok(quantize::run(&flags)?),
             Command::Models(flags) => Ok(models::run(&flags)),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),

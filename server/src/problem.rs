@@ -198,7 +198,6 @@ impl From<&PhotoError> for Problem {
             PhotoError::Unsupported { .. } => Kind::UnsupportedFormat,
             PhotoError::TooLarge { .. } => Kind::ImageTooLarge,
             PhotoError::Broken { .. } => Kind::BrokenImage,
-            PhotoError::Resize(_) => return Self::internal(),
         };
         Self::new(kind, error.to_string())
     }

@@ -23,17 +23,32 @@ fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The last line of `evaluate --json`: the whole's figures.
-fn evaluate(model: &str, data: &Path) -> Value {
+/// What the program prints.
+fn resnet(arguments: &[&str], last: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_resnet"))
-        .args(["evaluate", "--json", "--model", model, "--data"])
-        .arg(data)
+        .args(arguments)
+        .arg(last)
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{errors}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The last line of `evaluate --json`: the whole's figures.
+fn evaluate(model: &str, data: &Path) -> Value {
+    let text = resnet(&["evaluate", "--json", "--model", model, "--data"], data);
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// The first class of every photo in a folder.
+fn firsts(dtype: &str, photos: &Path) -> Vec<u64> {
+    let text = resnet(&["classify", "--json", "--dtype", dtype], photos);
+    let first = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["predictions"][0]["index"].as_u64().unwrap()
+    };
+    text.lines().map(first).collect()
 }
 
 #[test]
@@ -66,4 +81,45 @@ fn the_trained_cifar_networks_reach_pytorchs_accuracy() {
             "{name}: {found}, expected {told}"
         );
     }
+}
+
+#[test]
+fn bf16_sees_what_f32_sees() {
+    let Some(shared) = shared() else { return };
+    let photos = shared.join("imagenet/sample");
+    let (exact, rounded) = (firsts("f32", &photos), firsts("bf16", &photos));
+    let equal = exact.iter().zip(&rounded).filter(|(a, b)| a == b).count();
+    assert_eq!(exact.len(), 200);
+    assert!(equal >= 198, "{equal} of 200");
+}
+
+#[test]
+fn eight_bits_cost_at_most_a_point() {
+    let Some(shared) = shared() else { return };
+    let photos = shared.join("imagenet/sample");
+    let file = std::env::temp_dir().join(format!("resnet-int8-{}.safetensors", std::process::id()));
+    let folder = photos.to_str().unwrap();
+    let flags = [
+        "quantize",
+        "resnet50_thin",
+        "--images",
+        "100",
+        "--calibrate",
+        folder,
+    ];
+    let said = resnet(&flags, &file);
+    let size = std::fs::metadata(&file).unwrap().len();
+    let (whole, quantised) = (
+        evaluate("resnet50_thin", &photos),
+        evaluate(file.to_str().unwrap(), &photos),
+    );
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        said.contains("resnet50_thin in int8, ranges of 100 photos"),
+        "{said}"
+    );
+    assert!(size < 7_500_000, "{size} bytes for 6.93 million parameters");
+    let top1 = |report: &Value| report["top1"]["percent"].as_f64().unwrap();
+    let lost = top1(&whole) - top1(&quantised);
+    assert!(lost <= 1.0, "{lost} points");
 }

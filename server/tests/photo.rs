@@ -45,6 +45,21 @@ fn difference(got: &[u8], wanted: &[u8]) -> (f64, u8) {
     (sum as f64 / got.len() as f64, each().max().unwrap())
 }
 
+/// JPEGs that are decoded at a half, a quarter or an eighth of their size, as
+/// Pillow does not without being asked.
+fn made_small(file: &str) -> bool {
+    ["half", "quarter", "eighth", "cup_12mp"]
+        .iter()
+        .any(|start| file.starts_with(start))
+}
+
+/// JPEGs that our own decoder, which is exact, does not read.
+fn through_another_decoder(file: &str) -> bool {
+    ["progressive", "cmyk", "ycck", "rgb.jpg"]
+        .iter()
+        .any(|kind| file.contains(kind))
+}
+
 /// Compares every `FILE|RECIPE` of `pixels` with the files in `images`.
 fn compare(images: &Path, pixels: &Path) -> usize {
     let bytes = std::fs::read(pixels).unwrap();
@@ -58,9 +73,15 @@ fn compare(images: &Path, pixels: &Path) -> usize {
         let got = photo::read(&photo, &recipe(recipe_name), &Limits::default());
         let got = got.unwrap_or_else(|e| panic!("{file}: {e}"));
         let (mean, max) = difference(&got.0, golden.tensor(key).unwrap().data());
-        let lossy = file.ends_with(".jpg") || ["cat.webp", "lossy.webp"].contains(&file);
         println!("{key:40} mean {mean:.4} max {max}");
-        if mean > if lossy { 1.0 } else { 0.1 } || (!lossy && max > 2) {
+        let tolerance = if made_small(file) {
+            1.0
+        } else if through_another_decoder(file) {
+            0.5
+        } else {
+            0.0
+        };
+        if mean > tolerance {
             failures.push(format!("{key}: mean {mean:.3}, max {max}"));
         }
     }
@@ -78,7 +99,7 @@ fn all_golden_encodings_match_pillow() {
 #[test]
 fn the_samples_match_pillow() {
     let photos = samples();
-    assert!(compare(&photos, &photos.join("photos.safetensors")) == 55);
+    assert!(compare(&photos, &photos.join("photos.safetensors")) == 70);
 }
 
 /// The small photos that travel with the code.
@@ -142,6 +163,37 @@ fn a_photo_cut_short_is_broken() {
 }
 
 #[test]
+fn a_cut_below_the_crop_is_noticed() {
+    // With restart markers, what the crop keeps ends in a whole segment.
+    let photo = sample("restarts_420.jpg");
+    let read = |bytes: &[u8]| photo::read(bytes, &recipe("bilinear_32_10"), &Limits::default());
+    assert!(read(&photo).is_ok());
+    for cut in photo.len() / 2..photo.len() {
+        let cut = read(&photo[..cut]);
+        assert!(matches!(cut, Err(PhotoError::Broken { .. })), "{cut:?}");
+    }
+}
+
+#[test]
+fn a_photo_without_its_middle_is_broken() {
+    for name in ["odd_420.jpg", "restarts_420.jpg", "quarter_420.jpg"] {
+        let photo = sample(name);
+        let scan = find(&photo, b"\xff\xda");
+        let middle = (scan + photo.len()) / 2;
+        // What is left ends as a whole file does.
+        let end = b"\xff\xd9";
+        for cut in [scan + 20, (scan + middle) / 2, middle] {
+            match imagenet(&[&photo[..cut], end].concat()) {
+                Err(PhotoError::Broken { reason, .. }) => {
+                    assert!(reason.contains("ends before"), "{name} at {cut}: {reason}");
+                }
+                other => panic!("{name} cut at {cut}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn damage_never_panics_nor_passes_for_our_fault() {
     let limits = Limits {
         max_pixels: 4_000_000,
@@ -167,10 +219,9 @@ fn damage_never_panics_nor_passes_for_our_fault() {
             for _ in 0..=random(4) {
                 photo[random(reach)] = random(256) as u8;
             }
-            if let Err(PhotoError::Resize(reason)) =
-                photo::read(&photo, &Recipe::imagenet(), &limits)
-            {
-                panic!("{name}: {reason}");
+            // whatever it is called, it is either pixels or the sender's fault
+            if let Ok(pixels) = photo::read(&photo, &Recipe::imagenet(), &limits) {
+                assert_eq!(pixels.0.len(), 224 * 224 * 3, "{name}");
             }
         }
     }

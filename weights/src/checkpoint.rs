@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::naming::Naming;
 use crate::open::Opened;
+use crate::quantised;
 use crate::tensor::{Tensor, Values};
 
 /// Named tensors, whatever they came from.
@@ -32,6 +33,8 @@ pub struct Checkpoint {
     naming: Naming,
     /// By canonical name.
     tensors: BTreeMap<String, Tensor>,
+    /// The steps of 8-bit weights, by the weights' canonical name.
+    scales: BTreeMap<String, Tensor>,
     digest: OnceLock<String>,
 }
 
@@ -111,9 +114,14 @@ impl Checkpoint {
     fn assemble(name: &str, origin: &str, opened: Opened) -> Result<Self> {
         let naming = Naming::detect(opened.tensors.iter().map(|tensor| tensor.name.as_str()));
         let mut tensors = BTreeMap::new();
+        let mut scales = BTreeMap::new();
         // A counter that training keeps and inference never reads.
         let counts = |tensor: &Tensor| tensor.name.ends_with("num_batches_tracked");
         for mut tensor in opened.tensors.into_iter().filter(|tensor| !counts(tensor)) {
+            if let Some(weights) = tensor.name.strip_suffix(quantised::SCALE) {
+                scales.insert(naming.canonical(weights), tensor);
+                continue;
+            }
             let canonical = naming.canonical(&tensor.name);
             // A classifier written as a 1x1 convolution, [N, C, 1, 1].
             if let ("fc.weight", [_, _, 1, 1]) = (canonical.as_str(), tensor.shape.as_slice()) {
@@ -147,6 +155,7 @@ impl Checkpoint {
             files: opened.files,
             naming,
             tensors,
+            scales,
             digest: OnceLock::new(),
         })
     }
@@ -166,6 +175,37 @@ impl Checkpoint {
             digest: OnceLock::from(digest.to_owned()),
             ..self
         }
+    }
+
+    /// The checkpoint with other values in some of its tensors.
+    ///
+    /// # Errors
+    /// A name that it does not have, or values that do not fill the shape.
+    pub fn with_values(
+        mut self,
+        values: impl IntoIterator<Item = (String, Vec<f32>)>,
+    ) -> Result<Self> {
+        for (name, values) in values {
+            let origin = self.origin.clone();
+            let Some(tensor) = self.tensors.get_mut(&name) else {
+                let fault = format!("there is no tensor `{name}` to give values to");
+                return Err(Error::malformed(&origin, fault));
+            };
+            let room: usize = tensor.shape.iter().product();
+            if values.len() != room {
+                let fault = format!("{} values for tensor `{name}` of {room}", values.len());
+                return Err(Error::malformed(&origin, fault));
+            }
+            tensor.dtype = Dtype::F32;
+            tensor.values = Values::Made(values);
+        }
+        Ok(self)
+    }
+
+    /// The checkpoint with what else is known about it.
+    #[must_use]
+    pub fn with_facts(self, facts: Facts) -> Self {
+        Self { facts, ..self }
     }
 
     /// What to call the model.
@@ -242,7 +282,7 @@ impl Checkpoint {
                 expected,
             });
         }
-        let Some(values) = entry.widen(&self.files) else {
+        let Some(mut values) = entry.widen(&self.files) else {
             let dtype = entry.dtype.to_string();
             return Err(Error::Dtype {
                 origin,
@@ -250,6 +290,9 @@ impl Checkpoint {
                 dtype,
             });
         };
+        if matches!(entry.values, Values::Stored(_)) && entry.dtype == Dtype::I8 {
+            quantised::widen(&mut values, &self.steps(name, shape)?);
+        }
         match values.iter().position(|value| !value.is_finite()) {
             Some(index) => {
                 let value = values[index];
@@ -262,6 +305,27 @@ impl Checkpoint {
             }
             None => Ok(values),
         }
+    }
+
+    /// What a unit of each output channel of 8-bit weights `name` is worth.
+    fn steps(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let own = self.own_name(name) + quantised::SCALE;
+        let expected = vec![shape.first().copied().unwrap_or(0)];
+        let missing = || Error::Missing {
+            origin: self.origin.clone(),
+            tensor: own.clone(),
+            expected: expected.clone(),
+        };
+        let steps = self.scales.get(name).ok_or_else(missing)?;
+        if steps.shape != expected {
+            return Err(Error::Shape {
+                origin: self.origin.clone(),
+                tensor: own,
+                found: steps.shape.clone(),
+                expected,
+            });
+        }
+        steps.widen(&self.files).ok_or_else(missing)
     }
 }
 

@@ -24,7 +24,12 @@ pub struct Facts {
     /// Whether a projection shortcut pools first (ResNet-D). Shapes do not
     /// tell; where the architecture is not named, the tensors' names may.
     pub pooled_shortcut: Option<bool>,
+    /// Of a quantised checkpoint, the lowest and highest output of each layer.
+    pub ranges: Option<Ranges>,
 }
+
+/// The lowest and highest value that each layer of a quantised network makes.
+pub type Ranges = BTreeMap<String, [f32; 2]>;
 
 /// The recipe in torchvision's words: one number resizes the short side, a
 /// pair both sides.
@@ -74,6 +79,7 @@ impl Facts {
             labels: field.read("labels", labels)?,
             stride_on_first_1x1: either(spec.stride_on, STRIDE_ON),
             pooled_shortcut: either(spec.shortcut, SHORTCUT),
+            ranges: field.read("ranges", ranges)?,
         })
     }
 }
@@ -111,6 +117,9 @@ impl Facts {
             shortcut: name(self.pooled_shortcut, SHORTCUT),
         };
         set("spec", serde_json::to_string(&spec)?);
+        if let Some(ranges) = &self.ranges {
+            set("ranges", serde_json::to_string(ranges)?);
+        }
         Ok(metadata)
     }
 
@@ -122,6 +131,7 @@ impl Facts {
             labels: self.labels.or(other.labels),
             stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
             pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
+            ranges: self.ranges.or(other.ranges),
         }
     }
 }
@@ -193,6 +203,15 @@ fn recipe(text: &str) -> Parsed<Recipe> {
         std: preprocess.std,
     }
     .checked()
+}
+
+fn ranges(text: &str) -> Parsed<Ranges> {
+    let ranges: Ranges = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let odd = |[low, high]: &[f32; 2]| !(low.is_finite() && high.is_finite() && low <= high);
+    match ranges.iter().find(|(_, range)| odd(range)) {
+        Some((layer, range)) => Err(format!("{range:?} is no range, at `{layer}`")),
+        None => Ok(ranges),
+    }
 }
 
 fn labels(text: &str) -> Parsed<Labels> {

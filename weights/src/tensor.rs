@@ -82,6 +82,8 @@ fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
                 .map(|half| f16::from_le_bytes(*half).to_f32())
                 .collect(),
         ),
+        // what a unit is worth, the checkpoint knows
+        Dtype::I8 => Some(bytes.iter().map(|byte| f32::from(*byte as i8)).collect()),
         Dtype::BF16 => Some(
             halves
                 .iter()

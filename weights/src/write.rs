@@ -1,6 +1,7 @@
 //! Writes a checkpoint as one safetensors file under canonical names, tensor
 //! by tensor, with what is known about it in the metadata.
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -12,20 +13,25 @@ use tempfile::NamedTempFile;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::quantised::{SCALE, quantise};
 
-/// Half the bytes for the matrices and the convolutions. Vectors (norms and
-/// biases) are few and stay f32.
+/// Which numbers to write. All but [`Numbers::Kept`] are for the matrices and
+/// the convolutions: vectors (norms and biases) are few and stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub enum Numbers {
+    /// Those of the checkpoint.
+    Kept,
     /// IEEE half precision: 11 bits of significand, up to 65504.
     F16,
     /// Brain floating point: 8 bits of significand, f32's range.
     Bf16,
+    /// 8-bit integers, with a step for each output channel beside them.
+    Int8,
 }
 
 /// Writes `checkpoint` to `path` with `facts` as its metadata. A file that is
 /// there is replaced when the new one is complete. Number types are kept
-/// unless `half` asks for another. `progress` hears how many bytes of how many
+/// unless `numbers` asks for others. `progress` hears how many bytes of how many
 /// are written.
 ///
 /// # Errors
@@ -34,11 +40,11 @@ pub enum Half {
 pub fn write(
     checkpoint: &Checkpoint,
     facts: &Facts,
-    half: Option<Half>,
+    numbers: Numbers,
     path: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<()> {
-    let tensors = layout(checkpoint, half);
+    let tensors = layout(checkpoint, numbers);
     let total = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
     let failed = |source| Error::Write {
         path: path.to_owned(),
@@ -51,7 +57,23 @@ pub fn write(
     let file = temporary(folder.unwrap_or(Path::new("."))).map_err(failed)?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&header).map_err(failed)?;
+    // wide types come first, so every tensor of steps before its integers
+    let mut integers = HashMap::new();
     for (name, info) in tensors {
+        if let Some(weights) = name.strip_suffix(SCALE) {
+            let shape = checkpoint.shape(weights).unwrap_or_default().to_vec();
+            let values = checkpoint.read(weights, &shape)?;
+            let (whole, steps) = quantise(&values, shape.first().copied().unwrap_or(1));
+            integers.insert(weights.to_owned(), whole);
+            narrow(&steps, info.dtype, &mut out).map_err(failed)?;
+            continue;
+        }
+        if let Some(whole) = integers.remove(&name) {
+            let bytes: Vec<u8> = whole.into_iter().map(|q| q as u8).collect();
+            out.write_all(&bytes).map_err(failed)?;
+            progress(info.data_offsets.1 as u64, total as u64);
+            continue;
+        }
         let values = checkpoint.read(&name, &info.shape)?;
         if let Some(value) = values.iter().find(|value| overflows(**value, info.dtype)) {
             return Err(Error::Overflow {
@@ -71,16 +93,23 @@ pub fn write(
 
 /// Every tensor's place: wide types first, so that each is aligned, then by
 /// name.
-fn layout(checkpoint: &Checkpoint, half: Option<Half>) -> Vec<(String, TensorInfo)> {
+fn layout(checkpoint: &Checkpoint, numbers: Numbers) -> Vec<(String, TensorInfo)> {
     let typed = checkpoint.typed().map(|(name, shape, dtype)| {
-        let dtype = match half {
-            Some(Half::F16) if shape.len() > 1 => Dtype::F16,
-            Some(Half::Bf16) if shape.len() > 1 => Dtype::BF16,
+        let vector = shape.len() < 2;
+        let dtype = match numbers {
+            Numbers::F16 if !vector => Dtype::F16,
+            Numbers::Bf16 if !vector => Dtype::BF16,
+            Numbers::Int8 if !vector => Dtype::I8,
+            // integers without their steps would mean nothing
+            _ if dtype == Dtype::I8 => Dtype::F32,
             _ => dtype,
         };
         (name.to_owned(), shape.to_vec(), dtype)
     });
     let mut typed: Vec<_> = typed.collect();
+    let integers = typed.iter().filter(|(_, _, dtype)| *dtype == Dtype::I8);
+    let steps = integers.map(|(name, shape, _)| (name.clone() + SCALE, vec![shape[0]], Dtype::F32));
+    typed.extend(steps.collect::<Vec<_>>());
     typed.sort_by_key(|(_, _, dtype)| std::cmp::Reverse(dtype.bitsize()));
     let mut end = 0;
     let place = |(name, shape, dtype): (String, Vec<usize>, Dtype)| {

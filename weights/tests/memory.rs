@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use weights::{Checkpoint, Facts, Half, write};
+use weights::{Checkpoint, Facts, Numbers, write};
 
 const TENSORS: usize = 32;
 const ELEMENTS: usize = 1 << 20;
@@ -42,7 +42,16 @@ fn a_large_file_is_never_in_memory_twice() {
     let shapes = names.iter().map(|name| (name.clone(), shape.to_vec()));
     let made = Checkpoint::synthetic("large", Facts::default(), shapes).unwrap();
 
-    let writing = peak_of(|| write(&made, &Facts::default(), None, &path, &mut |_, _| ()).unwrap());
+    let writing = peak_of(|| {
+        write(
+            &made,
+            &Facts::default(),
+            Numbers::Kept,
+            &path,
+            &mut |_, _| (),
+        )
+        .unwrap()
+    });
     assert!(writing < FILE / 8, "{writing} bytes to write {FILE}");
 
     let reading = peak_of(|| {
@@ -62,7 +71,7 @@ fn a_large_file_is_never_in_memory_twice() {
         write(
             &checkpoint,
             &Facts::default(),
-            Some(Half::Bf16),
+            Numbers::Bf16,
             &half,
             &mut |_, _| (),
         )

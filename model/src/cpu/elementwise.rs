@@ -1,8 +1,10 @@
-//! Steps that touch each float once.
+//! Steps that touch each number once.
 
+use super::element::{Affine, Element};
+use super::level::{Kernel, Level, dispatch};
 use super::map::{Map, Shared, View, ViewMut};
 use super::pack::Activation;
-use super::simd::{Kernel, Level, Simd, dispatch};
+use super::simd::Simd;
 use crate::cores::Cores;
 
 /// `y[n, i, j, c] = act(x[n, i, j, c] * scale[c] + shift[c])`: a batch norm
@@ -11,18 +13,19 @@ use crate::cores::Cores;
 /// # Panics
 /// When the maps differ in more than their borders, or the slices' lengths
 /// are not their channels.
-pub fn scale_shift(
+pub(crate) fn scale_shift<E: Element>(
     cores: &Cores,
     level: Level,
     (scale, shift): (&[f32], &[f32]),
     activation: Activation,
-    input: View,
-    mut output: ViewMut,
+    input: View<E>,
+    mut output: ViewMut<E>,
 ) {
     let (from, map) = (*input.map(), *output.map());
     let border = from.border;
     assert_eq!(from, Map { border, ..map });
     assert!(scale.len() == map.channels && shift.len() == map.channels);
+    let affine = output.affine();
     let to = output.shared();
     cores.for_each(map.n * map.height, |row, _| {
         let row = ScaleShift {
@@ -30,7 +33,7 @@ pub fn scale_shift(
             shift,
             activation,
             input,
-            output: (to, map),
+            output: (to, map, affine),
             n: row / map.height,
             y: row % map.height,
         };
@@ -39,20 +42,23 @@ pub fn scale_shift(
 }
 
 /// One row of pixels.
-struct ScaleShift<'a> {
+struct ScaleShift<'a, E> {
     scale: &'a [f32],
     shift: &'a [f32],
     activation: Activation,
-    input: View<'a>,
-    output: (Shared, Map),
+    input: View<'a, E>,
+    output: (Shared<E>, Map, Affine),
     n: usize,
     y: usize,
 }
 
-impl Kernel for ScaleShift<'_> {
+impl<E: Element> Kernel for ScaleShift<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let map = self.output.1;
+        let (map, affine) = (self.output.1, self.output.2);
+        let before = self.input.affine();
         let channels = map.channels;
         let whole = channels / S::LANES * S::LANES;
         let floor = match self.activation {
@@ -69,11 +75,13 @@ impl Kernel for ScaleShift<'_> {
                 for c in (0..whole).step_by(S::LANES) {
                     let scale = S::load(self.scale.as_ptr().add(c));
                     let shift = S::load(self.shift.as_ptr().add(c));
-                    let y = S::load(from.as_ptr().add(c)).mul_add(scale, shift);
-                    y.max(S::splat(floor)).store(out.add(c));
+                    let x: S = E::load(from.as_ptr().add(c), before);
+                    let y = x.mul_add(scale, shift).max(S::splat(floor));
+                    E::store(y, out.add(c), affine);
                 }
                 for c in whole..channels {
-                    *out.add(c) = (from[c] * self.scale[c] + self.shift[c]).max(floor);
+                    let y = from[c].to_f32(before) * self.scale[c] + self.shift[c];
+                    *out.add(c) = E::from_f32(y.max(floor), affine);
                 }
             }
         }

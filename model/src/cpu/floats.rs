@@ -1,6 +1,9 @@
-//! Floats that begin on a cache line, so that no vector straddles two.
+//! Memory that begins on a cache line, so that no vector straddles two: floats,
+//! or the words of smaller numbers.
 
 use std::ops::{Deref, DerefMut};
+
+use super::element::Element;
 
 /// A cache line.
 #[derive(Clone, Copy)]
@@ -9,7 +12,7 @@ struct Line([f32; 16]);
 
 /// A fixed number of floats, the first on a cache line's start.
 #[derive(Default)]
-pub struct Floats {
+pub(crate) struct Floats {
     lines: Vec<Line>,
     len: usize,
 }
@@ -17,9 +20,23 @@ pub struct Floats {
 impl Floats {
     /// `len` zeros.
     #[must_use]
-    pub fn zeros(len: usize) -> Self {
+    pub(crate) fn zeros(len: usize) -> Self {
         let lines = vec![Line([0.0; 16]); len.div_ceil(16)];
         Self { lines, len }
+    }
+
+    /// The same memory as numbers of another type.
+    pub(crate) fn numbers<E: Element>(&self) -> &[E] {
+        // SAFETY: the lines' bytes are all set, every bit pattern is a number
+        // of every element type, and a line's alignment is above theirs.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len * E::PER_WORD) }
+    }
+
+    /// As [`Floats::numbers`], to write.
+    pub(crate) fn numbers_mut<E: Element>(&mut self) -> &mut [E] {
+        let len = self.len * E::PER_WORD;
+        // SAFETY: as above; the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
     }
 }
 

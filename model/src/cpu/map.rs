@@ -1,45 +1,41 @@
-//! A feature map's place in the arena: NHWC floats with a border of zeros.
+//! A feature map's place in the arena: NHWC numbers with a border of zeros.
+
+use super::element::{Affine, Element};
 
 /// The geometry of a batch of feature maps: `[n, height + 2 * border,
 /// width + 2 * border, channels]`, row-major. The border is zeroed once by the
 /// arena; kernels write the interior only, so a convolution whose padding is
 /// not above the border reads its neighbours without a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Map {
+pub(crate) struct Map {
     /// Images.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Rows of the interior.
-    pub height: usize,
+    pub(crate) height: usize,
     /// Columns of the interior.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Channels of a pixel.
-    pub channels: usize,
+    pub(crate) channels: usize,
     /// Pixels of zeros on each side.
-    pub border: usize,
+    pub(crate) border: usize,
 }
 
 impl Map {
-    /// Floats of the whole batch, borders included.
+    /// Numbers of the whole batch, borders included.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.n * self.image()
     }
 
-    /// Whether there is nothing in it.
+    /// Numbers from a row to the next.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Floats from a row to the next.
-    #[must_use]
-    pub fn row(&self) -> usize {
+    pub(crate) fn row(&self) -> usize {
         (self.width + 2 * self.border) * self.channels
     }
 
-    /// Floats from an image to the next.
+    /// Numbers from an image to the next.
     #[must_use]
-    pub fn image(&self) -> usize {
+    pub(crate) fn image(&self) -> usize {
         (self.height + 2 * self.border) * self.row()
     }
 
@@ -54,93 +50,107 @@ impl Map {
     }
 }
 
-/// A map and its floats, to read.
+/// A map and its numbers, to read.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
-    data: &'a [f32],
+pub(crate) struct View<'a, E = f32> {
+    data: &'a [E],
     map: Map,
+    affine: Affine,
 }
 
-impl<'a> View<'a> {
+impl<'a, E: Element> View<'a, E> {
     /// # Panics
     /// When `data` has not exactly the map's length.
     #[must_use]
-    pub fn new(data: &'a [f32], map: Map) -> Self {
-        assert_eq!(data.len(), map.len(), "floats of {map:?}");
-        Self { data, map }
+    pub(crate) fn new(data: &'a [E], map: Map, affine: Affine) -> Self {
+        assert_eq!(data.len(), map.len(), "numbers of {map:?}");
+        Self { data, map, affine }
     }
 
     /// Its geometry.
     #[must_use]
-    pub fn map(&self) -> &Map {
+    pub(crate) fn map(&self) -> &Map {
         &self.map
     }
 
-    /// Its floats, borders included.
+    /// Its numbers, borders included.
     #[must_use]
-    pub fn data(&self) -> &'a [f32] {
+    pub(crate) fn data(&self) -> &'a [E] {
         self.data
     }
+
+    /// What its bytes stand for.
+    #[must_use]
+    pub(crate) fn affine(&self) -> Affine {
+        self.affine
+    }
 }
 
-/// A map and its floats, to write.
-pub struct ViewMut<'a> {
-    data: &'a mut [f32],
+/// A map and its numbers, to write.
+pub(crate) struct ViewMut<'a, E = f32> {
+    data: &'a mut [E],
     map: Map,
+    affine: Affine,
 }
 
-impl<'a> ViewMut<'a> {
+impl<'a, E: Element> ViewMut<'a, E> {
     /// # Panics
     /// When `data` has not exactly the map's length.
     #[must_use]
-    pub fn new(data: &'a mut [f32], map: Map) -> Self {
-        assert_eq!(data.len(), map.len(), "floats of {map:?}");
-        Self { data, map }
+    pub(crate) fn new(data: &'a mut [E], map: Map, affine: Affine) -> Self {
+        assert_eq!(data.len(), map.len(), "numbers of {map:?}");
+        Self { data, map, affine }
     }
 
     /// Its geometry.
     #[must_use]
-    pub fn map(&self) -> &Map {
+    pub(crate) fn map(&self) -> &Map {
         &self.map
     }
 
-    /// Its floats, borders included.
-    pub(crate) fn data_mut(&mut self) -> &mut [f32] {
+    /// What its bytes stand for.
+    #[must_use]
+    pub(crate) fn affine(&self) -> Affine {
+        self.affine
+    }
+
+    /// Its numbers, borders included.
+    pub(crate) fn data_mut(&mut self) -> &mut [E] {
         self.data
     }
 
     /// For tasks that write disjoint parts at the same time.
-    pub(crate) fn shared(&mut self) -> Shared {
+    pub(crate) fn shared(&mut self) -> Shared<E> {
         Shared::new(self.data.as_mut_ptr())
     }
 }
 
 /// The start of a buffer that tasks write at the same time, each its own
-/// pixels and channels: no float belongs to two tasks of one loop.
+/// pixels and channels: no number belongs to two tasks of one loop.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub(crate) struct Shared<E = f32>(*mut E);
 
 // SAFETY: a plain address; whoever writes through it states why no other task
-// of the loop touches the same floats, and the loop ends before the borrow of
+// of the loop touches the same numbers, and the loop ends before the borrow of
 // the buffer does.
-unsafe impl Send for Shared {}
+unsafe impl<E> Send for Shared<E> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<E> Sync for Shared<E> {}
 
-impl Shared {
-    pub(crate) fn new(start: *mut f32) -> Self {
+impl<E> Shared<E> {
+    pub(crate) fn new(start: *mut E) -> Self {
         Self(start)
     }
 
     /// # Safety
-    /// The buffer must have `floats` more.
-    pub(crate) unsafe fn add(self, floats: usize) -> Self {
+    /// The buffer must have `count` more.
+    pub(crate) unsafe fn add(self, count: usize) -> Self {
         // SAFETY: the caller's.
-        Self(unsafe { self.0.add(floats) })
+        Self(unsafe { self.0.add(count) })
     }
 
-    /// The address of the buffer's first float.
-    pub(crate) fn start(self) -> *mut f32 {
+    /// The address of the buffer's first number.
+    pub(crate) fn start(self) -> *mut E {
         self.0
     }
 }

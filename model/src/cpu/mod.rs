@@ -1,19 +1,22 @@
-//! The f32 kernels of the fused plan: each step reads and writes feature maps
-//! of one arena, in place, with no allocation and no layout change between.
+//! The kernels of the fused plan: each step reads and writes feature maps of
+//! one arena, in place, with no allocation and no layout change between.
 //!
 //! The path: `input` (pixels to the stem's map) -> `conv` (packed by
 //! `pack`, multiplied by `micro`, or by `winograd` where that is less
 //! work) -> `pool` -> linear, which is a 1x1 convolution. `simd` is the
-//! vector they are all written over.
+//! vector they are all written over, `element` the numbers a map holds.
 
 mod conv;
+mod element;
 mod elementwise;
 mod floats;
 mod gates;
 mod input;
+mod level;
 mod map;
 mod micro;
 mod pack;
+mod peak;
 mod pool;
 mod rows;
 mod simd;
@@ -22,12 +25,14 @@ mod tests;
 mod transform;
 mod winograd;
 
-pub use conv::Residual;
-pub use elementwise::scale_shift;
-pub use floats::Floats;
-pub use gates::{channel_conv, excite, group_norm, highway, zero_pad};
-pub use input::{normalize_pixels, pad_planes};
-pub use map::{Map, View, ViewMut};
-pub use pack::{Activation, ConvSpec, PackedConv};
-pub use pool::{Padding, Window, average_pool, global_average_pool, max_pool};
-pub use simd::Level;
+pub(crate) use conv::{Output, Residual};
+pub(crate) use element::{Affine, Element, Meanings};
+pub(crate) use elementwise::scale_shift;
+pub(crate) use floats::Floats;
+pub(crate) use gates::{channel_conv, excite, group_norm, highway, zero_pad};
+pub(crate) use input::{normalize_pixels, pad_planes};
+pub use level::Level;
+pub(crate) use map::{Map, View, ViewMut};
+pub(crate) use pack::{Activation, ConvSpec, PackedConv};
+pub(crate) use peak::peak;
+pub(crate) use pool::{Window, average_pool, global_average_pool, max_pool};

@@ -1,31 +1,32 @@
 //! A convolution's weights, packed once at load in the order the micro-kernel
 //! reads them.
 
+use super::element::{Element, Meanings};
 use super::floats::Floats;
+use super::level::Level;
 use super::micro::Run;
-use super::simd::Level;
 
 /// What a convolution computes; strides and paddings are square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvSpec {
+pub(crate) struct ConvSpec {
     /// Input channels.
-    pub cin: usize,
+    pub(crate) cin: usize,
     /// Output channels.
-    pub cout: usize,
+    pub(crate) cout: usize,
     /// Rows and columns of the kernel.
-    pub kernel: (usize, usize),
+    pub(crate) kernel: (usize, usize),
     /// Pixels from a window to the next.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Pixels of zeros on each side.
-    pub padding: usize,
+    pub(crate) padding: usize,
     /// Groups of channels that do not mix.
-    pub groups: usize,
+    pub(crate) groups: usize,
 }
 
 impl ConvSpec {
     /// A fully connected layer: a 1x1 convolution of 1x1 maps.
     #[must_use]
-    pub fn linear(cin: usize, cout: usize) -> Self {
+    pub(crate) fn linear(cin: usize, cout: usize) -> Self {
         Self {
             cin,
             cout,
@@ -39,7 +40,7 @@ impl ConvSpec {
 
 /// What is applied to every output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
+pub(crate) enum Activation {
     /// Nothing.
     #[default]
     None,
@@ -47,49 +48,55 @@ pub enum Activation {
     Relu,
 }
 
-/// Floats of a packed panel that stay in L1 (16 KiB of 32) while the pixels
-/// of a task pass; longer kernels are cut, with partial sums in the output.
-const BLOCK: usize = 4096;
-
 /// Weights in panels `[groups][cout / panel][k][panel]`, `k` counting the
-/// floats of a window in the order they lie in memory. Groups narrower than a
+/// words of a window in the order they lie in memory. Groups narrower than a
 /// vector are merged into one that covers it, with zeros off the diagonal.
-pub struct PackedConv {
+pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
     pub(crate) activation: Activation,
     pub(crate) level: Level,
+    /// Channels in a word: which numbers the weights are.
+    pub(crate) per_word: usize,
     /// Vectors in a panel.
     pub(crate) vectors: usize,
-    /// Groups after merging, and their channels.
+    /// Groups after merging.
     pub(crate) groups: usize,
+    /// Channels of a pixel that a group reads, and channels that it makes.
     pub(crate) group_cin: usize,
     pub(crate) group_cout: usize,
     /// Panels of a group; the last may have fewer channels than the others.
     pub(crate) panels: usize,
-    /// The window's floats, in order.
+    /// The window's words, in order.
     pub(crate) runs: Vec<Run>,
-    /// Where the blocks begin in `runs`, with the floats before; ends with
-    /// the end of all.
-    pub(crate) blocks: Vec<(usize, usize)>,
     pub(crate) weights: Floats,
     /// Padded to whole panels: `[groups][panels][panel]`.
     pub(crate) bias: Floats,
+    /// What a unit of the integer sums is worth in units of the output, padded
+    /// likewise; empty for floats.
+    pub(crate) scale: Floats,
+    /// The same of a residual's bytes.
+    pub(crate) residual: f32,
+    /// What the activation raises lower results to.
+    pub(crate) floor: f32,
+    /// What it was packed for.
+    pub(crate) meanings: Meanings,
 }
 
 impl PackedConv {
     /// Packs `weights` `[cout, cin / groups, kernel.0, kernel.1]` and `bias`
-    /// `[cout]` for the vectors of `level`.
+    /// `[cout]` for maps of `E` and the vectors of `level`. Of bytes, each
+    /// output channel's weights are quantised by their largest.
     ///
     /// # Panics
     /// When the slices' lengths are not those of `spec`, or channels do not
     /// divide into its groups.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new<E: Element>(
         spec: ConvSpec,
-        weights: &[f32],
-        bias: &[f32],
+        (weights, bias): (&[f32], &[f32]),
         activation: Activation,
         level: Level,
+        meanings: Meanings,
     ) -> Self {
         let ConvSpec { cin, cout, .. } = spec;
         let taps = spec.kernel.0 * spec.kernel.1;
@@ -100,45 +107,53 @@ impl PackedConv {
         assert_eq!(weights.len(), cout * (cin / spec.groups) * taps, "{spec:?}");
         assert_eq!(bias.len(), cout, "{spec:?}");
 
-        let merged = merged_groups(&spec, level.lanes());
+        let merged = merged_groups(&spec, level.lanes(), E::PER_WORD);
         let groups = spec.groups / merged;
         let (group_cin, group_cout) = (cin / groups, cout / groups);
         let vectors = panel_vectors(group_cout, level);
         let panel = vectors * level.lanes();
         let panels = group_cout.div_ceil(panel);
-        let (runs, blocks) = window(&spec, groups, BLOCK / panel);
+        let runs = window(&spec, groups, E::PER_WORD);
 
         let mut packed = Self {
             spec,
             activation,
             level,
+            per_word: E::PER_WORD,
             vectors,
             groups,
             group_cin,
             group_cout,
             panels,
             runs,
-            blocks,
             weights: Floats::zeros(0),
             bias: Floats::zeros(groups * panels * panel),
+            scale: Floats::zeros(0),
+            residual: 1.0,
+            floor: match activation {
+                Activation::None => f32::NEG_INFINITY,
+                Activation::Relu => 0.0,
+            },
+            meanings,
         };
-        packed.weights = packed.pack(weights);
-        for (o, &b) in bias.iter().enumerate() {
-            packed.bias[o / group_cout * panels * panel + o % group_cout] = b;
+        let mut bias = bias.to_vec();
+        if E::PER_WORD == 4 {
+            let (quantised, scales) = quantise(weights, &mut bias, meanings);
+            packed.weights = packed.pack::<E>(&quantised);
+            packed.scale = packed.padded(&scales);
+            packed.residual = meanings.residual.scale / meanings.output.scale;
+            packed.floor += meanings.output.zero;
+        } else {
+            packed.weights = packed.pack::<E>(weights);
         }
+        packed.bias = packed.padded(&bias);
         packed
     }
 
     /// Memory of the packed weights, in bytes.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        4 * (self.weights.len() + self.bias.len())
-    }
-
-    /// What it computes.
-    #[must_use]
-    pub fn spec(&self) -> &ConvSpec {
-        &self.spec
+    pub(crate) fn bytes(&self) -> usize {
+        4 * (self.weights.len() + self.bias.len() + self.scale.len())
     }
 
     /// Channels of a panel.
@@ -146,27 +161,46 @@ impl PackedConv {
         self.vectors * self.level.lanes()
     }
 
-    /// Floats of a window.
+    /// Words of a window.
     pub(crate) fn window(&self) -> usize {
-        self.spec.kernel.0 * self.spec.kernel.1 * self.group_cin
+        self.runs.iter().map(|run| run.len).sum()
     }
 
-    fn pack(&self, weights: &[f32]) -> Floats {
+    /// Words of a pixel's channels, where they are whole.
+    pub(crate) fn words(&self) -> usize {
+        self.group_cin / self.per_word
+    }
+
+    /// `[cout]` as `[groups][panels][panel]`.
+    fn padded(&self, values: &[f32]) -> Floats {
+        let row = self.panels * self.panel();
+        let mut padded = Floats::zeros(self.groups * row);
+        for (o, &x) in values.iter().enumerate() {
+            padded[o / self.group_cout * row + o % self.group_cout] = x;
+        }
+        padded
+    }
+
+    fn pack<E: Element>(&self, weights: &[f32]) -> Floats {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
-        let panel = self.panel();
-        let mut packed = Floats::zeros(self.groups * self.panels * self.window() * panel);
+        let (window, panel) = (self.window(), self.panel());
+        // Where a row of the window begins, in numbers.
+        let row = window / kh * E::PER_WORD;
+        let mut packed = Floats::zeros(self.groups * self.panels * window * panel);
+        let numbers = packed.numbers_mut::<E>();
         for o in 0..self.spec.cout {
             let (group, within) = (o / self.group_cout, o % self.group_cout);
-            let start = (group * self.panels + within / panel) * self.window() * panel;
+            let start = (group * self.panels + within / panel) * window * panel;
             // Where this channel's inputs begin inside its merged group.
             let first = o / cout_per_group * per_group - group * self.group_cin;
             for c in 0..per_group {
                 for tap in 0..kh * kw {
-                    let k = tap * self.group_cin + first + c;
-                    packed[start + k * panel + within % panel] =
-                        weights[(o * per_group + c) * kh * kw + tap];
+                    let k = tap / kw * row + tap % kw * self.group_cin + first + c;
+                    let at = start + k / E::PER_WORD * panel + within % panel;
+                    numbers[at * E::PER_WORD + k % E::PER_WORD] =
+                        E::weight(weights[(o * per_group + c) * kh * kw + tap]);
                 }
             }
         }
@@ -174,14 +208,55 @@ impl PackedConv {
     }
 }
 
-/// How many groups to treat as one, so that its outputs fill a vector.
-fn merged_groups(spec: &ConvSpec, lanes: usize) -> usize {
-    let cout = spec.cout / spec.groups;
+/// Each output channel's weights as whole numbers up to 127, and what a unit
+/// of its sums is worth in units of the output. All zeros go into the bias:
+///
+/// ```text
+/// y = (sum of w (q - zero) scale + bias + (r - zero') scale') / scale" + zero"
+///   = (sum of w q) (scale / scale") + r (scale' / scale")
+///     + (bias - scale zero (sum of w) - scale' zero') / scale" + zero"
+/// ```
+fn quantise(weights: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>, Vec<f32>) {
+    let Meanings {
+        input,
+        residual,
+        output,
+    } = meanings;
+    let mut scales = Vec::with_capacity(bias.len());
+    let mut quantised = Vec::with_capacity(weights.len());
+    for (row, bias) in weights.chunks_exact(weights.len() / bias.len()).zip(bias) {
+        let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+        let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let whole = row.iter().map(|w| (w / step).round_ties_even());
+        quantised.extend(whole);
+        let sum: f64 = quantised[quantised.len() - row.len()..]
+            .iter()
+            .map(|&w| f64::from(w))
+            .sum();
+        let scale = step * input.scale;
+        let zeros = sum * f64::from(scale) * f64::from(input.zero)
+            + f64::from(residual.scale) * f64::from(residual.zero);
+        let centred = (f64::from(*bias) - zeros) / f64::from(output.scale);
+        *bias = (centred + f64::from(output.zero)) as f32;
+        scales.push(scale / output.scale);
+    }
+    (quantised, scales)
+}
+
+/// How many groups to treat as one, so that its outputs fill a vector and both
+/// its sides fill words.
+fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize) -> usize {
+    let (cin, cout) = (spec.cin / spec.groups, spec.cout / spec.groups);
     let mut merged = 1;
     while merged * cout < lanes && spec.groups.is_multiple_of(2 * merged) {
         merged *= 2;
     }
-    merged
+    let whole = |channels: usize| (merged * channels).is_multiple_of(per_word);
+    if whole(cin) && whole(cout) {
+        merged
+    } else {
+        spec.groups
+    }
 }
 
 /// Vectors in a panel: as many as the registers hold, no more than there are
@@ -196,39 +271,23 @@ fn panel_vectors(cout: usize, level: Level) -> usize {
     }
 }
 
-/// The runs of a window and where its blocks of about `block` floats begin.
-/// Ungrouped, a row of the kernel is one run: its pixels are neighbours.
-fn window(spec: &ConvSpec, groups: usize, block: usize) -> (Vec<Run>, Vec<(usize, usize)>) {
+/// The words of a window, in order. Ungrouped, a row of the kernel is one run:
+/// its pixels are neighbours. Where they do not fill its last word, the next
+/// pixel's channels do, against weights of zero.
+fn window(spec: &ConvSpec, groups: usize, per_word: usize) -> Vec<Run> {
     let (kh, kw) = spec.kernel;
     let cin = spec.cin / groups;
-    let (columns, len) = if groups == 1 {
+    let (columns, numbers) = if groups == 1 {
         (1, kw * cin)
     } else {
         (kw, cin)
     };
-    let total = kh * kw * cin;
-    // Even blocks: a short last one would pay the partial sums for little.
-    let block = total.div_ceil(total.div_ceil(block));
-    let (mut runs, mut blocks, mut k) = (Vec::new(), vec![(0, 0)], 0);
-    for row in 0..kh {
-        for column in 0..columns {
-            let mut start = 0;
-            while start < len {
-                let room = blocks.len() * block - k;
-                let take = room.min(len - start);
-                runs.push(Run {
-                    row,
-                    start: column * spec.cin + start,
-                    len: take,
-                });
-                start += take;
-                k += take;
-                if k == blocks.len() * block && k < total {
-                    blocks.push((runs.len(), k));
-                }
-            }
-        }
-    }
-    blocks.push((runs.len(), total));
-    (runs, blocks)
+    let run = |row, column| Run {
+        row,
+        start: column * spec.cin / per_word,
+        len: numbers.div_ceil(per_word),
+    };
+    let rows = 0..kh;
+    rows.flat_map(|row| (0..columns).map(move |column| run(row, column)))
+        .collect()
 }

@@ -1,27 +1,20 @@
 //! Pooling over windows of a map, and over the whole of it.
 
+use super::element::{Affine, Element};
+use super::level::{Kernel, Level, dispatch};
 use super::map::{Map, Shared, View, ViewMut};
-use super::simd::{Kernel, Level, Simd, dispatch};
+use super::simd::Simd;
 use crate::cores::Cores;
 
 /// A square pooling window. Parts of it outside the map do not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     /// Rows and columns.
-    pub size: usize,
+    pub(crate) size: usize,
     /// Pixels from a window to the next.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Pixels that the first window reaches out of the map.
-    pub padding: usize,
-}
-
-/// By what an average divides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Padding {
-    /// The window's size: padding counts as zeros (PyTorch's default).
-    Counted,
-    /// The pixels inside the map.
-    Left,
+    pub(crate) padding: usize,
 }
 
 /// `y[n, i, j, c]` = the largest of `x` over the window of (`i`, `j`). The
@@ -29,30 +22,41 @@ pub enum Padding {
 ///
 /// # Panics
 /// When images or channels differ, or a window lies outside the map.
-pub fn max_pool(cores: &Cores, level: Level, window: Window, input: View, output: ViewMut) {
-    pool(cores, level, window, None, input, output);
-}
-
-/// As [`max_pool`], with the mean instead of the largest.
-///
-/// # Panics
-/// As there.
-pub fn average_pool(
+pub(crate) fn max_pool<E: Element>(
     cores: &Cores,
     level: Level,
     window: Window,
-    padding: Padding,
-    input: View,
-    output: ViewMut,
+    input: View<E>,
+    output: ViewMut<E>,
 ) {
-    pool(cores, level, window, Some(padding), input, output);
+    pool(cores, level, window, false, input, output);
+}
+
+/// As [`max_pool`], with the mean of the pixels inside the map instead of the
+/// largest.
+///
+/// # Panics
+/// As there.
+pub(crate) fn average_pool<E: Element>(
+    cores: &Cores,
+    level: Level,
+    window: Window,
+    input: View<E>,
+    output: ViewMut<E>,
+) {
+    pool(cores, level, window, true, input, output);
 }
 
 /// `y[n, 0, 0, c]` = the mean of `x[n, .., .., c]`.
 ///
 /// # Panics
 /// When `output` is not 1x1 with the input's images and channels.
-pub fn global_average_pool(cores: &Cores, level: Level, input: View, output: ViewMut) {
+pub(crate) fn global_average_pool<E: Element>(
+    cores: &Cores,
+    level: Level,
+    input: View<E>,
+    output: ViewMut<E>,
+) {
     let from = input.map();
     assert!(output.map().height == 1 && output.map().width == 1);
     let window = Window {
@@ -60,16 +64,16 @@ pub fn global_average_pool(cores: &Cores, level: Level, input: View, output: Vie
         stride: 1,
         padding: 0,
     };
-    pool(cores, level, window, Some(Padding::Left), input, output);
+    pool(cores, level, window, true, input, output);
 }
 
-fn pool(
+fn pool<E: Element>(
     cores: &Cores,
     level: Level,
     window: Window,
-    average: Option<Padding>,
-    input: View,
-    mut output: ViewMut,
+    average: bool,
+    input: View<E>,
+    mut output: ViewMut<E>,
 ) {
     let (from, map) = (*input.map(), *output.map());
     let inside = |outputs: usize, side: usize| {
@@ -83,13 +87,14 @@ fn pool(
             && inside(map.width, from.width),
         "{window:?} from {from:?} to {map:?}"
     );
+    let affine = output.affine();
     let to = output.shared();
     cores.for_each(map.n * map.height, |row, _| {
         let row = Row {
             window,
             average,
             input,
-            output: (to, map),
+            output: (to, map, affine),
             n: row / map.height,
             y: row % map.height,
         };
@@ -98,16 +103,18 @@ fn pool(
 }
 
 /// One row of the output.
-struct Row<'a> {
+struct Row<'a, E> {
     window: Window,
-    average: Option<Padding>,
-    input: View<'a>,
-    output: (Shared, Map),
+    average: bool,
+    input: View<'a, E>,
+    output: (Shared<E>, Map, Affine),
     n: usize,
     y: usize,
 }
 
-impl Kernel for Row<'_> {
+impl<E: Element> Kernel for Row<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (from, map) = (*self.input.map(), self.output.1);
@@ -116,13 +123,11 @@ impl Kernel for Row<'_> {
         let whole = channels / S::LANES * S::LANES;
         for x in 0..map.width {
             let columns = self.clip(x, from.width);
-            let count = match self.average {
-                Some(Padding::Counted) => self.window.size * self.window.size,
-                _ => rows.len() * columns.len(),
-            };
+            let count = rows.len() * columns.len();
             let start = from.at(self.n, rows.start as isize, columns.start as isize);
             let area = Area {
-                scale: self.average.map(|_| 1.0 / count as f32),
+                scale: self.average.then(|| 1.0 / count as f32),
+                affine: self.input.affine(),
                 rows: rows.len(),
                 columns: columns.len(),
                 row: from.row(),
@@ -136,17 +141,19 @@ impl Kernel for Row<'_> {
                 let out = self.output.0.start();
                 let out = out.add(map.at(self.n, self.y as isize, x as isize));
                 for c in (0..whole).step_by(S::LANES) {
-                    area.reduce::<S>(corner.add(c)).store(out.add(c));
+                    let y = area.reduce::<S, E>(corner.add(c));
+                    E::store(y, out.add(c), self.output.2);
                 }
                 for c in whole..channels {
-                    *out.add(c) = area.reduce_one(corner.add(c));
+                    let y = area.reduce_one(corner.add(c));
+                    *out.add(c) = E::from_f32(y, self.output.2);
                 }
             }
         }
     }
 }
 
-impl Row<'_> {
+impl<E> Row<'_, E> {
     /// The pixels of window `i` that lie in `0..side`.
     fn clip(&self, i: usize, side: usize) -> std::ops::Range<usize> {
         let start = i * self.window.stride;
@@ -158,6 +165,7 @@ impl Row<'_> {
 /// Some rows and columns of pixels; `scale` for a mean, none for a maximum.
 struct Area {
     scale: Option<f32>,
+    affine: Affine,
     rows: usize,
     columns: usize,
     row: usize,
@@ -168,7 +176,7 @@ impl Area {
     /// # Safety
     /// A vector at `corner` and at every pixel of the area must be readable.
     #[inline(always)]
-    unsafe fn reduce<S: Simd>(&self, corner: *const f32) -> S {
+    unsafe fn reduce<S: Simd, E: Element>(&self, corner: *const E) -> S {
         // SAFETY: the caller's.
         unsafe {
             let start = if self.scale.is_some() {
@@ -179,7 +187,8 @@ impl Area {
             let mut result = S::splat(start);
             for y in 0..self.rows {
                 for x in 0..self.columns {
-                    let value = S::load(corner.add(y * self.row + x * self.pixel));
+                    let at = corner.add(y * self.row + x * self.pixel);
+                    let value: S = E::load(at, self.affine);
                     result = if self.scale.is_some() {
                         result.add(value)
                     } else {
@@ -195,10 +204,11 @@ impl Area {
     }
 
     /// The same for one channel.
-    unsafe fn reduce_one(&self, corner: *const f32) -> f32 {
+    unsafe fn reduce_one<E: Element>(&self, corner: *const E) -> f32 {
         let pixels = (0..self.rows).flat_map(|y| (0..self.columns).map(move |x| (y, x)));
         // SAFETY: the caller's.
-        let values = pixels.map(|(y, x)| unsafe { *corner.add(y * self.row + x * self.pixel) });
+        let number = |(y, x)| unsafe { *corner.add(y * self.row + x * self.pixel) };
+        let values = pixels.map(|at| number(at).to_f32(self.affine));
         match self.scale {
             Some(scale) => values.sum::<f32>() * scale,
             None => values.fold(f32::NEG_INFINITY, f32::max),

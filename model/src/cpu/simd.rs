@@ -1,13 +1,19 @@
-//! One vector of `f32`, three widths: every kernel is written once over
-//! [`Simd`] and compiled for AVX-512, AVX2 with FMA, and plain Rust.
+//! One vector of 32-bit words, three widths: every kernel is written once over
+//! [`Simd`] and compiled for each instruction set, and in plain Rust.
 
-use crate::options::Isa;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
 
-/// A vector of [`Simd::LANES`] floats.
+use half::bf16;
+
+/// A vector of [`Simd::LANES`] words. Most often a word is a float; to the
+/// products it may be two bf16 or four 8-bit integers, the channels of one
+/// pixel (low bits first), and then the sums of the integers are i32.
 ///
 /// # Safety of the methods
-/// The processor must have the vector's instructions, which [`dispatch`]
-/// guarantees; pointers must be valid for `LANES` floats (any alignment).
+/// The processor must have the vector's instructions, which
+/// [`super::level::dispatch`] guarantees; pointers must be valid for `LANES`
+/// numbers of their type (any alignment).
 pub(crate) trait Simd: Copy {
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self;
@@ -19,74 +25,29 @@ pub(crate) trait Simd: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn max(self, b: Self) -> Self;
-}
 
-/// Work that can be done with vectors of any width. `run` must be
-/// `#[inline(always)]`, so that it is compiled with the caller's instructions.
-pub(crate) trait Kernel {
-    /// # Safety
-    /// The processor must have `S`'s instructions.
-    unsafe fn run<S: Simd>(self);
-}
+    /// bf16 as floats.
+    unsafe fn load_bf16(from: *const u16) -> Self;
+    /// Floats as bf16, rounded to nearest even.
+    unsafe fn store_bf16(self, to: *mut u16);
+    /// Bytes as floats, 0 to 255.
+    unsafe fn load_u8(from: *const u8) -> Self;
+    /// Floats as bytes, rounded to nearest even, clamped to 0..=255.
+    unsafe fn store_u8(self, to: *mut u8);
 
-/// An instruction set that this processor was seen to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level(Isa);
-
-impl Level {
-    /// The best instruction set of this processor that is not above `isa`.
-    #[must_use]
-    pub fn at_most(isa: Isa) -> Self {
-        Self(isa.min(detect()))
-    }
-
-    /// The best instruction set of this processor.
-    #[must_use]
-    pub fn best() -> Self {
-        Self(detect())
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn isa(self) -> Isa {
-        self.0
-    }
-
-    /// Floats in a vector.
-    pub(crate) fn lanes(self) -> usize {
-        match self.0 {
-            Isa::Avx512 => 16,
-            Isa::Avx2 | Isa::Portable => 8,
-        }
-    }
-}
-
-fn detect() -> Isa {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            return Isa::Avx512;
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Isa::Avx2;
-        }
-    }
-    Isa::Portable
-}
-
-/// Runs `kernel` with the vectors of `level`.
-#[inline]
-pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) {
-    // SAFETY: a `Level` names only instructions that `detect` found.
-    unsafe {
-        match level.0 {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::avx512(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::avx2(kernel),
-            _ => kernel.run::<[f32; 8]>(),
-        }
-    }
+    /// Words of two bf16: the low ones as floats.
+    unsafe fn low_bf16(self) -> Self;
+    /// Words of two bf16: the high ones as floats.
+    unsafe fn high_bf16(self) -> Self;
+    /// Words of two bf16 from floats, rounded to nearest even.
+    unsafe fn pair_bf16(low: Self, high: Self) -> Self;
+    /// `sum[i] + self[i].low * w[i].low + self[i].high * w[i].high`, in bf16
+    /// words and float sums.
+    unsafe fn dot_bf16(self, w: Self, sum: Self) -> Self;
+    /// `sum[i] + the four products u8 * i8 of self[i] and w[i]`, sums i32.
+    unsafe fn dot_int8(self, w: Self, sum: Self) -> Self;
+    /// i32 as floats.
+    unsafe fn from_i32(self) -> Self;
 }
 
 /// Plain Rust. Fused only where the target always has the instruction:
@@ -141,98 +102,73 @@ impl Simd for [f32; 8] {
     unsafe fn max(self, b: Self) -> Self {
         std::array::from_fn(|i| if self[i] > b[i] { self[i] } else { b[i] })
     }
-}
 
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Kernel, Simd};
-    use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2<K: Kernel>(kernel: K) {
-        // SAFETY: this function is only entered with AVX2 and FMA.
-        unsafe { kernel.run::<__m256>() }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: the caller's pointer is valid for 8 numbers.
+        let halves = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
+        halves.map(|x| f32::from_bits(u32::from(x) << 16))
     }
 
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn avx512<K: Kernel>(kernel: K) {
-        // SAFETY: this function is only entered with AVX-512F.
-        unsafe { kernel.run::<__m512>() }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16) {
+        let halves = self.map(|x| bf16::from_f32(x).to_bits());
+        // SAFETY: the caller's pointer is valid for 8 numbers.
+        unsafe { to.cast::<[u16; 8]>().write_unaligned(halves) }
     }
 
-    macro_rules! simd {
-        ($vector:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident,
-         $fmadd:ident, $add:ident, $sub:ident, $mul:ident, $max:ident) => {
-            // SAFETY of every body: the contract of the trait.
-            #[allow(clippy::undocumented_unsafe_blocks)]
-            impl Simd for $vector {
-                const LANES: usize = $lanes;
-
-                #[inline(always)]
-                unsafe fn splat(x: f32) -> Self {
-                    unsafe { $splat(x) }
-                }
-
-                #[inline(always)]
-                unsafe fn load(from: *const f32) -> Self {
-                    unsafe { $load(from) }
-                }
-
-                #[inline(always)]
-                unsafe fn store(self, to: *mut f32) {
-                    unsafe { $store(to, self) }
-                }
-
-                #[inline(always)]
-                unsafe fn mul_add(self, b: Self, c: Self) -> Self {
-                    unsafe { $fmadd(self, b, c) }
-                }
-
-                #[inline(always)]
-                unsafe fn add(self, b: Self) -> Self {
-                    unsafe { $add(self, b) }
-                }
-
-                #[inline(always)]
-                unsafe fn sub(self, b: Self) -> Self {
-                    unsafe { $sub(self, b) }
-                }
-
-                #[inline(always)]
-                unsafe fn mul(self, b: Self) -> Self {
-                    unsafe { $mul(self, b) }
-                }
-
-                #[inline(always)]
-                unsafe fn max(self, b: Self) -> Self {
-                    unsafe { $max(self, b) }
-                }
-            }
-        };
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self {
+        // SAFETY: the caller's pointer is valid for 8 numbers.
+        let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
+        bytes.map(f32::from)
     }
 
-    simd!(
-        __m256,
-        8,
-        _mm256_set1_ps,
-        _mm256_loadu_ps,
-        _mm256_storeu_ps,
-        _mm256_fmadd_ps,
-        _mm256_add_ps,
-        _mm256_sub_ps,
-        _mm256_mul_ps,
-        _mm256_max_ps
-    );
-    simd!(
-        __m512,
-        16,
-        _mm512_set1_ps,
-        _mm512_loadu_ps,
-        _mm512_storeu_ps,
-        _mm512_fmadd_ps,
-        _mm512_add_ps,
-        _mm512_sub_ps,
-        _mm512_mul_ps,
-        _mm512_max_ps
-    );
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8) {
+        let bytes = self.map(|x| x.round_ties_even() as u8);
+        // SAFETY: the caller's pointer is valid for 8 numbers.
+        unsafe { to.cast::<[u8; 8]>().write_unaligned(bytes) }
+    }
+
+    #[inline(always)]
+    unsafe fn low_bf16(self) -> Self {
+        self.map(|x| f32::from_bits(x.to_bits() << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn high_bf16(self) -> Self {
+        self.map(|x| f32::from_bits(x.to_bits() & 0xFFFF_0000))
+    }
+
+    #[inline(always)]
+    unsafe fn pair_bf16(low: Self, high: Self) -> Self {
+        let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
+        std::array::from_fn(|i| f32::from_bits(bits(high[i]) << 16 | bits(low[i])))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_bf16(self, w: Self, sum: Self) -> Self {
+        // SAFETY: plain Rust.
+        unsafe {
+            let low = self.low_bf16().mul_add(w.low_bf16(), sum);
+            self.high_bf16().mul_add(w.high_bf16(), low)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_int8(self, w: Self, sum: Self) -> Self {
+        std::array::from_fn(|i| {
+            let (x, w) = (self[i].to_bits(), w[i].to_bits());
+            let product =
+                |shift: u32| i32::from((x >> shift) as u8) * i32::from((w >> shift) as u8 as i8);
+            let products = product(0) + product(8) + product(16) + product(24);
+            f32::from_bits((sum[i].to_bits() as i32).wrapping_add(products) as u32)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn from_i32(self) -> Self {
+        self.map(|x| x.to_bits() as i32 as f32)
+    }
 }

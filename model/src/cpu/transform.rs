@@ -82,24 +82,17 @@ unsafe fn output_line<S: Simd>(m: [S; 6]) -> [S; 4] {
     }
 }
 
-/// `B' d B` of one vector of channels: `d[i][j]` at `rows[i] + columns[j]`,
-/// point `p` to `to + p * plane`.
+/// `B' d B` of one vector of channels: `d[i][j]` from `load`, points to `put`.
 #[inline(always)]
 pub(crate) unsafe fn input<S: Simd>(
-    rows: &[*const f32; SIDE],
-    columns: &[usize; SIDE],
-    to: *mut f32,
-    plane: usize,
+    load: impl Fn(usize, usize) -> S,
+    mut put: impl FnMut(usize, S),
 ) {
-    // SAFETY: the caller's addresses.
+    // SAFETY: the caller's instructions.
     unsafe {
         let mut half = [[S::splat(0.0); SIDE]; SIDE];
         for j in 0..SIDE {
-            let mut line = [S::splat(0.0); SIDE];
-            for i in 0..SIDE {
-                line[i] = S::load(rows[i].add(columns[j]));
-            }
-            line = input_line(line);
+            let line = input_line(std::array::from_fn(|i| load(i, j)));
             for i in 0..SIDE {
                 half[i][j] = line[i];
             }
@@ -107,25 +100,21 @@ pub(crate) unsafe fn input<S: Simd>(
         for i in 0..SIDE {
             let line = input_line(half[i]);
             for j in 0..SIDE {
-                line[j].store(to.add((i * SIDE + j) * plane));
+                put(i * SIDE + j, line[j]);
             }
         }
     }
 }
 
-/// `G g G'` of one vector of output channels: tap `k` at `from + k * tap`,
-/// point `p` to `to + p * plane`.
+/// `G g G'` of one vector of output channels: tap `k` from `load`, points to
+/// `put`.
 #[inline(always)]
-pub(crate) unsafe fn weights<S: Simd>(from: *const f32, tap: usize, to: *mut f32, plane: usize) {
-    // SAFETY: the caller's addresses.
+pub(crate) unsafe fn weights<S: Simd>(load: impl Fn(usize) -> S, mut put: impl FnMut(usize, S)) {
+    // SAFETY: the caller's instructions.
     unsafe {
         let mut half = [[S::splat(0.0); 3]; SIDE];
         for s in 0..3 {
-            let mut line = [S::splat(0.0); 3];
-            for r in 0..3 {
-                line[r] = S::load(from.add((r * 3 + s) * tap));
-            }
-            let line = weight_line(line);
+            let line = weight_line(std::array::from_fn(|r| load(r * 3 + s)));
             for i in 0..SIDE {
                 half[i][s] = line[i];
             }
@@ -133,7 +122,7 @@ pub(crate) unsafe fn weights<S: Simd>(from: *const f32, tap: usize, to: *mut f32
         for i in 0..SIDE {
             let line = weight_line(half[i]);
             for j in 0..SIDE {
-                line[j].store(to.add((i * SIDE + j) * plane));
+                put(i * SIDE + j, line[j]);
             }
         }
     }

@@ -15,14 +15,17 @@
 
 use std::ops::Range;
 
-use super::map::{Map, Shared, View};
+use super::conv::Operands;
+use super::element::Element;
+use super::level::{Kernel, dispatch};
+use super::map::{Map, Shared};
 use super::micro::{self, Run, load, multiply, store};
-use super::pack::{Activation, PackedConv};
-use super::simd::{Kernel, Simd, dispatch};
+use super::pack::PackedConv;
+use super::simd::Simd;
 use super::transform::{self, POINTS, SIDE, STEP};
 use crate::cores::Cores;
 
-/// Floats of a task's transformed tiles or weights: half of a 512 KiB L2.
+/// Words of a task's transformed tiles or weights: half of a 512 KiB L2.
 const HALF_L2: usize = 64 * 1024;
 
 /// Tiles that share one transform of the weights, where the tiles come first.
@@ -65,7 +68,7 @@ pub(crate) struct Layout {
     tiles: usize,
     /// Tiles of a task (weights first) or of a pass (tiles first).
     block: usize,
-    /// Input channels whose weights a task transforms at a time.
+    /// Words of input channels whose weights a task transforms at a time.
     depth: usize,
     weights_first: bool,
 }
@@ -75,21 +78,24 @@ impl Layout {
     pub(crate) fn new(conv: &PackedConv, map: &Map) -> Option<Self> {
         let spec = &conv.spec;
         let lanes = conv.level.lanes();
-        let fits = spec.kernel == (3, 3)
+        // bytes would have to grow before they are multiplied
+        let fits = conv.per_word < 4
+            && spec.kernel == (3, 3)
             && (spec.stride, spec.padding, spec.groups) == (1, 1, 1)
             && spec.cin.is_multiple_of(lanes)
             && spec.cout.is_multiple_of(lanes);
         let (down, across) = (map.height.div_ceil(STEP), map.width.div_ceil(STEP));
         let tiles = map.n * down * across;
-        // Multiply-adds for each pair of channels, weight transform included.
+        // Multiply-adds for each pair of channels, and the weights' transform
+        // as if it were some: it stays in f32 when they get faster.
         let direct = map.n * map.height * map.width * 9;
-        if !fits || POINTS * tiles + 160 > direct * 4 / 5 {
+        if !fits || POINTS * tiles + 160 * conv.per_word > direct * 4 / 5 {
             return None;
         }
         let room = HALF_L2 / POINTS;
         let weights_first = spec.cin <= 128 && tiles >= 36;
         let block = if weights_first {
-            (room / spec.cin).clamp(12, 24).min(tiles)
+            (room / conv.words()).clamp(12, 24).min(tiles)
         } else {
             tiles.min(SHARED_TILES)
         };
@@ -98,40 +104,36 @@ impl Layout {
             across,
             tiles,
             block,
-            depth: (room / conv.panel()).next_multiple_of(lanes).min(spec.cin),
+            depth: (room / conv.panel())
+                .next_multiple_of(lanes)
+                .min(conv.words()),
             weights_first,
         })
     }
 
-    /// Floats of the planes shared by all workers, and of each worker's own.
+    /// Words of the planes shared by all workers, and of each worker's own.
     pub(crate) fn workspace(&self, conv: &PackedConv) -> (usize, usize) {
-        let (cin, panel) = (conv.spec.cin, conv.panel());
+        let (words, panel) = (conv.words(), conv.panel());
         let products = Planes::len(self.block, panel);
-        let tiles = Planes::len(self.block, cin);
+        let tiles = Planes::len(self.block, words);
         if self.weights_first {
-            (conv.panels * Planes::len(cin, panel), tiles + products)
+            (conv.panels * Planes::len(words, panel), tiles + products)
         } else {
             (tiles, Planes::len(self.depth, panel) + products)
         }
     }
 }
 
-/// A convolution's operands.
+/// A convolution's operands with how it is done.
 #[derive(Clone, Copy)]
-pub(crate) struct Winograd<'a> {
-    pub(crate) conv: &'a PackedConv,
-    pub(crate) input: View<'a>,
-    /// The residual; null when there is none.
-    pub(crate) add: (Shared, Map),
-    pub(crate) output: (Shared, Map),
+pub(crate) struct Winograd<'a, E> {
+    pub(crate) operands: Operands<'a, E>,
     pub(crate) layout: Layout,
-    /// As many floats as the layout asks for.
-    pub(crate) workspace: Shared,
 }
 
-impl Winograd<'_> {
+impl<E: Element> Winograd<'_, E> {
     pub(crate) fn run(&self, cores: &Cores) {
-        let (conv, layout) = (self.conv, self.layout);
+        let (conv, layout) = (self.operands.conv, self.layout);
         let step = |start: usize| start..layout.tiles.min(start + layout.block);
         if layout.weights_first {
             cores.for_each(conv.panels, |panel, _| {
@@ -156,18 +158,20 @@ impl Winograd<'_> {
 }
 
 /// What a task does.
-enum Step<'a> {
+enum Step<'a, E> {
     /// Transform a panel of weights, for all.
-    Weights(&'a Winograd<'a>, usize),
+    Weights(&'a Winograd<'a, E>, usize),
     /// Take some tiles through all panels.
-    Tiles(&'a Winograd<'a>, Range<usize>, usize),
+    Tiles(&'a Winograd<'a, E>, Range<usize>, usize),
     /// Transform one tile of the pass that began at the first, for all.
-    Input(&'a Winograd<'a>, usize, usize),
+    Input(&'a Winograd<'a, E>, usize, usize),
     /// Take one panel through the tiles of a pass.
-    Panel(&'a Winograd<'a>, Range<usize>, usize, usize),
+    Panel(&'a Winograd<'a, E>, Range<usize>, usize, usize),
 }
 
-impl Kernel for Step<'_> {
+impl<E: Element> Kernel for Step<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the planes lie apart in a workspace of the asked-for length;
@@ -175,48 +179,53 @@ impl Kernel for Step<'_> {
         unsafe {
             match self {
                 Step::Weights(w, panel) => {
-                    w.weights::<S>(panel, 0..w.conv.spec.cin, w.shared_weights(panel));
+                    let words = 0..w.operands.conv.words();
+                    w.weights::<S>(panel, words, w.shared_weights(panel));
                 }
-                Step::Tiles(w, tiles, worker) => match w.conv.vectors {
+                Step::Tiles(w, tiles, worker) => match w.operands.conv.vectors {
                     1 => w.tiles::<S, 1>(tiles, worker),
                     2 => w.tiles::<S, 2>(tiles, worker),
-                    _ => w.tiles::<S, 4>(tiles, worker),
+                    _ if S::LANES == 16 => w.tiles::<S, 4>(tiles, worker),
+                    _ => unreachable!("narrow vectors have panels of at most two"),
                 },
                 Step::Input(w, first, tile) => {
                     w.input::<S>(tile, w.shared_tiles(), tile - first);
                 }
-                Step::Panel(w, tiles, panel, worker) => match w.conv.vectors {
+                Step::Panel(w, tiles, panel, worker) => match w.operands.conv.vectors {
                     1 => w.panel::<S, 1>(tiles, panel, worker),
                     2 => w.panel::<S, 2>(tiles, panel, worker),
-                    _ => w.panel::<S, 4>(tiles, panel, worker),
+                    _ if S::LANES == 16 => w.panel::<S, 4>(tiles, panel, worker),
+                    _ => unreachable!("narrow vectors have panels of at most two"),
                 },
             }
         }
     }
 }
 
-impl Winograd<'_> {
+impl<E: Element> Winograd<'_, E> {
     /// `U` of one panel, where all are made first.
     unsafe fn shared_weights(&self, panel: usize) -> Planes {
-        let (cin, width) = (self.conv.spec.cin, self.conv.panel());
+        let (words, width) = (self.operands.conv.words(), self.operands.conv.panel());
+        let before = panel * Planes::len(words, width);
         // SAFETY: the workspace has a set of planes for each panel.
-        let start = unsafe { self.workspace.add(panel * Planes::len(cin, width)) };
-        Planes::new(start, cin, width)
+        let start = unsafe { self.operands.workspace.add(before) };
+        Planes::new(start, words, width)
     }
 
     /// `V` of a pass, where the tiles are transformed first.
     fn shared_tiles(&self) -> Planes {
-        Planes::new(self.workspace, self.layout.block, self.conv.spec.cin)
+        let words = self.operands.conv.words();
+        Planes::new(self.operands.workspace, self.layout.block, words)
     }
 
     /// A worker's own two: `V` of a task's tiles or `U` of its panel, and `M`.
     unsafe fn own(&self, worker: usize, rows: usize, row: usize) -> (Planes, Planes) {
-        let (shared, own) = self.layout.workspace(self.conv);
-        // SAFETY: the workspace has `own` floats for each worker.
+        let (shared, own) = self.layout.workspace(self.operands.conv);
+        // SAFETY: the workspace has `own` words for each worker.
         unsafe {
-            let first = self.workspace.add(shared + worker * own);
+            let first = self.operands.workspace.add(shared + worker * own);
             let second = first.add(Planes::len(rows, row));
-            let width = self.conv.panel();
+            let width = self.operands.conv.panel();
             (
                 Planes::new(first, rows, row),
                 Planes::new(second, self.layout.block, width),
@@ -227,17 +236,17 @@ impl Winograd<'_> {
     /// Some tiles through all panels.
     #[inline(always)]
     unsafe fn tiles<S: Simd, const V: usize>(&self, tiles: Range<usize>, worker: usize) {
-        let cin = self.conv.spec.cin;
+        let words = self.operands.conv.words();
         // SAFETY: the caller's.
         unsafe {
-            let (v, m) = self.own(worker, self.layout.block, cin);
+            let (v, m) = self.own(worker, self.layout.block, words);
             for (i, tile) in tiles.clone().enumerate() {
                 self.input::<S>(tile, v, i);
             }
-            for panel in 0..self.conv.panels {
+            for panel in 0..self.operands.conv.panels {
                 let u = self.shared_weights(panel);
-                products::<S, V>(v, 0..cin, u, m, tiles.len());
-                self.output::<S>(tiles.clone(), panel, m);
+                products::<E, S, V>(v, 0..words, u, m, tiles.len());
+                self.output::<S, V>(tiles.clone(), panel, m);
             }
         }
     }
@@ -250,16 +259,16 @@ impl Winograd<'_> {
         panel: usize,
         worker: usize,
     ) {
-        let (cin, depth) = (self.conv.spec.cin, self.layout.depth);
+        let (conv, depth) = (self.operands.conv, self.layout.depth);
         // SAFETY: the caller's.
         unsafe {
-            let (u, m) = self.own(worker, depth, self.conv.panel());
-            for start in (0..cin).step_by(depth) {
-                let channels = start..cin.min(start + depth);
-                self.weights::<S>(panel, channels.clone(), u);
-                products::<S, V>(self.shared_tiles(), channels, u, m, tiles.len());
+            let (u, m) = self.own(worker, depth, conv.panel());
+            for start in (0..conv.words()).step_by(depth) {
+                let words = start..conv.words().min(start + depth);
+                self.weights::<S>(panel, words.clone(), u);
+                products::<E, S, V>(self.shared_tiles(), words, u, m, tiles.len());
             }
-            self.output::<S>(tiles, panel, m);
+            self.output::<S, V>(tiles, panel, m);
         }
     }
 
@@ -267,34 +276,56 @@ impl Winograd<'_> {
     /// are read from its border.
     #[inline(always)]
     unsafe fn input<S: Simd>(&self, tile: usize, to: Planes, r: usize) {
-        let map = self.input.map();
+        let input = &self.operands.input;
+        let (map, affine) = (input.map(), input.affine());
         let (n, y, x) = self.place(tile);
         let first = map.at(n, y as isize - 1, x as isize - 1);
         // SAFETY: row `height` and column `width` are the border's, and the
         // padding's border was checked; `to` has row `r`.
         unsafe {
-            let corner = self.input.data().as_ptr().add(first);
-            let rows = std::array::from_fn(|i| corner.add(i.min(map.height + 1 - y) * map.row()));
+            let corner = input.data().as_ptr().add(first);
+            let rows: [*const E; SIDE] =
+                std::array::from_fn(|i| corner.add(i.min(map.height + 1 - y) * map.row()));
             let columns: [usize; SIDE] =
                 std::array::from_fn(|j| j.min(map.width + 1 - x) * map.channels);
+            let to_row: *mut E = to.at(0, r).cast();
+            let plane = to.plane * E::PER_WORD;
             for c in (0..map.channels).step_by(S::LANES) {
-                let rows: [*const f32; SIDE] = rows.map(|row: *const f32| row.add(c));
-                transform::input::<S>(&rows, &columns, to.at(0, r).add(c), to.plane);
+                transform::input(
+                    |i, j| E::load::<S>(rows[i].add(columns[j] + c), affine),
+                    |point, v| E::store(v, to_row.add(point * plane + c), affine),
+                );
             }
         }
     }
 
-    /// `U` of some input channels of a panel, to the rows of `to`.
+    /// `U` of some words of input channels of a panel, to the rows of `to`.
     #[inline(always)]
-    unsafe fn weights<S: Simd>(&self, panel: usize, channels: Range<usize>, to: Planes) {
-        let (cin, width) = (self.conv.spec.cin, self.conv.panel());
-        // SAFETY: a panel has 9 * cin * width floats; `to` has the rows.
+    unsafe fn weights<S: Simd>(&self, panel: usize, words: Range<usize>, to: Planes) {
+        let conv = self.operands.conv;
+        let width = conv.panel();
+        let tap = conv.words() * width;
+        // SAFETY: a panel has 9 taps; `to` has the rows.
         unsafe {
-            let from = self.conv.weights.as_ptr().add(panel * 9 * cin * width);
-            for (r, c) in channels.enumerate() {
+            let from = conv.weights.as_ptr().add(panel * 9 * tap);
+            for (r, word) in words.enumerate() {
                 for lane in (0..width).step_by(S::LANES) {
-                    let from = from.add(c * width + lane);
-                    transform::weights::<S>(from, cin * width, to.at(0, r).add(lane), to.plane);
+                    let from = from.add(word * width + lane);
+                    let to_row = to.at(0, r).add(lane);
+                    let at = |point: usize| to_row.add(point * to.plane);
+                    if E::PER_WORD == 1 {
+                        let load = |k: usize| S::load(from.add(k * tap));
+                        transform::weights(load, |point, u| u.store(at(point)));
+                    } else {
+                        // two channels a word, transformed apart, joined again
+                        let low = |k: usize| S::load(from.add(k * tap)).low_bf16();
+                        let high = |k: usize| S::load(from.add(k * tap)).high_bf16();
+                        let mut lows = [S::splat(0.0); POINTS];
+                        transform::weights(low, |point, u| lows[point] = u);
+                        transform::weights(high, |point, u| {
+                            S::pair_bf16(lows[point], u).store(at(point));
+                        });
+                    }
                 }
             }
         }
@@ -302,14 +333,16 @@ impl Winograd<'_> {
 
     /// The outputs of some tiles and one panel from the rows of `from`.
     #[inline(always)]
-    unsafe fn output<S: Simd>(&self, tiles: Range<usize>, panel: usize, from: Planes) {
-        let (map, add_map) = (self.output.1, self.add.1);
-        let width = self.conv.panel();
+    unsafe fn output<S: Simd, const V: usize>(
+        &self,
+        tiles: Range<usize>,
+        panel: usize,
+        from: Planes,
+    ) {
+        let conv = self.operands.conv;
+        let map = self.operands.output.map;
+        let width = conv.panel();
         let valid = width.min(map.channels - panel * width);
-        let floor = match self.conv.activation {
-            Activation::None => f32::NEG_INFINITY,
-            Activation::Relu => 0.0,
-        };
         for (r, tile) in tiles.enumerate() {
             let (n, y, x) = self.place(tile);
             let (rows, columns) = (STEP.min(map.height - y), STEP.min(map.width - x));
@@ -319,24 +352,12 @@ impl Winograd<'_> {
                 // task of this step has this tile and this panel.
                 unsafe {
                     let sums = transform::output::<S>(from.at(0, r).add(lane), from.plane);
-                    let bias = S::load(self.conv.bias.as_ptr().add(channel));
-                    let floor = S::splat(floor);
-                    let to = map.at(n, y as isize, x as isize) + channel;
-                    let to = self.output.0.start().add(to);
-                    let add = self.add.0.start();
-                    let add_at = add_map.at(n, y as isize, x as isize) + channel;
-                    for i in 0..STEP {
-                        for j in 0..STEP {
-                            if i >= rows || j >= columns {
-                                continue;
-                            }
-                            let mut sum = sums[i][j].add(bias);
-                            if !add.is_null() {
-                                let at = add_at + i * add_map.row() + j * map.channels;
-                                sum = sum.add(S::load(add.add(at)));
-                            }
-                            sum.max(floor)
-                                .store(to.add(i * map.row() + j * map.channels));
+                    let bias = S::load(conv.bias.as_ptr().add(channel));
+                    for i in 0..rows {
+                        for j in 0..columns {
+                            let place = self.operands.at(n, y + i, x + j);
+                            let sum = [sums[i][j].add(bias)];
+                            self.operands.finish(sum, place, (channel, S::LANES));
                         }
                     }
                 }
@@ -353,11 +374,11 @@ impl Winograd<'_> {
 }
 
 /// `M[p, t, o] (+)= sum over c of V[p, t, c] * U[p, c, o]`, adding to what is
-/// there unless the channels begin at 0.
+/// there unless the words begin at 0.
 #[inline(always)]
-unsafe fn products<S: Simd, const V: usize>(
+unsafe fn products<E: Element, S: Simd, const V: usize>(
     v: Planes,
-    channels: Range<usize>,
+    words: Range<usize>,
     u: Planes,
     m: Planes,
     tiles: usize,
@@ -366,11 +387,11 @@ unsafe fn products<S: Simd, const V: usize>(
         v,
         u,
         m,
-        fresh: channels.start == 0,
+        fresh: words.start == 0,
         run: Run {
             row: 0,
-            start: channels.start,
-            len: channels.len(),
+            start: words.start,
+            len: words.len(),
         },
     };
     for point in 0..POINTS {
@@ -379,12 +400,12 @@ unsafe fn products<S: Simd, const V: usize>(
             // SAFETY: the caller's planes have these rows.
             unsafe {
                 match rows.len() {
-                    6 => product.tile::<S, 6, V>(point, r),
-                    5 => product.tile::<S, 5, V>(point, r),
-                    4 => product.tile::<S, 4, V>(point, r),
-                    3 => product.tile::<S, 3, V>(point, r),
-                    2 => product.tile::<S, 2, V>(point, r),
-                    _ => product.tile::<S, 1, V>(point, r),
+                    6 => product.tile::<E, S, 6, V>(point, r),
+                    5 => product.tile::<E, S, 5, V>(point, r),
+                    4 => product.tile::<E, S, 4, V>(point, r),
+                    3 => product.tile::<E, S, 3, V>(point, r),
+                    2 => product.tile::<E, S, 2, V>(point, r),
+                    _ => product.tile::<E, S, 1, V>(point, r),
                 }
             }
         }
@@ -402,7 +423,11 @@ struct Product {
 impl Product {
     /// `P` rows from `r` on of one point.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, point: usize, r: usize) {
+    unsafe fn tile<E: Element, S: Simd, const P: usize, const V: usize>(
+        &self,
+        point: usize,
+        r: usize,
+    ) {
         // SAFETY: the caller's.
         unsafe {
             let mut from = [std::ptr::null(); P];
@@ -415,7 +440,8 @@ impl Product {
             if !self.fresh {
                 load(&to, &mut sums);
             }
-            multiply(&from, &[self.run], 0, self.u.at(point, 0), &mut sums);
+            let weights = self.u.at(point, 0);
+            multiply::<E, S, P, V>(&from, &[self.run], 0, (weights, weights), &mut sums);
             store(&sums, &to);
         }
     }

@@ -48,14 +48,17 @@ pub struct CardFacts {
 }
 
 impl CardFacts {
-    /// Dense f16 operations a second of its tensor cores, at its clock.
+    /// Multiply-adds a second at its clock: of its tensor cores in 16 bits,
+    /// dense, and of its plain ones in f32.
     #[must_use]
-    pub fn peak_f16(&self) -> f64 {
-        let per_clock = match self.capability {
-            (8, 0) => 2048.0,
-            (9, _) => 4096.0,
-            (10, _) => 8192.0,
-            _ => 1024.0,
+    pub fn peak(&self, number: Number) -> f64 {
+        let per_clock = match (number, self.capability) {
+            (Number::F32, (7, 5) | (8, 0)) => 64.0,
+            (Number::F32, _) => 128.0,
+            (_, (8, 0)) => 1024.0,
+            (_, (9, _)) => 2048.0,
+            (_, (10, _)) => 4096.0,
+            _ => 512.0,
         };
         f64::from(self.multiprocessors) * f64::from(self.clock) * 1e3 * per_clock
     }

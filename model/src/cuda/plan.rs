@@ -132,6 +132,14 @@ impl CudaPlan {
             .costs(|step| weights.map_or(0, |w| w.of(step).bytes()))
     }
 
+    /// Multiply-adds a second that its cards can do in its numbers, by their
+    /// data sheets.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        let number = self.network.number;
+        self.cards.iter().map(|card| card.peak(number)).sum()
+    }
+
     /// What the cards were used for since this was last asked.
     #[must_use]
     pub fn take_usage(&self) -> Usage {
@@ -180,7 +188,7 @@ impl CudaPlan {
     ///
     /// # Errors
     /// As there.
-    pub fn forward_observed(
+    pub fn forward_timed(
         &self,
         planes: &[f32],
         observe: &mut (dyn FnMut(usize, Duration) + Send),

@@ -137,7 +137,7 @@ fn steps_are_observed_one_by_one() {
         let plan = network.plan(&one_lane(1)).unwrap();
         let mut steps = Vec::new();
         let logits = plan
-            .forward_observed(&network.images, &mut |step, _| steps.push(step))
+            .forward_timed(&network.images, &mut |step, _| steps.push(step))
             .unwrap();
         assert_eq!(
             logits,

@@ -58,6 +58,11 @@ struct Report<'a> {
     milliseconds: f64,
     fastest_milliseconds: f64,
     gflops: f64,
+    /// What the processor does in these numbers with everything in L1.
+    peak_gflops: f64,
+    /// The maps and workspaces of a pass, beside the weights.
+    arena_bytes: usize,
+    weight_bytes: usize,
 }
 
 /// Times forward passes up to the logits: of ready f32 planes `[N, 3, S, S]`
@@ -86,6 +91,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     times.sort_unstable();
     let median = times[times.len() / 2].as_secs_f64();
     let flops = 2.0 * card.multiply_adds as f64 * f64::from(flags.batch);
+    let peak = 2.0 * model.engine().peak();
     let report = Report {
         model: &card.name,
         architecture: &card.architecture,
@@ -99,12 +105,15 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         milliseconds: 1e3 * median,
         fastest_milliseconds: 1e3 * times[0].as_secs_f64(),
         gflops: flops / median / 1e9,
+        peak_gflops: peak / 1e9,
+        arena_bytes: model.engine().arena_bytes(flags.batch as usize),
+        weight_bytes: model.engine().weight_bytes(),
     };
     if flags.json {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         println!(
-            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s",
+            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s of {:.0}",
             report.model,
             report.device,
             report.dtype,
@@ -115,10 +124,11 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             report.milliseconds,
             report.iterations,
             report.gflops,
+            report.peak_gflops,
         );
     }
     if flags.layers {
-        layers(&model, &input, times.len().min(50))?;
+        layers(&model, &input, times.len().min(50), peak)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -141,17 +151,18 @@ fn measure<T, E>(
     Ok(times)
 }
 
-/// The median time of each step, with what it computes and moves.
-fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
+/// The median time of each step, with what it computes and moves. Winograd's
+/// steps count the direct convolution's multiplications, and may pass the peak.
+fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), Error> {
     let steps = model.engine().steps();
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
-        model.forward_observed(input, &mut |step, time| times[step].push(time))?;
+        model.forward_timed(input, &mut |step, time| times[step].push(time))?;
     }
     println!(
-        "{:<24} {:>16} {:>9} {:>7} {:>9} {:>9}",
-        "step", "output", "ms", "%", "GFLOP/s", "MB moved"
+        "{:<24} {:>16} {:>9} {:>7} {:>9} {:>7} {:>9}",
+        "step", "output", "ms", "%", "GFLOP/s", "of peak", "MB moved"
     );
     let medians: Vec<f64> = times
         .iter_mut()
@@ -165,12 +176,13 @@ fn layers(model: &Model, input: &[f32], passes: usize) -> Result<(), Error> {
         let flops = 2.0 * step.multiply_adds as f64 * batch as f64;
         let [c, h, w] = step.output;
         println!(
-            "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>9.2}",
+            "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>7.2} {:>9.2}",
             step.name,
             format!("{h}x{w}x{c}"),
             1e3 * time,
             100.0 * time / total,
             flops / time / 1e9,
+            flops / time / peak,
             (step.moved_bytes * batch + step.weight_bytes) as f64 / 1e6,
         );
     }

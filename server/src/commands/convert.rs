@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use weights::{Half, Labels};
+use weights::{Labels, Numbers};
 
 use crate::config;
 
@@ -59,15 +59,22 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         let classes = facts.labels.as_ref().map_or(0, Labels::len);
         facts.labels = Some(Labels::from_file(file)?.expect(classes)?);
     }
-    let half = flags.dtype.map(|dtype| match dtype {
-        Type::F16 => Half::F16,
-        Type::Bf16 => Half::Bf16,
-    });
+    let numbers = match flags.dtype {
+        None => Numbers::Kept,
+        Some(Type::F16) => Numbers::F16,
+        Some(Type::Bf16) => Numbers::Bf16,
+    };
     let bar = ProgressBar::new(0);
-    weights::write(&checkpoint, &facts, half, &flags.to, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })?;
+    weights::write(
+        &checkpoint,
+        &facts,
+        numbers,
+        &flags.to,
+        &mut |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        },
+    )?;
     bar.finish_and_clear();
     println!(
         "{} written: {}",

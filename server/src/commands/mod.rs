@@ -9,4 +9,5 @@ pub mod inspect;
 pub mod labelled;
 pub mod models;
 pub mod photos;
+pub mod quantize;
 pub mod serve;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Cores, CudaOptions, Model, Options, Tuning, family};
+use model::{Cores, CudaOptions, Dtype, Model, Options, Tuning, family};
 use weights::{Checkpoint, Hub, Labels, Progress, Source};
 
 use super::{Faults, units};
@@ -28,7 +28,9 @@ pub struct ModelFlags {
     #[arg(long, env = "RESNET_DEVICE", default_value = "auto")]
     device: String,
 
-    /// auto, f32, or on cards f16 or bf16; auto is f16 on cards
+    /// auto, f32, bf16, f16 (on cards) or int8; auto is f16 on cards, int8 for a
+    /// quantised checkpoint, else bf16 where the processor multiplies it faster,
+    /// else f32
     #[arg(long, env = "RESNET_DTYPE", default_value = "auto")]
     dtype: String,
 
@@ -46,7 +48,8 @@ pub struct ModelFlags {
     )]
     tune: String,
 
-    /// Highest instruction set to use: auto, avx512, avx2 or portable
+    /// Highest instruction set to use: auto, amx, avx512bf16, avx512vnni, avx512,
+    /// avx2 or portable
     #[arg(long, env = "RESNET_ISA", default_value = "auto")]
     isa: String,
 
@@ -71,6 +74,20 @@ pub struct ModelConfig {
 }
 
 impl ModelFlags {
+    /// Those that a command without them takes.
+    pub fn of(model: &str, threads: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            labels: None,
+            device: "cpu".into(),
+            dtype: "auto".into(),
+            lanes: "1".into(),
+            tune: "off".into(),
+            isa: "auto".into(),
+            threads: threads.to_owned(),
+        }
+    }
+
     /// Sets what `--model` says.
     pub fn name(&mut self, model: &str) {
         model.clone_into(&mut self.model);
@@ -117,12 +134,25 @@ impl ModelConfig {
     /// As there.
     pub fn load_or_synthesize(&self) -> model::Result<(Model, Cores)> {
         match open(&self.model) {
-            Err(weights::Error::Unknown { name }) => self.run(&model::synthetic(&name)?),
+            Err(weights::Error::Unknown { name }) => self.run(&self.synthetic(&name)?),
             opened => self.run(&opened?),
         }
     }
 
-    fn run(&self, checkpoint: &Checkpoint) -> model::Result<(Model, Cores)> {
+    /// Made-up weights, with ranges where the number type asks for them.
+    fn synthetic(&self, name: &str) -> model::Result<Checkpoint> {
+        if self.options.dtype == Dtype::Int8 {
+            model::synthetic_quantised(name, &Cores::new(self.threads)?)
+        } else {
+            model::synthetic(name)
+        }
+    }
+
+    /// The network of an opened checkpoint, and the cores it runs on.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be run, a device that is missing.
+    pub fn run(&self, checkpoint: &Checkpoint) -> model::Result<(Model, Cores)> {
         let cores = Cores::new(self.threads)?;
         let model = Model::load(checkpoint, &self.options, &cores)?;
         let model = match &self.labels {

@@ -8,9 +8,9 @@ use image::codecs::{bmp::BmpDecoder, png::PngDecoder, tiff::TiffDecoder, webp::W
 use image::error::{LimitErrorKind, UnsupportedErrorKind};
 use image::{ColorType, ImageDecoder, ImageError};
 
+use super::bitmap::{Bitmap, Picture};
 use super::error::PhotoError;
 use super::orientation::Orientation;
-use super::resize::Bitmap;
 use super::sniff::Format;
 use super::{Decoded, Limits};
 
@@ -73,7 +73,7 @@ fn pixels(
         size: [width, height],
         scale: 1.0,
         orientation,
-        bitmap,
+        picture: Picture::Bitmap(bitmap),
     })
 }
 

@@ -50,10 +50,6 @@ pub enum PhotoError {
         /// What was wrong, in a few words.
         reason: String,
     },
-
-    /// 500: the resize refused a whole photo, which is a fault of ours.
-    #[error("the decoded photo could not be resized: {0}; please report this photo as a bug")]
-    Resize(String),
 }
 
 impl PhotoError {

@@ -2,9 +2,9 @@
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
+use super::bitmap::{Bitmap, Picture};
 use super::error::PhotoError;
 use super::orientation::Orientation;
-use super::resize::Bitmap;
 use super::sniff::Format;
 use super::{Decoded, Limits};
 
@@ -60,12 +60,12 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, PhotoErro
         size: [width, height],
         scale: 1.0,
         orientation: Orientation::default(),
-        bitmap: Bitmap {
+        picture: Picture::Bitmap(Bitmap {
             width,
             height,
             channels: 3,
             samples,
-        },
+        }),
     })
 }
 

@@ -1,159 +1,150 @@
-//! Pillow's antialiased resize, of the cropped part only, and the last step to
-//! upright RGB. Channels a network does not read (alpha) go along and are
-//! dropped at the end, where there are 50 thousand pixels and not 12 million.
+//! Pillow's antialiased resize, of the cropped part only and to the bit: each
+//! pass sums in fixed point and rounds to 8 bits, the upright horizontal
+//! first. Both passes add whole lines up, so that a vector holds neighbours.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use weights::Interpolation;
 
 use super::Decoded;
+use super::bitmap::{BAND, Band};
+use super::buffer::Buffer;
 use super::crop::Side;
-use super::error::PhotoError;
-use super::orientation::Orientation;
+use super::filter::{PRECISION, Taps, reach};
+use super::simd::{Level, kernel};
+use super::transpose::transpose;
 
-/// Decoded pixels: 8 bits a sample, rows from the top, no padding.
-pub(super) struct Bitmap {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+/// Pixels that are summed up at a time.
+const STEP: usize = 32;
+
+/// The kept part, as the upright photo lies but for mirroring: `[channels,
+/// height, stride]`.
+pub(super) struct Kept {
+    /// Width and height.
+    pub size: [usize; 2],
+    /// 1 grey, 3 RGB.
     pub channels: usize,
-    /// `[height, width, channels]`.
-    pub samples: Vec<u8>,
+    /// From one row to the next.
+    pub stride: usize,
+    /// The samples, as above.
+    pub samples: Buffer,
 }
 
-/// Resizes `photo` and keeps what the sides of the stored photo (across, down)
-/// say: `[down.kept, across.kept, channels]`. The upright horizontal comes
-/// first and is rounded to 8 bits, then the vertical, as Pillow has it.
-///
-/// # Errors
-/// `Resize`, but not for a bitmap of the size it claims.
+/// Resizes `photo` and keeps what the `sides` of the stored photo (across,
+/// down) say.
 pub(super) fn resize(
+    level: Level,
     photo: &Decoded,
     sides: [Side; 2],
     filter: Interpolation,
-) -> Result<Bitmap, PhotoError> {
-    let bitmap = &photo.bitmap;
-    let pixel = match bitmap.channels {
-        1 => PixelType::U8,
-        2 => PixelType::U8x2,
-        3 => PixelType::U8x3,
-        _ => PixelType::U8x4,
-    };
-    let (algorithm, support) = match filter {
-        Interpolation::Nearest => (ResizeAlg::Nearest, 0.5),
-        Interpolation::Bilinear => (ResizeAlg::Convolution(FilterType::Bilinear), 1.0),
-        Interpolation::Bicubic => (ResizeAlg::Convolution(FilterType::CatmullRom), 2.0),
-        Interpolation::Lanczos => (ResizeAlg::Convolution(FilterType::Lanczos3), 3.0),
-    };
-    let options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
-    let [x, y] = [0, 1].map(|axis| {
+) -> Kept {
+    let turned = photo.orientation.transposed;
+    let stored = photo.picture.size();
+    // Across and down the upright photo.
+    let [x, y] = photo.orientation.swap([0, 1]).map(|axis| {
         let length = f64::from(photo.size[axis]) * photo.scale;
-        Reach::new(
-            sides[axis],
-            length,
-            [bitmap.width, bitmap.height][axis],
-            support,
-        )
+        let (side, stored) = (sides[axis], stored[axis]);
+        let taps = Taps::new(side, length, stored, filter);
+        (taps, reach(side, length, stored, filter))
     });
-    let kept = sides.map(|side| side.kept);
-    let [across, down] = kept.map(f64::from);
-
-    let stored =
-        ImageRef::new(bitmap.width, bitmap.height, &bitmap.samples, pixel).map_err(ours)?;
-    let (mut half, first, second);
-    if photo.orientation.transposed {
-        half = Image::new(x.pixels, kept[1], pixel);
-        first = options.crop(x.from, y.start, x.pixels.into(), y.length);
-        second = options.crop(x.start - x.from, 0.0, x.length, down);
-    } else {
-        half = Image::new(kept[0], y.pixels, pixel);
-        first = options.crop(x.start, y.from, x.length, y.pixels.into());
-        second = options.crop(0.0, y.start - y.from, across, y.length);
+    let channels = photo.picture.channels();
+    let stride = x.0.len().next_multiple_of(STEP);
+    let rows = y.1.len().next_multiple_of(BAND);
+    let mut half = Buffer::new(channels * rows * stride);
+    let mut band = Band::default();
+    let mut mixed = Buffer::new(stride * BAND);
+    for from in (0..rows).step_by(BAND) {
+        let lines = x.1.clone();
+        let across = y.1.start + from..y.1.end.min(y.1.start + from + BAND);
+        photo.picture.band(level, lines, across, turned, &mut band);
+        for channel in 0..channels {
+            let lines = &band.samples[channel * band.plane..][..band.plane];
+            mix(level, &x.0, x.1.start, lines, BAND, &mut mixed);
+            let to = &mut half[(channel * rows + from) * stride..][..BAND * stride];
+            turn(level, &mixed, x.0.len(), to, stride);
+        }
     }
-    let mut whole = Image::new(kept[0], kept[1], pixel);
-    let mut resizer = Resizer::new();
-    resizer.resize(&stored, &mut half, &first).map_err(ours)?;
-    resizer.resize(&half, &mut whole, &second).map_err(ours)?;
-    Ok(Bitmap {
-        width: kept[0],
-        height: kept[1],
-        channels: bitmap.channels,
-        samples: whole.into_vec(),
-    })
+    let plane = y.0.len() * stride;
+    let mut samples = Buffer::new(channels * plane);
+    for (half, to) in half
+        .chunks_exact(rows * stride)
+        .zip(samples.chunks_exact_mut(plane))
+    {
+        mix(level, &y.0, y.1.start, half, stride, to);
+    }
+    Kept {
+        size: [x.0.len(), y.0.len()],
+        channels,
+        stride,
+        samples,
+    }
 }
 
-fn ours(error: impl std::error::Error) -> PhotoError {
-    PhotoError::Resize(error.to_string())
+kernel! {
+    /// Makes one line for each of `taps` from `lines`, the first of which is
+    /// number `first`. They are `stride` long, a multiple of `STEP`, here and
+    /// there.
+    fn mix = mix_lines(taps: &Taps, first: usize, lines: &[u8], stride: usize, to: &mut [u8])
 }
 
-/// What the kept part of a side needs of the bitmap, in the bitmap's pixels.
-struct Reach {
-    /// Where the kept part begins.
-    start: f64,
-    /// How long it is.
-    length: f64,
-    /// The first pixel that the filter touches, a whole number.
-    from: f64,
-    /// How many it touches.
-    pixels: u32,
-}
-
-impl Reach {
-    /// The photo is `length` pixels long, of which the bitmap has `stored`
-    /// whole ones: a scaled decode rounds up.
-    fn new(side: Side, length: f64, stored: u32, support: f64) -> Self {
-        let scale = length / side.resized as f64;
-        let start = side.first as f64 * scale;
-        // Rounding must not carry the end past the last pixel.
-        let length = (f64::from(side.kept) * scale).min(f64::from(stored) - start);
-        let touch = support * scale.max(1.0) + 1.0;
-        let from = (start - touch).floor().max(0.0);
-        let to = (start + length + touch).ceil().min(stored.into());
-        Self {
-            start,
-            length,
-            from,
-            pixels: (to - from) as u32,
+#[inline(always)]
+fn mix_lines(taps: &Taps, first: usize, lines: &[u8], stride: usize, to: &mut [u8]) {
+    for ((start, weights), to) in taps.iter().zip(to.chunks_exact_mut(stride)) {
+        let lines = &lines[(start - first) * stride..][..weights.len() * stride];
+        match *weights {
+            [a] => sum_up([a], lines, stride, to),
+            [a, b] => sum_up([a, b], lines, stride, to),
+            [a, b, c] => sum_up([a, b, c], lines, stride, to),
+            [a, b, c, d] => sum_up([a, b, c, d], lines, stride, to),
+            _ => {
+                for (at, to) in to.as_chunks_mut::<STEP>().0.iter_mut().enumerate() {
+                    let mut sums = [1 << (PRECISION - 1); STEP];
+                    for (line, &weight) in lines.chunks_exact(stride).zip(weights) {
+                        add(&mut sums, &line[at * STEP..], weight);
+                    }
+                    *to = rounded(sums);
+                }
+            }
         }
     }
 }
 
-/// Upright RGB on a black square: `[crop, crop, 3]`. `kept` lies as stored,
-/// `sides` are the upright ones.
-#[must_use]
-pub(super) fn place(
-    kept: Bitmap,
-    [across, down]: [Side; 2],
-    orientation: Orientation,
-    crop: u32,
-) -> Vec<u8> {
-    let square = kept.width == crop && kept.height == crop;
-    if square && kept.channels == 3 && orientation == Orientation::default() {
-        return kept.samples;
+/// `N` lines into one: few enough for the compiler to unroll.
+#[inline(always)]
+fn sum_up<const N: usize>(weights: [i32; N], lines: &[u8], stride: usize, to: &mut [u8]) {
+    let lines: [&[u8]; N] = std::array::from_fn(|i| &lines[i * stride..][..stride]);
+    for (at, to) in to[..stride]
+        .as_chunks_mut::<STEP>()
+        .0
+        .iter_mut()
+        .enumerate()
+    {
+        let mut sums = [1 << (PRECISION - 1); STEP];
+        for i in 0..N {
+            add(&mut sums, &lines[i][at * STEP..], weights[i]);
+        }
+        *to = rounded(sums);
     }
-    let crop = crop as usize;
-    let (width, height) = (kept.width as usize, kept.height as usize);
-    let mut rgb = vec![0; crop * crop * 3];
-    for y in 0..down.kept as usize {
-        let row = ((y + down.pad as usize) * crop + across.pad as usize) * 3;
-        let row = &mut rgb[row..row + across.kept as usize * 3];
-        for (x, to) in row.chunks_exact_mut(3).enumerate() {
-            let [mut sx, mut sy] = orientation.swap([x, y]);
-            if orientation.flip_x {
-                sx = width - 1 - sx;
-            }
-            if orientation.flip_y {
-                sy = height - 1 - sy;
-            }
-            let from = &kept.samples[(sy * width + sx) * kept.channels..][..kept.channels];
-            match from {
-                [grey] | [grey, _] => to.fill(*grey),
-                [r, g, b, ..] => to.copy_from_slice(&[*r, *g, *b]),
-                [] => {}
-            }
+}
+
+#[inline(always)]
+fn add(sums: &mut [i32; STEP], line: &[u8], weight: i32) {
+    if let Some(pixels) = line.first_chunk::<STEP>() {
+        for (sum, &pixel) in sums.iter_mut().zip(pixels) {
+            *sum += i32::from(pixel) * weight;
         }
     }
-    rgb
+}
+
+#[inline(always)]
+fn rounded(sums: [i32; STEP]) -> [u8; STEP] {
+    std::array::from_fn(|i| (sums[i] >> PRECISION).clamp(0, 255) as u8)
+}
+
+kernel! {
+    /// Turns `lines` lines of `BAND` samples over.
+    fn turn = turn_lines(from: &[u8], lines: usize, to: &mut [u8], stride: usize)
+}
+
+#[inline(always)]
+fn turn_lines(from: &[u8], lines: usize, to: &mut [u8], stride: usize) {
+    transpose(from, BAND, [lines, BAND], to, stride);
 }

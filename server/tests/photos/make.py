@@ -77,6 +77,17 @@ put("cmyk.tiff", tiny.convert("CMYK"), format="TIFF", compression="tiff_lzw")
 put("exif3.tiff", tiny.transpose(STORED[3]), format="TIFF", compression="tiff_lzw", tiffinfo={0x0112: 3})
 # Lossy WebP.
 put("lossy.webp", small, format="WEBP", quality=80)
+# JPEG of which the crop leaves much away: odd sizes, restart markers, rare samplings. Pillow does not write the last two:
+# their headers are patched to other factors with as many blocks, which scrambles the picture, and all readers alike.
+square = small.resize((64, 64), Image.BICUBIC)
+put("odd_420.jpg", small.resize((61, 37), Image.BICUBIC), format="JPEG", quality=85, subsampling=2)
+put("odd_422_exif8.jpg", small.resize((61, 37), Image.BICUBIC), format="JPEG", quality=85, subsampling=1, exif=exif(8))
+put("restarts_420.jpg", square, format="JPEG", quality=85, subsampling=2, restart_marker_blocks=3)
+for name, sampling, factors in ("440", 1, 0x12), ("411", 2, 0x41):
+    put(f"patched_{name}.jpg", square, format="JPEG", quality=85, subsampling=sampling)
+    raw = bytearray(files[f"patched_{name}.jpg"])
+    raw[raw.index(b"\xff\xc0") + 11] = factors
+    files[f"patched_{name}.jpg"] = bytes(raw)
 # A GIF whose frame is smaller than its canvas, and starts inside it.
 gif = bytearray(files["still.gif"])
 at = gif.index(b"\x2c\0\0\0\0")
@@ -116,6 +127,8 @@ for name, raw in files.items():
         recipes += ["bicubic_17_14", "lanczos_20_15", "bilinear_12_15"]
     if name in ("rgb.png", "exif6.png"):
         recipes += ["nearest_18_16"]
+    if name.startswith(("odd", "restarts", "patched")):
+        recipes = ["bilinear_32_20", "bicubic_30_11", "nearest_32_20"]
     for recipe in recipes:
         filter, resize, crop = recipe.split("_")
         pixels[f"{name}|{recipe}"] = prepare(image, filter, int(resize), int(crop))

@@ -21,6 +21,7 @@ pub(super) fn facts(config: &Document, preprocessor: Option<&Document>) -> Resul
         labels: labels(config)?,
         stride_on_first_1x1: Some(config.get("downsample_in_bottleneck")?.unwrap_or(false)),
         pooled_shortcut: Some(false),
+        ranges: None,
     })
 }
 

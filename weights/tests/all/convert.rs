@@ -4,7 +4,7 @@ use std::fs;
 
 use half::{bf16, f16};
 use weights::{
-    Checkpoint, Error, Facts, Half, Interpolation, Label, Labels, Recipe, Resize, write,
+    Checkpoint, Error, Facts, Interpolation, Label, Labels, Numbers, Recipe, Resize, write,
 };
 
 /// A network in transformers' names: one convolution, one norm, one matrix.
@@ -26,10 +26,10 @@ fn network(facts: Facts, value: f32) -> Checkpoint {
     Checkpoint::from_tensors("made", facts, tensors).unwrap()
 }
 
-fn converted(checkpoint: &Checkpoint, facts: &Facts, half: Option<Half>) -> Checkpoint {
+fn converted(checkpoint: &Checkpoint, facts: &Facts, numbers: Numbers) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.safetensors");
-    write(checkpoint, facts, half, &path, &mut |_, _| ()).unwrap();
+    write(checkpoint, facts, numbers, &path, &mut |_, _| ()).unwrap();
     let files = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(files, 1, "nothing but the result stays");
     // Its bytes stay mapped though the folder goes.
@@ -39,7 +39,7 @@ fn converted(checkpoint: &Checkpoint, facts: &Facts, half: Option<Half>) -> Chec
 #[test]
 fn names_become_torchvision_s_and_values_stay() {
     let original = network(Facts::default(), 1.5);
-    let written = converted(&original, &Facts::default(), None);
+    let written = converted(&original, &Facts::default(), Numbers::Kept);
     let names: Vec<&str> = written.tensors().map(|(name, _)| name).collect();
     assert_eq!(names, ["bn1.weight", "conv1.weight", "fc.weight"]);
     for (name, shape) in original.tensors() {
@@ -55,10 +55,10 @@ fn names_become_torchvision_s_and_values_stay() {
 fn halves_are_rounded_and_vectors_are_not() {
     let original = network(Facts::default(), 1.5);
     for (half, tenth) in [
-        (Half::F16, f16::from_f32(0.1).to_f32()),
-        (Half::Bf16, bf16::from_f32(0.1).to_f32()),
+        (Numbers::F16, f16::from_f32(0.1).to_f32()),
+        (Numbers::Bf16, bf16::from_f32(0.1).to_f32()),
     ] {
-        let written = converted(&original, &Facts::default(), Some(half));
+        let written = converted(&original, &Facts::default(), half);
         assert_eq!(
             written.read("conv1.weight", &[1, 1, 1, 3]).unwrap(),
             [1.5, tenth, -2.0]
@@ -88,6 +88,7 @@ fn facts_come_back() {
             labels: Some(Labels::imagenet1k()),
             stride_on_first_1x1: Some(false),
             pooled_shortcut: Some(true),
+            ranges: None,
         },
         Facts {
             architecture: Some("resnetv2_50d".into()),
@@ -99,10 +100,11 @@ fn facts_come_back() {
             ),
             stride_on_first_1x1: Some(true),
             pooled_shortcut: None,
+            ranges: Some([("conv1".to_owned(), [-0.5, 2.0])].into()),
         },
     ];
     for facts in all {
-        let written = converted(&network(Facts::default(), 0.0), &facts, None);
+        let written = converted(&network(Facts::default(), 0.0), &facts, Numbers::Kept);
         assert_eq!(*written.facts(), facts);
     }
 }
@@ -115,7 +117,7 @@ fn progress_reaches_the_end() {
     write(
         &network(Facts::default(), 0.0),
         &Facts::default(),
-        None,
+        Numbers::Kept,
         &path,
         &mut |done, total| {
             heard.push((done, total));
@@ -134,7 +136,7 @@ fn a_value_beyond_f16_is_named_and_the_old_file_stays() {
     let error = write(
         &checkpoint,
         &Facts::default(),
-        Some(Half::F16),
+        Numbers::F16,
         &path,
         &mut |_, _| (),
     )
@@ -157,7 +159,7 @@ fn a_folder_that_is_not_there_is_named() {
     let error = write(
         &network(Facts::default(), 0.0),
         &Facts::default(),
-        None,
+        Numbers::Kept,
         path,
         &mut |_, _| (),
     )
@@ -175,7 +177,7 @@ fn a_folder_that_is_not_there_is_named() {
 #[test]
 fn the_default_model_survives() {
     let original = weights::default_model().unwrap();
-    let written = converted(&original, original.facts(), None);
+    let written = converted(&original, original.facts(), Numbers::Kept);
     assert_eq!(written.facts(), original.facts());
     let tensors: Vec<_> = original
         .tensors()

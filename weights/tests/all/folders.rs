@@ -170,6 +170,7 @@ fn transformers_configuration() {
         labels: Some(Labels::from_names(labels)),
         stride_on_first_1x1: Some(false),
         pooled_shortcut: Some(false),
+        ranges: None,
     };
     assert_eq!(facts(&config, Some(&preprocessor)), expected);
 

@@ -1,22 +1,22 @@
-//! What both of our JPEG decoders need of a baseline file with one
-//! interleaved scan: each colour component's tables and its share of an MCU.
+//! What our JPEG decoder needs of a baseline file with one interleaved scan:
+//! each colour component's tables and its share of an MCU.
 
 use super::header::{Component, Header};
-use super::huffman::Table;
+use super::huffman::{Table, ZIGZAG};
 
 /// A colour component as it is coded.
 pub(super) struct Coded<'a> {
     /// Huffman tables, DC and AC.
     pub tables: [Table<'a>; 2],
-    /// In the order of the code, as floats that hold whole numbers.
-    pub quantization: [f32; 64],
+    /// Row by row.
+    pub quantization: [i32; 64],
     /// Blocks of an MCU, across and down.
     pub blocks: [usize; 2],
     /// Pixels of full resolution to one of this component, across and down.
     pub ratio: [usize; 2],
 }
 
-/// The components of a grey or Y'CbCr photo. `None` where our decoders do not
+/// The components of a grey or Y'CbCr photo. `None` where our decoder does not
 /// apply: progressive, several scans, rare colours, or damage in the tables.
 pub(super) fn components<'a>(header: &'a Header<'a>) -> Option<Vec<Coded<'a>>> {
     let components = &header.components;
@@ -33,17 +33,25 @@ pub(super) fn components<'a>(header: &'a Header<'a>) -> Option<Vec<Coded<'a>>> {
     let down = components.iter().map(|c| blocks(c)[1]).max()?;
     let coded = |(component, &(id, dc, ac)): (&Component, &(u8, usize, usize))| {
         let blocks = blocks(component);
-        if id != component.id || across % blocks[0] != 0 || down % blocks[1] != 0 {
+        let ratio = [across / blocks[0], down / blocks[1]];
+        let whole = [across, down] == [ratio[0] * blocks[0], ratio[1] * blocks[1]];
+        if id != component.id || !whole || ratio.contains(&3) {
             return None;
         }
         let table = |class: usize, id: usize| {
-            Some(Table::new((*header.huffman[class].get(id)?)?, class == 1))
+            let codes = *header.huffman[class].get(id)?;
+            Table::new(codes?, class == 1)
         };
+        let mut quantization = [0; 64];
+        let coded = header.quantization[component.quantization]?;
+        for (at, value) in ZIGZAG.into_iter().zip(coded) {
+            quantization[usize::from(at)] = value.into();
+        }
         Some(Coded {
             tables: [table(0, dc)?, table(1, ac)?],
-            quantization: header.quantization[component.quantization]?.map(f32::from),
+            quantization,
             blocks,
-            ratio: [across / blocks[0], down / blocks[1]],
+            ratio,
         })
     };
     components.iter().zip(&header.scan).map(coded).collect()

@@ -7,7 +7,7 @@ use super::super::sniff::Format;
 
 const SOF0: u8 = 0xc0;
 const DHT: u8 = 0xc4;
-const EOI: u8 = 0xd9;
+pub(super) const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
 const DQT: u8 = 0xdb;
 const DRI: u8 = 0xdd;

@@ -1,300 +1,323 @@
-//! Huffman decoding (ITU-T T.81, annex F.2.2) with tables that look up code
-//! and value together, and step over the coefficients nobody needs several at
-//! a time.
+//! Huffman decoding (ITU-T T.81, annex F.2.2) with tables that look up two
+//! symbols at once: all of the first, and the second but for its value.
 
+use super::bits::{Bits, Reader};
 use super::header::Codes;
 
 /// Bits that one look-up sees.
-const PEEK: u32 = 11;
+const PEEK: u32 = 10;
 
-/// Advance that ends every block.
-const END: u8 = 64;
+/// Zero coefficients before the value of a symbol that ends its block: beyond
+/// any other position.
+const END: u8 = 128;
+
+/// A block's coefficients, row by row, and room for what is written beyond:
+/// any byte is an index, so that no check is needed.
+pub(super) type Block = [i16; 256];
 
 /// The position in a block (row by row) of the k-th coefficient as coded
-/// (figure A.6).
+/// (figure A.6); those beyond the 64th go beyond the block.
 #[rustfmt::skip]
-pub(super) const ZIGZAG: [u8; 64] = [
-     0,  1,  8, 16,  9,  2,  3, 10,
-    17, 24, 32, 25, 18, 11,  4,  5,
-    12, 19, 26, 33, 40, 48, 41, 34,
-    27, 20, 13,  6,  7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36,
-    29, 22, 15, 23, 30, 37, 44, 51,
-    58, 59, 52, 45, 38, 31, 39, 46,
-    53, 60, 61, 54, 47, 55, 62, 63,
-];
-
-/// The bits of a scan, first bit first, from one restart marker to the next.
-pub(super) struct Bits<'a> {
-    /// What follows the segment that is being read.
-    rest: &'a [u8],
-    /// The segment without byte stuffing, then eight bytes of padding.
-    segment: Vec<u8>,
-    at: usize,
-    /// The next bits, from the top.
-    window: u64,
-    /// How many of them are valid.
-    valid: u32,
-    /// Whether a marker closes the segment.
-    closed: bool,
-}
-
-impl<'a> Bits<'a> {
-    /// Starts at the first segment of `data`.
-    pub(super) fn new(data: &'a [u8]) -> Self {
-        let mut bits = Self {
-            rest: data,
-            segment: Vec::with_capacity(data.len() + 8),
-            at: 0,
-            window: 0,
-            valid: 0,
-            closed: false,
-        };
-        bits.next_segment();
-        bits
+pub(super) const ZIGZAG: [u8; 256] = {
+    let coded = [
+         0,  1,  8, 16,  9,  2,  3, 10,
+        17, 24, 32, 25, 18, 11,  4,  5,
+        12, 19, 26, 33, 40, 48, 41, 34,
+        27, 20, 13,  6,  7, 14, 21, 28,
+        35, 42, 49, 56, 57, 50, 43, 36,
+        29, 22, 15, 23, 30, 37, 44, 51,
+        58, 59, 52, 45, 38, 31, 39, 46,
+        53, 60, 61, 54, 47, 55, 62, 63,
+    ];
+    let mut all = [64; 256];
+    let mut k = 0;
+    while k < 64 {
+        all[k] = coded[k];
+        k += 1;
     }
-
-    /// Goes on after the next marker, taking the stuffed zeros out (F.1.2.3).
-    pub(super) fn next_segment(&mut self) {
-        (self.at, self.window, self.valid) = (0, 0, 0);
-        self.segment.clear();
-        self.closed = false;
-        while let Some(at) = memchr::memchr(0xff, self.rest) {
-            let (plain, rest) = self.rest.split_at(at);
-            self.segment.extend_from_slice(plain);
-            match rest {
-                [_, 0, rest @ ..] => {
-                    self.segment.push(0xff);
-                    self.rest = rest;
-                }
-                [_, 0xff, ..] => self.rest = &rest[1..],
-                [_, _, rest @ ..] => {
-                    self.rest = rest;
-                    self.closed = true;
-                    break;
-                }
-                _ => self.rest = &[],
-            }
-        }
-        if !self.closed {
-            self.segment.extend_from_slice(self.rest);
-            self.rest = &[];
-        }
-        self.segment.extend_from_slice(&[0; 8]);
-    }
-
-    /// Whether the segment lacks bits that were taken from it, or its end.
-    pub(super) fn is_short(&self) -> bool {
-        let taken = 8 * self.at - self.valid as usize;
-        taken > 8 * (self.segment.len() - 8) || !self.closed
-    }
-
-    /// Makes at least 56 bits valid. Past the end they are anything.
-    #[inline(always)]
-    fn refill(&mut self) {
-        let at = self.at.min(self.segment.len() - 8);
-        let Some(eight) = self.segment[at..].first_chunk() else {
-            return;
-        };
-        self.window |= u64::from_be_bytes(*eight) >> self.valid;
-        let bytes = (63 - self.valid) / 8;
-        self.at += bytes as usize;
-        self.valid += 8 * bytes;
-    }
-
-    #[inline(always)]
-    fn peek(&self, count: u32) -> usize {
-        (self.window >> (64 - count)) as usize
-    }
-
-    #[inline(always)]
-    fn skip(&mut self, count: u32) {
-        self.window <<= count;
-        self.valid -= count;
-    }
-}
-
-/// What the next `PEEK` bits hold.
-#[derive(Clone, Copy, Default)]
-struct Symbol {
-    /// Bits of code and value together; 0 if they are more than `PEEK`.
-    bits: u8,
-    /// Zero coefficients before the value, or `END`.
-    run: u8,
-    value: i16,
-}
-
-/// How far the next `PEEK` bits lead, values left aside.
-#[derive(Clone, Copy, Default)]
-struct Stride {
-    /// Bits of all whole symbols; 0 if there is none.
-    bits: u8,
-    /// Coefficients that they stand for.
-    advance: u8,
-    /// Whether the last of them ends the block.
-    end: bool,
-}
-
-/// A Huffman table, made ready.
-pub(super) struct Table<'a> {
-    symbols: Vec<Symbol>,
-    strides: Vec<Stride>,
-    codes: Codes<'a>,
-    ac: bool,
-}
+    all
+};
 
 /// The bits hold no code of the table.
 #[derive(Debug)]
 pub(super) struct NoSuchCode;
 
+/// One code: what it stands for.
+#[derive(Clone, Copy, Default)]
+struct Code {
+    /// Its length in bits; 0 for none.
+    length: u8,
+    /// Zero coefficients before the value, or `END`.
+    run: u8,
+    /// Bits of the value, which follow the code.
+    size: u8,
+}
+
+/// One look-up.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Entry {
+    /// Bits of both symbols.
+    bits: u8,
+    /// Bits before the last symbol's value.
+    before: u8,
+    /// 63 less the bits of that value.
+    shift: u8,
+    /// Coefficients that the first symbol stands for: 0 if there is but one,
+    /// `LONG` if the code is longer than `PEEK`.
+    first: u8,
+    /// Zero coefficients before the first symbol's value.
+    first_run: u8,
+    /// The first symbol's value.
+    first_value: i8,
+    /// Zero coefficients before the last symbol's value, or `END`.
+    run: u8,
+}
+
+/// In place of an entry for codes that are not in the table: more coefficients
+/// than there are.
+const LONG: Entry = Entry {
+    first: 64,
+    ..Entry::one(Code {
+        length: 0,
+        run: 0,
+        size: 0,
+    })
+};
+
+impl Entry {
+    const fn one(last: Code) -> Self {
+        Self {
+            bits: last.length + last.size,
+            before: last.length,
+            shift: 63 - last.size,
+            first: 0,
+            first_run: 0,
+            first_value: 0,
+            run: last.run,
+        }
+    }
+
+    fn two(first: Code, value: i8, last: Code) -> Self {
+        let before = first.length + first.size;
+        let last = Self::one(last);
+        Self {
+            bits: before + last.bits,
+            before: before + last.before,
+            first: first.run + 1,
+            first_run: first.run,
+            first_value: value,
+            ..last
+        }
+    }
+
+    /// The last symbol's value, `window` beginning with the entry. EXTEND
+    /// (figure F.12): values that begin with a 0 are negative, and one more
+    /// than the bits say behind a sign.
+    #[inline(always)]
+    fn value(&self, window: u64) -> i16 {
+        let bits = window.wrapping_shl(self.before.into()) as i64;
+        let signed = (bits >> 1) ^ i64::MIN;
+        let negative = (signed as u64 >> 63) as i16;
+        (signed.wrapping_shr(self.shift.into()) as i16).wrapping_add(negative)
+    }
+}
+
+/// A Huffman table, made ready.
+pub(super) struct Table<'a> {
+    entries: Box<[Entry; 1 << PEEK]>,
+    /// By length: the first 16 bits that are beyond all codes so long.
+    limits: [u32; 17],
+    /// By length: what leads from a code to the place of its symbol.
+    offsets: [usize; 17],
+    symbols: &'a [u8],
+    ac: bool,
+}
+
 impl<'a> Table<'a> {
-    /// A table for DC differences, or for AC coefficients.
-    pub(super) fn new(codes: Codes<'a>, ac: bool) -> Self {
+    /// A table for DC differences, or for AC coefficients. `None` if there are
+    /// more codes than fit their lengths.
+    pub(super) fn new(codes: Codes<'a>, ac: bool) -> Option<Self> {
         let mut table = Self {
-            symbols: Vec::new(),
-            strides: Vec::new(),
-            codes,
+            entries: Box::new([LONG; 1 << PEEK]),
+            limits: [0; 17],
+            offsets: [0; 17],
+            symbols: codes.symbols,
             ac,
         };
-        for bits in 0..1u64 << PEEK {
-            let symbol = table.long(bits << (64 - PEEK)).ok();
-            let whole = symbol.filter(|symbol| u32::from(symbol.bits) <= PEEK);
-            table.symbols.push(whole.unwrap_or_default());
+        let mut short = [Code::default(); 1 << PEEK];
+        let (mut next, mut index) = (0, 0);
+        for (length, &count) in (1..=16).zip(codes.counts) {
+            next <<= 1;
+            table.offsets[length] = usize::wrapping_sub(index, next);
+            for &symbol in &codes.symbols[index..index + usize::from(count)] {
+                if next >= 1 << length {
+                    return None;
+                }
+                if let Some(spare) = (PEEK as usize).checked_sub(length) {
+                    let code = Code::new(symbol, length, ac).unwrap_or_default();
+                    short[next << spare..(next + 1) << spare].fill(code);
+                }
+                next += 1;
+            }
+            index += usize::from(count);
+            table.limits[length] = (next << (16 - length)) as u32;
         }
-        if ac {
-            table.strides = (0..1 << PEEK).map(|bits| table.stride(bits)).collect();
+        for (bits, entry) in table.entries.iter_mut().enumerate() {
+            let first = short[bits];
+            if first.length == 0 {
+                continue;
+            }
+            *entry = Entry::one(first);
+            let taken = u32::from(first.length + first.size);
+            if ac && first.run != END && taken < PEEK {
+                let last = short[(bits << taken) % (1 << PEEK)];
+                if last.length > 0 && taken + u32::from(last.length) <= PEEK {
+                    let value = entry.value((bits as u64) << (64 - PEEK));
+                    *entry = Entry::two(first, value as i8, last);
+                }
+            }
         }
-        table
+        Some(table)
     }
 
-    fn stride(&self, bits: usize) -> Stride {
-        let mut stride = Stride::default();
-        loop {
-            let left = (bits << stride.bits) & ((1 << PEEK) - 1);
-            let symbol = self.symbols[left];
-            if symbol.bits == 0 || u32::from(stride.bits + symbol.bits) > PEEK {
-                return stride;
-            }
-            stride.bits += symbol.bits;
-            if symbol.run == END {
-                return Stride {
-                    end: true,
-                    ..stride
-                };
-            }
-            stride.advance += symbol.run + 1;
-        }
-    }
-
-    /// Decodes one symbol bit by bit (figure F.16): `window` begins with it.
+    /// Reads one code by its length (figure F.16): `window` begins with it.
     #[cold]
-    fn long(&self, window: u64) -> Result<Symbol, NoSuchCode> {
-        let (mut first, mut index) = (0, 0);
-        for (length, &count) in (1..).zip(self.codes.counts) {
-            let code = (window >> (64 - length)) as usize;
-            let count = usize::from(count);
-            if code < first + count {
-                let symbol = *self
-                    .codes
-                    .symbols
-                    .get(index + code - first)
-                    .ok_or(NoSuchCode)?;
-                return self.symbol(symbol, length, window);
-            }
-            index += count;
-            first = (first + count) << 1;
+    #[inline(never)]
+    fn one(&self, window: u64) -> Result<Entry, NoSuchCode> {
+        let next = (window >> 48) as u32;
+        let shorter = self.limits[1..].iter().filter(|&&limit| limit <= next);
+        let length = 1 + shorter.count();
+        if length > 16 {
+            return Err(NoSuchCode);
         }
-        Err(NoSuchCode)
+        let code = (next >> (16 - length)) as usize;
+        let symbol = self.symbols.get(code.wrapping_add(self.offsets[length]));
+        let code = symbol.and_then(|&symbol| Code::new(symbol, length, self.ac));
+        code.map(Entry::one).ok_or(NoSuchCode)
     }
 
-    /// Completes a symbol whose code has `length` bits with its value.
-    fn symbol(&self, symbol: u8, length: u32, window: u64) -> Result<Symbol, NoSuchCode> {
-        let (run, size) = if self.ac {
+    #[inline(always)]
+    fn entry(&self, window: u64) -> &Entry {
+        &self.entries[(window >> (64 - PEEK)) as usize]
+    }
+}
+
+impl Code {
+    fn new(symbol: u8, length: usize, ac: bool) -> Option<Self> {
+        let (run, size) = if ac {
             (symbol >> 4, symbol & 15)
         } else {
             (0, symbol)
         };
-        if size > 15 {
-            return Err(NoSuchCode);
-        }
-        let run = if self.ac && size == 0 && run < 15 {
-            END
-        } else {
-            run
-        };
-        // EXTEND (figure F.12): values that begin with a 0 are negative.
-        let value = match size {
-            0 => 0,
-            _ => {
-                let value = ((window << length) >> (64 - u32::from(size))) as i32;
-                let negative = value >> (size - 1) == 0;
-                value - if negative { (1 << size) - 1 } else { 0 }
-            }
-        };
-        let bits = length as u8 + size;
-        Ok(Symbol {
-            bits,
-            run,
-            value: value as i16,
+        let end = ac && size == 0 && run < 15;
+        let most = if ac { 10 } else { 11 };
+        (size <= most).then_some(Self {
+            length: length as u8,
+            run: if end { END } else { run },
+            size,
         })
-    }
-
-    #[inline(always)]
-    fn next(&self, bits: &mut Bits) -> Result<Symbol, NoSuchCode> {
-        bits.refill();
-        let mut symbol = self.symbols[bits.peek(PEEK)];
-        if symbol.bits == 0 {
-            symbol = self.long(bits.window)?;
-        }
-        bits.skip(symbol.bits.into());
-        Ok(symbol)
     }
 }
 
-/// Decodes one block: the coefficients up to the `needed`-th as coded, times
-/// `quantization`, go to `block` (row by row, all zero before); the rest are
-/// stepped over. Returns how many coefficients may differ from zero.
+/// Decodes one block. Its coefficients, `prediction` being the DC's, go to
+/// `block`, which is all zero before. Returns how many may differ from zero,
+/// of the `needed` first ones as coded; the rest are stepped over.
 #[inline(always)]
 pub(super) fn decode_block(
     bits: &mut Bits,
     [dc, ac]: [&Table; 2],
     prediction: &mut i32,
-    quantization: &[f32; 64],
     needed: usize,
-    block: &mut [f32; 64],
+    block: &mut Block,
 ) -> Result<usize, NoSuchCode> {
-    let difference = dc.next(bits)?.value;
-    *prediction = prediction.wrapping_add(difference.into());
-    block[0] = *prediction as f32 * quantization[0];
-    let mut k = 1;
-    let mut reached = 1;
-    while k < needed {
-        let symbol = ac.next(bits)?;
-        k += usize::from(symbol.run);
-        if k >= needed {
-            if symbol.run == END {
-                return Ok(reached);
-            }
-            k += 1;
-            break;
-        }
-        block[usize::from(ZIGZAG[k])] = f32::from(symbol.value) * quantization[k];
-        k += 1;
-        reached = k;
+    let mut reader = bits.reader();
+    let result = read_block(&mut reader, [dc, ac], prediction, needed, block);
+    let position = reader.position;
+    bits.go_to(position);
+    result
+}
+
+#[inline(always)]
+fn read_block(
+    reader: &mut Reader,
+    [dc, ac]: [&Table; 2],
+    prediction: &mut i32,
+    needed: usize,
+    block: &mut Block,
+) -> Result<usize, NoSuchCode> {
+    reader.refill();
+    let window = reader.window();
+    let long;
+    let mut entry = dc.entry(window);
+    if entry.first > 0 {
+        long = dc.one(window)?;
+        entry = &long;
     }
-    while k < 64 {
-        bits.refill();
-        let stride = ac.strides[bits.peek(PEEK)];
-        if stride.bits == 0 || k + usize::from(stride.advance) > 63 {
-            // Near the end of the block a stride might lead into the next one.
-            k += usize::from(ac.next(bits)?.run) + 1;
-            continue;
-        }
-        bits.skip(stride.bits.into());
-        k += usize::from(stride.advance);
-        if stride.end {
+    reader.skip(entry.bits);
+    *prediction = prediction.wrapping_add(entry.value(window).into());
+    block[0] = *prediction as i16;
+    let mut k = 1;
+    while k < needed {
+        coefficients(reader, ac, &mut k, block)?;
+        if k >= needed {
             break;
         }
+        reader.refill();
+        coefficients(reader, ac, &mut k, block)?;
+    }
+    let reached = if k > usize::from(END) {
+        k - usize::from(END) - 1
+    } else {
+        k.min(64)
+    };
+    while k < 64 {
+        step_over(reader, ac, &mut k)?;
+        if k >= 64 {
+            break;
+        }
+        reader.refill();
+        step_over(reader, ac, &mut k)?;
     }
     Ok(reached)
+}
+
+/// Takes the next one or two coefficients, those at `k`, which moves on.
+#[inline(always)]
+fn coefficients(
+    reader: &mut Reader,
+    ac: &Table,
+    k: &mut usize,
+    block: &mut Block,
+) -> Result<(), NoSuchCode> {
+    let window = reader.window();
+    let long;
+    let mut entry = ac.entry(window);
+    // A first symbol that fills the block leaves the second to the next one.
+    if *k + usize::from(entry.first) > 63 {
+        long = ac.one(window)?;
+        entry = &long;
+    }
+    reader.skip(entry.bits);
+    let first = ZIGZAG[(*k + usize::from(entry.first_run)) % 256];
+    block[usize::from(first)] = entry.first_value.into();
+    *k += usize::from(entry.first) + usize::from(entry.run);
+    block[usize::from(ZIGZAG[*k % 256])] = entry.value(window);
+    *k += 1;
+    Ok(())
+}
+
+/// Steps over the next one or two coefficients, those at `k`, which moves on.
+#[inline(always)]
+fn step_over(reader: &mut Reader, ac: &Table, k: &mut usize) -> Result<(), NoSuchCode> {
+    let window = reader.window();
+    let long;
+    let mut entry = ac.entry(window);
+    if *k + usize::from(entry.first) > 63 {
+        long = ac.one(window)?;
+        entry = &long;
+    }
+    reader.skip(entry.bits);
+    *k += usize::from(entry.first) + usize::from(entry.run) + 1;
+    Ok(())
 }

@@ -1,0 +1,152 @@
+//! What 8-bit numbers should cover and how their rounding is made good: learnt
+//! from photos that run through the network in f32.
+
+use std::collections::HashMap;
+
+use weights::{Checkpoint, Ranges, as_int8};
+
+use crate::error::Result;
+use crate::fuse::{Kind, Step};
+use crate::graph::Value;
+use crate::histogram::Histogram;
+use crate::plan::{Done, Input, Plan};
+
+/// Statistics of every step's output over the images seen.
+pub struct Calibration<'a> {
+    /// In f32.
+    plan: &'a Plan,
+    outputs: Vec<Output>,
+}
+
+/// Of one step.
+#[derive(Default)]
+struct Output {
+    histogram: Histogram,
+    /// Of each channel.
+    sums: Vec<f64>,
+    pixels: f64,
+}
+
+impl Output {
+    /// `values` `[.., channels]`.
+    fn add(&mut self, values: &[f32], channels: usize) {
+        self.histogram.add(values);
+        self.sums.resize(channels, 0.0);
+        for pixel in values.chunks_exact(channels) {
+            for (sum, &x) in self.sums.iter_mut().zip(pixel) {
+                *sum += f64::from(x);
+            }
+        }
+        self.pixels += (values.len() / channels) as f64;
+    }
+
+    fn mean(&self, channel: usize) -> f64 {
+        self.sums.get(channel).map_or(0.0, |sum| sum / self.pixels)
+    }
+}
+
+impl<'a> Calibration<'a> {
+    /// Nothing seen yet. `plan` computes in f32.
+    #[must_use]
+    pub fn new(plan: &'a Plan) -> Self {
+        let outputs = plan.kinds().map(|_| Output::default()).collect();
+        Self { plan, outputs }
+    }
+
+    /// Runs `input` through the network and counts what its steps make.
+    ///
+    /// # Errors
+    /// As [`Plan::forward`].
+    pub fn add(&mut self, input: Input) -> Result<()> {
+        let graph = self.plan.graph();
+        let channels: Vec<usize> = self
+            .plan
+            .kinds()
+            .map(|step| graph.shape(step.output).channels)
+            .collect();
+        let outputs = &mut self.outputs;
+        self.plan.forward_observed(input, &mut |done: Done| {
+            outputs[done.step].add(&(done.values)(), channels[done.step]);
+        })?;
+        Ok(())
+    }
+
+    /// The range of every step's output.
+    #[must_use]
+    pub fn ranges(&self) -> Ranges {
+        let ranges = self
+            .outputs
+            .iter()
+            .map(|output| output.histogram.best_range());
+        self.plan.keys().into_iter().zip(ranges).collect()
+    }
+
+    /// Biases and means that take out what the rounding of the weights adds on
+    /// average (Nagel et al. 2019, "bias correction"):
+    ///
+    /// ```text
+    /// E[y'] - E[y] = sum over c of (sum over r, s of w'[o, c, r, s] - w[o, c, r, s]) * E[x[c]]
+    /// ```
+    ///
+    /// # Errors
+    /// A parameter that is missing or wrong.
+    pub fn corrections(&self, checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<f32>)>> {
+        let made: HashMap<Value, usize> = self
+            .plan
+            .kinds()
+            .enumerate()
+            .map(|(i, step)| (step.output, i))
+            .collect();
+        let mut corrections = Vec::new();
+        for step in self.plan.kinds() {
+            let Some((node, to, sign)) = self.corrected(step) else {
+                continue;
+            };
+            let graph = self.plan.graph();
+            let Some((name, shape)) = graph.parameters_of(&graph.nodes[node]).into_iter().next()
+            else {
+                continue;
+            };
+            let weights = checkpoint.read(&name, &shape)?;
+            let (cout, per_group) = (shape[0], shape[1]);
+            let groups = graph.shape(step.inputs[0]).channels / per_group;
+            let errors: Vec<f64> = as_int8(&weights, cout)
+                .iter()
+                .zip(&weights)
+                .map(|(rounded, w)| f64::from(rounded - w))
+                .collect();
+            let input = &self.outputs[made[&step.inputs[0]]];
+            let taps = errors.len() / (cout * per_group);
+            let mut values = checkpoint.read(&to, &[cout])?;
+            for (o, value) in values.iter_mut().enumerate() {
+                let first = o / (cout / groups) * per_group;
+                let row = errors[o * per_group * taps..][..per_group * taps].chunks_exact(taps);
+                let shift = row
+                    .enumerate()
+                    .map(|(c, taps)| taps.iter().sum::<f64>() * input.mean(first + c));
+                *value += (sign * shift.sum::<f64>()) as f32;
+            }
+            corrections.push((to, values));
+        }
+        Ok(corrections)
+    }
+
+    /// Of a step with weights: its node, and the vector that takes the
+    /// correction, with its sign: the norm's mean, else the bias.
+    fn corrected(&self, step: &Step) -> Option<(usize, String, f64)> {
+        let name = |node: usize| &self.plan.graph().nodes[node].name;
+        match step.kind {
+            Kind::Conv { conv, .. } if conv.standardised.is_some() => None,
+            Kind::Conv {
+                node,
+                norm: Some(norm),
+                ..
+            } => Some((node, format!("{}.running_mean", name(norm)), 1.0)),
+            Kind::Conv { conv, node, .. } if conv.bias => {
+                Some((node, format!("{}.bias", name(node)), -1.0))
+            }
+            Kind::Linear { node } => Some((node, format!("{}.bias", name(node)), -1.0)),
+            _ => None,
+        }
+    }
+}

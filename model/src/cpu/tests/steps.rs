@@ -1,0 +1,205 @@
+//! Pools, norms and inputs against their definitions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::cores::Cores;
+
+/// Numbers of -1 to 1 in each type.
+const OF_INPUT: Affine = Affine {
+    scale: 1.0 / 127.0,
+    zero: 127.0,
+};
+
+/// What the input's rounding may add, of values up to 1.
+fn of_input<E: Number>(most: f64) -> f64 {
+    1e-6 + most * E::rounding(OF_INPUT)
+}
+
+struct Pools {
+    from: Map,
+    to: Map,
+    window: Window,
+    threads: usize,
+}
+
+impl Pools {
+    fn run<E: Number>(&self, x: &[f32], largest: &[f64], means: &[f64]) {
+        let cores = Cores::new(self.threads).unwrap();
+        let tolerance = of_input::<E>(1.0);
+        for level in Level::all() {
+            let input = Buffer::<E>::new(self.from, OF_INPUT, Some(x));
+            let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
+            max_pool(&cores, level, self.window, input.view(), output.view_mut());
+            output.assert_untouched();
+            output.assert_close(largest, tolerance, "max");
+            let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
+            average_pool(&cores, level, self.window, input.view(), output.view_mut());
+            output.assert_untouched();
+            output.assert_close(means, tolerance, "mean");
+        }
+    }
+}
+
+struct Norm {
+    from: Map,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    activation: Activation,
+}
+
+impl Norm {
+    fn run<E: Number>(&self, x: &[f32], expected: &[f64], means: &[f64]) {
+        let cores = Cores::new(2).unwrap();
+        let norm = (&self.scale[..], &self.shift[..]);
+        for level in Level::all() {
+            let input = Buffer::<E>::new(self.from, OF_INPUT, Some(x));
+            let wide = Map {
+                border: 2,
+                ..self.from
+            };
+            let mut output = Buffer::<E>::new(wide, covering(expected), None);
+            let (from, to) = (input.view(), output.view_mut());
+            scale_shift(&cores, level, norm, self.activation, from, to);
+            output.assert_untouched();
+            output.assert_close(expected, of_input::<E>(1.0), "scale_shift");
+            let one = Map {
+                height: 1,
+                width: 1,
+                ..self.from
+            };
+            let mut output = Buffer::<E>::new(one, OF_INPUT, None);
+            global_average_pool(&cores, level, input.view(), output.view_mut());
+            output.assert_untouched();
+            output.assert_close(means, of_input::<E>(1.0), "global_average_pool");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn pools_match_their_definitions(
+        (size, stride, padding) in (1usize..4, 1usize..4, 0usize..2),
+        (n, height, width, channels) in (1usize..4, 1usize..14, 1usize..14, 1usize..35),
+        (ceil, threads) in (any::<bool>(), 1usize..3),
+    ) {
+        prop_assume!(padding < size && height + padding >= size && width + padding >= size);
+        let windows = |side: usize| {
+            let room = side + 2 * padding - size;
+            let count = if ceil { room.div_ceil(stride) } else { room / stride } + 1;
+            // As PyTorch: a window may not begin beyond the map.
+            if (count - 1) * stride >= side + padding { count - 1 } else { count }
+        };
+        let from = Map { n, height, width, channels, border: 1 };
+        let to = Map { n, height: windows(height), width: windows(width), channels, border: 1 };
+        let x = floats(n * height * width * channels, 5);
+        let (mut largest, mut means) = (Vec::new(), Vec::new());
+        for i in 0..n * to.height * to.width * channels {
+            let (c, i) = (i % channels, i / channels);
+            let (j, i) = (i % to.width, i / to.width);
+            let (i, b) = (i % to.height, i / to.height);
+            let (mut max, mut sum, mut count) = (f64::NEG_INFINITY, 0.0, 0);
+            for (r, s) in (0..size).flat_map(|r| (0..size).map(move |s| (r, s))) {
+                let y = (i * stride + r).wrapping_sub(padding);
+                let z = (j * stride + s).wrapping_sub(padding);
+                if y < height && z < width {
+                    let value = f64::from(x[((b * height + y) * width + z) * channels + c]);
+                    (max, sum, count) = (max.max(value), sum + value, count + 1);
+                }
+            }
+            largest.push(max);
+            means.push(sum / f64::from(count));
+        }
+        let pools = Pools { from, to, window: Window { size, stride, padding }, threads };
+        pools.run::<f32>(&x, &largest, &means);
+        pools.run::<bf16>(&x, &largest, &means);
+        pools.run::<u8>(&x, &largest, &means);
+    }
+
+    #[test]
+    fn elementwise_steps_match_their_definitions(
+        (n, height, width, channels) in (1usize..4, 1usize..9, 1usize..9, 1usize..40),
+        relu in any::<bool>(),
+    ) {
+        let from = Map { n, height, width, channels, border: 0 };
+        let x = floats(from.len(), 6);
+        let (scale, shift) = (floats(channels, 7), floats(channels, 8));
+        let expected: Vec<f64> = x.iter().enumerate().map(|(i, &x)| {
+            let c = i % channels;
+            let y = f64::from(x) * f64::from(scale[c]) + f64::from(shift[c]);
+            if relu { y.max(0.0) } else { y }
+        }).collect();
+        let means: Vec<f64> = (0..n * channels).map(|i| {
+            let image = &x[i / channels * height * width * channels..][..height * width * channels];
+            let plane = image.iter().skip(i % channels).step_by(channels);
+            plane.map(|&x| f64::from(x)).sum::<f64>() / (height * width) as f64
+        }).collect();
+        let activation = if relu { Activation::Relu } else { Activation::None };
+        let norm = Norm { from, scale, shift, activation };
+        norm.run::<f32>(&x, &expected, &means);
+        norm.run::<bf16>(&x, &expected, &means);
+        norm.run::<u8>(&x, &expected, &means);
+    }
+}
+
+#[test]
+fn pixels_are_normalised_per_channel() {
+    let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    for (height, width) in [(1, 1), (5, 7), (13, 33)] {
+        let map = Map {
+            n: 2,
+            height,
+            width,
+            channels: 3,
+            border: 3,
+        };
+        let bytes: Vec<u8> = (0..2 * height * width * 3)
+            .map(|i| (i * 7 % 256) as u8)
+            .collect();
+        let images: Vec<&[u8]> = bytes.chunks(height * width * 3).collect();
+        let expected: Vec<f64> = bytes
+            .iter()
+            .enumerate()
+            .map(|(i, &x)| (f64::from(x) / 255.0 - f64::from(mean[i % 3])) / f64::from(std[i % 3]))
+            .collect();
+        let mut output = Buffer::<f32>::new(map, Affine::IDENTITY, None);
+        normalize_pixels(
+            &Cores::new(2).unwrap(),
+            &images,
+            mean,
+            std,
+            output.view_mut(),
+        );
+        output.assert_untouched();
+        output.assert_close(&expected, 1e-6, "pixels");
+    }
+}
+
+#[test]
+fn planes_are_interleaved() {
+    let map = Map {
+        n: 2,
+        height: 5,
+        width: 7,
+        channels: 3,
+        border: 2,
+    };
+    let planes = floats(2 * 3 * 5 * 7, 9);
+    let mut output = Buffer::<f32>::new(map, Affine::IDENTITY, None);
+    pad_planes(
+        &Cores::new(2).unwrap(),
+        Level::best(),
+        &planes,
+        output.view_mut(),
+    );
+    output.assert_untouched();
+    let expected: Vec<f64> = (0..planes.len())
+        .map(|i| {
+            let (n, pixel, c) = (i / 105, i / 3 % 35, i % 3);
+            f64::from(planes[n * 105 + c * 35 + pixel])
+        })
+        .collect();
+    output.assert_close(&expected, 1e-9, "planes");
+}

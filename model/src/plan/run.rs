@@ -1,0 +1,197 @@
+//! A forward pass: the steps one after another, each a kernel's call.
+
+use std::time::Instant;
+
+use super::{Arena, Done, Input, Plan};
+use crate::cpu::{self, Element, Output, Residual, View, ViewMut, Window};
+use crate::error::{Error, Result};
+use crate::fuse::{Kind, Step};
+use crate::graph::{Outside, Value};
+use crate::packed::{Packed, activation};
+
+impl Plan {
+    /// All steps for `n` images, in maps of `E`.
+    pub(super) fn run<E: Element>(
+        &self,
+        arena: &mut Arena,
+        input: Input,
+        n: usize,
+        observe: &mut (dyn FnMut(Done) + Send),
+    ) -> Result<Vec<f32>> {
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        for (at, (step, packed)) in self.steps.iter().enumerate() {
+            let start = Instant::now();
+            let slot = self.layout.slot(step.output);
+            // the output is lent out of the arena while the inputs are read from it
+            let mut lent = std::mem::take(&mut arena.slots[slot]);
+            let mut workspace = std::mem::take(&mut arena.workspace);
+            let pass = Pass {
+                plan: self,
+                arena,
+                input,
+                n,
+            };
+            let done = pass.step::<E>(step, packed, &mut lent, &mut workspace);
+            arena.slots[slot] = lent;
+            arena.workspace = workspace;
+            done?;
+            observe(Done {
+                step: at,
+                time: start.elapsed(),
+                values: &|| self.values::<E>(arena, step.output, n),
+            });
+        }
+        let last = self.steps.last().map_or(0, |(step, _)| step.output);
+        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
+    }
+}
+
+impl Plan {
+    /// A value's interior as floats, `[N, H, W, C]`.
+    fn values<E: Element>(&self, arena: &Arena, value: Value, n: usize) -> Vec<f32> {
+        let Some(map) = self.layout.map(value, n) else {
+            return Vec::new();
+        };
+        let slot = &arena.slots[self.layout.slot(value)];
+        if value == self.graph.output() {
+            return slot[..map.len()].to_vec();
+        }
+        let view = View::<E>::new(&slot.numbers()[..map.len()], map, self.affines[value]);
+        let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
+        let numbers = rows.flat_map(|(n, y)| view.row(n, y).iter());
+        numbers.map(|x| x.to_f32(view.affine())).collect()
+    }
+}
+
+/// What the steps of one pass share.
+struct Pass<'a> {
+    plan: &'a Plan,
+    arena: &'a Arena,
+    input: Input<'a>,
+    n: usize,
+}
+
+impl Pass<'_> {
+    fn view<E: Element>(&self, value: Value) -> Result<View<'_, E>> {
+        let map = self.plan.map(value, self.n)?;
+        let slot = &self.arena.slots[self.plan.layout.slot(value)];
+        // a value whose slot is lent out would be read while it is written
+        let data = slot.numbers().get(..map.len());
+        let data = data.ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
+        Ok(View::new(data, map, self.plan.affines[value]))
+    }
+
+    fn step<E: Element>(
+        &self,
+        step: &Step,
+        packed: &Packed,
+        to: &mut cpu::Floats,
+        workspace: &mut [f32],
+    ) -> Result<()> {
+        let map = self.plan.map(step.output, self.n)?;
+        let affine = self.plan.affines[step.output];
+        if let (Kind::Linear { .. }, Packed::Conv(conv)) = (&step.kind, packed) {
+            let output = Output::Floats(ViewMut::new(&mut to[..map.len()], map, affine));
+            let x = self.view::<E>(step.inputs[0])?;
+            conv.run(&self.plan.cores, x, Residual::None, output, workspace);
+            return Ok(());
+        }
+        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[..map.len()], map, affine);
+        output.clear_border();
+        match packed {
+            Packed::Conv(conv) => {
+                let residual = self.residual(step)?;
+                let x = self.view(step.inputs[0])?;
+                let output = Output::Same(output);
+                conv.run(&self.plan.cores, x, residual, output, workspace);
+                Ok(())
+            }
+            _ => self.small(step, packed, output),
+        }
+    }
+
+    /// What a convolution adds to its sums.
+    fn residual<E: Element>(&self, step: &Step) -> Result<Residual<'_, E>> {
+        let layout = &self.plan.layout;
+        Ok(match step.kind {
+            Kind::Conv { residual: true, .. } => {
+                let value = step.inputs[1];
+                if layout.slot(value) == layout.slot(step.output) {
+                    Residual::InPlace
+                } else {
+                    Residual::Add(self.view(value)?)
+                }
+            }
+            _ => Residual::None,
+        })
+    }
+
+    /// The steps that are no convolutions.
+    fn small<E: Element>(&self, step: &Step, packed: &Packed, output: ViewMut<E>) -> Result<()> {
+        let plan = self.plan;
+        let (cores, level) = (&plan.cores, plan.numbers.level);
+        let x = |i: usize| self.view::<E>(step.inputs[i]);
+        match (&step.kind, packed) {
+            (Kind::Input, _) => match self.input {
+                Input::Pixels(images) => {
+                    cpu::normalize_pixels(cores, images, plan.mean, plan.std, output);
+                }
+                Input::Planes(planes) => cpu::pad_planes(cores, level, planes, output),
+            },
+            (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
+                let norm = (&scale[..], &shift[..]);
+                cpu::scale_shift(cores, level, norm, activation(*relu), x(0)?, output);
+            }
+            (Kind::GroupNorm { groups, relu, .. }, Packed::Norm(scale, shift)) => {
+                let norm = (&scale[..], &shift[..]);
+                cpu::group_norm(cores, *groups, norm, activation(*relu), x(0)?, output);
+            }
+            (
+                &Kind::MaxPool {
+                    kernel: size,
+                    stride,
+                    padding,
+                    outside,
+                },
+                _,
+            ) => {
+                let (padding, view) = match outside {
+                    Outside::Nothing => (padding, x(0)?),
+                    // the border's zeros compete: they are read as part of the map
+                    Outside::Zeros => (0, x(0)?.with_border_inside()),
+                };
+                let window = Window {
+                    size,
+                    stride,
+                    padding,
+                };
+                cpu::max_pool(cores, level, window, view, output);
+            }
+            (&Kind::AvgPool { size }, _) => {
+                let window = Window {
+                    size,
+                    stride: size,
+                    padding: 0,
+                };
+                cpu::average_pool(cores, level, window, x(0)?, output);
+            }
+            (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(cores, stride, x(0)?, output),
+            (Kind::GlobalAvgPool, _) => cpu::global_average_pool(cores, level, x(0)?, output),
+            (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
+                cpu::channel_conv(cores, weight, x(0)?, output);
+            }
+            (Kind::Excite { relu }, _) => {
+                cpu::excite(cores, activation(*relu), x(0)?, x(1)?, x(2)?, output);
+            }
+            (Kind::Highway, _) => cpu::highway(cores, x(0)?, x(1)?, x(2)?, output),
+            (kind, _) => {
+                return Err(Error::Internal(format!(
+                    "{kind:?} has other weights than it needs"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
