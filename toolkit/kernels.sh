@@ -13,7 +13,7 @@ cd "$here/../model/kernels"
 "$NVCC_REAL" --ptx -O3 -std=c++17 -arch=compute_75 -o "$CUDA_HOME/kernels.ptx" kernels.cu
 if [ "${2:-}" = update ]; then cp "$CUDA_HOME/kernels.ptx" kernels.ptx; fi
 if ! diff -q "$CUDA_HOME/kernels.ptx" kernels.ptx; then
-    echo 'kernels.ptx is not made from these sources: make cuda-ptx' >&2
+    echo 'kernels.ptx is not made from these sources: make cuda-ptx UPDATE=update' >&2
     exit 1
 fi
 
