@@ -1,6 +1,6 @@
 # The one habit file: CI runs `make check`, then `make cuda` and `make cuda-ptx`.
 
-.PHONY: check fmt lint docs test bench docker cuda cuda-ptx cuda-plans gpu
+.PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -24,6 +24,15 @@ bench:
 	cargo build --release --locked
 	target/release/resnet bench --model $(MODEL) --batch $(BATCH) --threads $(THREADS)
 	target/release/resnet bench --model $(MODEL) --batch $(BATCH) --threads $(THREADS) --layers
+
+# A line for each network: time grows with the multiply-adds.
+FAMILY ?= resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 resnext50_32x4d resnetv2_50 seresnet50
+DTYPE ?= auto
+family:
+	cargo build --release --locked
+	for model in $(FAMILY); do \
+		target/release/resnet bench --model $$model --dtype $(DTYPE) --batch $(BATCH) --threads $(THREADS); \
+	done
 
 docker:
 	docker build -f docker/Dockerfile -t resnet .

@@ -1,5 +1,9 @@
 //! Where each value of a plan lives: its map, and a slot of the arena that is
 //! reused as soon as nothing reads it any more.
+//!
+//! The early steps are large maps and small weights, the late ones the
+//! reverse. So the early ones take a few images at a time, whose maps stay in
+//! the cache, and the late ones the whole batch, which reads their weights once.
 
 use crate::cpu::Map;
 use crate::fuse::{Kind, Step};
@@ -11,11 +15,29 @@ pub(crate) struct Layout {
     maps: Vec<Option<Map>>,
     /// The slot of each value.
     slots: Vec<usize>,
-    /// Words of 32 bits an image needs in each slot.
-    sizes: Vec<usize>,
+    /// Words of 32 bits an image needs in each slot: of the values that hold a
+    /// few images, and of those that hold the whole batch.
+    sizes: Vec<[usize; 2]>,
     /// Channels in a word; of the last value, 1: logits are floats.
     per_word: usize,
     last: Value,
+    early: Early,
+}
+
+/// Words of maps that may be in use at a time while the early steps run: an
+/// eighth of a common last-level cache.
+const EARLY_WORDS: usize = 1 << 20;
+
+/// The steps that take a few images at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Early {
+    /// How many steps.
+    pub(crate) steps: usize,
+    /// Images at a time.
+    pub(crate) images: usize,
+    /// Of each value, whether it is theirs: all that they make but the last,
+    /// which is the whole batch's.
+    few: Vec<bool>,
 }
 
 impl Layout {
@@ -40,9 +62,67 @@ impl Layout {
             sizes: Vec::new(),
             per_word,
             last,
+            early: Early {
+                steps: 0,
+                images: usize::MAX,
+                few: vec![false; graph.nodes.len()],
+            },
         };
+        layout.early = layout.find_early(graph, steps);
         layout.assign(steps);
         layout
+    }
+
+    /// Steps whose maps are larger than their weights, up to the last after
+    /// which one value is all that is read later.
+    fn find_early(&self, graph: &Graph, steps: &[Step]) -> Early {
+        let weights = |step: &Step| match step.kind {
+            Kind::Conv { node, .. } | Kind::Linear { node } => {
+                let parameters = graph.parameters_of(&graph.nodes[node]);
+                let numbers = parameters[0].1.iter().product::<usize>();
+                numbers / self.per_word
+            }
+            _ => 0,
+        };
+        let words = |step: &Step| self.words(step.output, 1);
+        let large = steps.iter().take_while(|step| words(step) >= weights(step));
+        let large = large.count();
+        let alone = |count: usize| {
+            let made: Vec<Value> = steps[..count].iter().map(|step| step.output).collect();
+            let read = steps[count..].iter().flat_map(|step| &step.inputs);
+            let mut crossing = read.filter(|value| made.contains(value));
+            crossing.all(|value| Some(value) == made.last())
+        };
+        let steps_early = (1..=large).rev().find(|&count| alone(count)).unwrap_or(0);
+        let early = &steps[..steps_early];
+        let largest = early.iter().map(words).max().unwrap_or(1);
+        let mut few = vec![false; graph.nodes.len()];
+        let but_last = early.iter().take(steps_early.saturating_sub(1));
+        but_last.for_each(|step| few[step.output] = true);
+        Early {
+            steps: steps_early,
+            images: (EARLY_WORDS / largest).max(1),
+            few,
+        }
+    }
+
+    /// The steps that take a few images at a time.
+    pub(crate) fn early(&self) -> &Early {
+        &self.early
+    }
+
+    /// Whether `value` holds the whole batch.
+    pub(crate) fn is_whole(&self, value: Value) -> bool {
+        !self.early.few[value]
+    }
+
+    /// Images of a batch of `n` that `value` holds at a time.
+    pub(crate) fn images(&self, value: Value, n: usize) -> usize {
+        if self.is_whole(value) {
+            n
+        } else {
+            n.min(self.early.images)
+        }
     }
 
     /// The map of `value` for a batch of `n`.
@@ -57,7 +137,9 @@ impl Layout {
 
     /// Words of each slot for a batch of `n`.
     pub(crate) fn slot_sizes(&self, n: usize) -> impl Iterator<Item = usize> {
-        self.sizes.iter().map(move |size| size * n)
+        let few = n.min(self.early.images);
+        let larger = move |&[early, late]: &[usize; 2]| (early * few).max(late * n);
+        self.sizes.iter().map(larger)
     }
 
     /// Words of `value` for a batch of `n`.
@@ -82,12 +164,18 @@ impl Layout {
         let mut free: Vec<usize> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             let ends_here = |v: &Value| last_read[*v] == at;
+            // what the early steps leave gathers while they run again and again
+            let gathers = at + 1 == self.early.steps;
             let slot = match step.inputs.get(1).filter(|v| ends_here(v)) {
+                _ if gathers => self.open(),
                 // a sum may overwrite its residual
                 Some(&residual) if self.in_place(step, residual) => self.slots[residual],
-                _ => self.take(&mut free, self.words(step.output, 1)),
+                _ => self.take_tightest(&mut free, step.output),
             };
             self.slots[step.output] = slot;
+            let kind = usize::from(self.is_whole(step.output));
+            let words = self.words(step.output, 1);
+            self.sizes[slot][kind] = self.sizes[slot][kind].max(words);
             let mut ended: Vec<usize> = step
                 .inputs
                 .iter()
@@ -103,12 +191,21 @@ impl Layout {
     fn in_place(&self, step: &Step, residual: Value) -> bool {
         matches!(step.kind, Kind::Conv { residual: true, .. })
             && self.maps[residual] == self.maps[step.output]
+            && self.is_whole(residual) == self.is_whole(step.output)
             && step.inputs[0] != residual
     }
 
-    fn take(&mut self, free: &mut Vec<usize>, size: usize) -> usize {
+    /// A slot that nothing used before.
+    fn open(&mut self) -> usize {
+        self.sizes.push([0; 2]);
+        self.sizes.len() - 1
+    }
+
+    /// The free slot that fits `value` best; a new one when none is free.
+    fn take_tightest(&mut self, free: &mut Vec<usize>, value: Value) -> usize {
+        let (size, kind) = (self.words(value, 1), usize::from(self.is_whole(value)));
         let best = (0..free.len()).min_by_key(|&i| {
-            let have = self.sizes[free[i]];
+            let have = self.sizes[free[i]][kind];
             if have >= size {
                 (0, have)
             } else {
@@ -116,15 +213,8 @@ impl Layout {
             }
         });
         match best {
-            Some(i) => {
-                let slot = free.swap_remove(i);
-                self.sizes[slot] = self.sizes[slot].max(size);
-                slot
-            }
-            None => {
-                self.sizes.push(size);
-                self.sizes.len() - 1
-            }
+            Some(i) => free.swap_remove(i),
+            None => self.open(),
         }
     }
 }

@@ -251,7 +251,8 @@ impl Plan {
 
     /// Words of the largest workspace of a step.
     fn workspace(&self, n: usize) -> usize {
-        let of = |(step, packed): &(Step, Packed)| match (packed, self.layout.map(step.output, n)) {
+        let map = |value| self.layout.map(value, self.layout.images(value, n));
+        let of = |(step, packed): &(Step, Packed)| match (packed, map(step.output)) {
             (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.cores),
             _ => 0,
         };

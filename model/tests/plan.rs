@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use model::family::{self, Architecture, Norm};
 use model::plan::{Input, Numbers, Plan};
 use model::reference::Reference;
-use model::{Cores, Dtype, Level, Model, Options, build};
+use model::{Calibration, Cores, Dtype, Level, Model, Options, build};
 use weights::{Checkpoint, Facts, Recipe, synthetic};
 
 /// Rows that between them use every part of the family, on small inputs.
@@ -87,6 +87,53 @@ fn every_block_kind_gives_the_references_logits_on_every_instruction_set() {
             }
         }
     }
+}
+
+#[test]
+fn every_block_kind_runs_in_8_bits_on_every_instruction_set() {
+    let cores = Cores::new(2).unwrap();
+    let recipe = Recipe::imagenet();
+    for &(name, size) in ROWS {
+        let row = family::find(name).unwrap();
+        let checkpoint = checkpoint(row, size);
+        let graph = build::build(row, size, CLASSES);
+        let exact = Numbers::f32(Level::best());
+        let exact = Plan::new(&graph, &checkpoint, &recipe, exact, &cores).unwrap();
+        let input = images(3, size);
+        let expected = exact.forward(Input::Planes(&input)).unwrap();
+        let mut calibration = Calibration::new(&exact);
+        calibration.add(Input::Planes(&input)).unwrap();
+        let facts = Facts {
+            ranges: Some(calibration.ranges()),
+            ..checkpoint.facts().clone()
+        };
+        let corrections = calibration.corrections(&checkpoint).unwrap();
+        let corrected = checkpoint.with_values(corrections).unwrap();
+        let corrected = corrected.with_facts(facts);
+        for level in Level::all() {
+            let dtype = Dtype::Int8;
+            let numbers = Numbers { dtype, level };
+            let plan = Plan::new(&graph, &corrected, &recipe, numbers, &cores).unwrap();
+            let logits = plan.forward(Input::Planes(&input)).unwrap();
+            let error = largest_difference(&logits, &expected);
+            println!("{name} in int8 on {}: {error:.1e}", level.isa());
+            // group norms of a few pixels magnify what rounding did
+            let most = if row.norm == Norm::Group { 0.5 } else { 0.05 };
+            assert!(error < most, "{name} in int8 on {level:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn eight_bits_without_ranges_are_refused() {
+    let cores = Cores::new(1).unwrap();
+    let options = Options {
+        dtype: Dtype::Int8,
+        ..Options::default()
+    };
+    let model = Model::load(&weights::default_model().unwrap(), &options, &cores);
+    let error = model.err().unwrap().to_string();
+    assert!(error.contains("resnet quantize"), "{error}");
 }
 
 #[test]

@@ -10,34 +10,14 @@ use std::ops::Range;
 
 use super::element::Element;
 use super::level::{Kernel, dispatch};
-use super::map::{Map, Shared, View, ViewMut};
+use super::map::{Map, Shared, View};
 use super::micro::{self, PIXELS, WIDEST, multiply, store};
-use super::pack::{Activation, PackedConv};
+use super::operands::{Offsets, Operands, Output, Outputs, Residual, TASK_PIXELS, Target};
+use super::pack::PackedConv;
 use super::simd::Simd;
+use super::tiles;
 use super::winograd::{Layout, Winograd};
 use crate::cores::Cores;
-
-/// What is added to a convolution's sums before its activation.
-#[derive(Clone, Copy)]
-pub(crate) enum Residual<'a, E> {
-    /// Nothing.
-    None,
-    /// A map of the output's size.
-    Add(View<'a, E>),
-    /// What the output holds already.
-    InPlace,
-}
-
-/// Where a convolution's results go.
-pub(crate) enum Output<'a, E> {
-    /// A map of the input's numbers.
-    Same(ViewMut<'a, E>),
-    /// A map of floats: the logits.
-    Floats(ViewMut<'a, f32>),
-}
-
-/// Most pixels of a task: their offsets lie on its stack.
-const TASK_PIXELS: usize = 64 * PIXELS;
 
 /// Bytes of input that a task walks once for each panel: well inside L2.
 const TASK_INPUT: usize = 192 * 1024;
@@ -46,6 +26,9 @@ impl PackedConv {
     /// Words of workspace that [`PackedConv::run`] needs for this output.
     #[must_use]
     pub(crate) fn workspace(&self, output: &Map, cores: &Cores) -> usize {
+        if self.tiled() {
+            return tiles::workspace(self, output) * cores.count();
+        }
         Layout::new(self, output).map_or(0, |layout| {
             let (shared, own) = layout.workspace(self);
             shared + own * cores.count()
@@ -76,7 +59,8 @@ impl PackedConv {
             add: match residual {
                 Residual::None => None,
                 Residual::Add(view) => {
-                    Some((Shared::new(view.data().as_ptr().cast_mut()), *view.map()))
+                    let start = Shared::new(view.data().as_ptr().cast_mut());
+                    Some((start, *view.map()))
                 }
                 Residual::InPlace => Some((target.start, map)),
             },
@@ -85,6 +69,7 @@ impl PackedConv {
         };
         match Layout::new(self, &map) {
             Some(layout) => Winograd { operands, layout }.run(cores),
+            None if self.tiled() => tiles::run(operands, cores),
             None => operands.run(cores),
         }
     }
@@ -130,44 +115,6 @@ impl PackedConv {
     }
 }
 
-/// The map that results are written to.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<E> {
-    start: Shared<E>,
-    /// The same address, where it holds floats whatever the input's numbers.
-    floats: Option<Shared>,
-    pub(crate) map: Map,
-}
-
-impl<E: Element> Target<E> {
-    fn new(output: &mut Output<E>) -> Self {
-        match output {
-            Output::Same(view) => Self {
-                start: view.shared(),
-                floats: None,
-                map: *view.map(),
-            },
-            Output::Floats(view) => Self {
-                start: Shared::new(view.shared().start().cast()),
-                floats: Some(view.shared()),
-                map: *view.map(),
-            },
-        }
-    }
-}
-
-/// What a convolution reads and writes.
-#[derive(Clone, Copy)]
-pub(crate) struct Operands<'a, E> {
-    pub(crate) conv: &'a PackedConv,
-    pub(crate) input: View<'a, E>,
-    /// The residual.
-    pub(crate) add: Option<(Shared<E>, Map)>,
-    pub(crate) output: Target<E>,
-    /// As many words as the convolution asked for.
-    pub(crate) workspace: Shared,
-}
-
 impl<E: Element> Operands<'_, E> {
     fn run(self, cores: &Cores) {
         let (conv, map) = (self.conv, self.output.map);
@@ -185,84 +132,6 @@ impl<E: Element> Operands<'_, E> {
             dispatch(conv.level, task);
         });
     }
-
-    /// Where pixel (`y`, `x`) of image `n` lies in the residual (0 without one)
-    /// and in the output.
-    pub(crate) fn at(&self, n: usize, y: usize, x: usize) -> (usize, usize) {
-        let (y, x) = (y as isize, x as isize);
-        let add = self.add.map_or(0, |(_, map)| map.at(n, y, x));
-        (add, self.output.map.at(n, y, x))
-    }
-
-    /// A pixel's result from the floats of a panel's sums, the bias among
-    /// them: residual, activation, rounding. `channel` is the panel's first,
-    /// `valid` of them exist.
-    ///
-    /// # Safety
-    /// `add` and `out` are where [`Operands::at`] says, and no other task has
-    /// this pixel and this panel; `S`'s instructions exist.
-    #[inline(always)]
-    pub(crate) unsafe fn finish<S: Simd, const V: usize>(
-        &self,
-        sums: [S; V],
-        (add, out): (usize, usize),
-        (channel, valid): (usize, usize),
-    ) {
-        let mut sums = sums;
-        // SAFETY: the caller's; a panel that is cut short goes through a
-        // buffer that is as wide as the widest.
-        unsafe {
-            let whole = valid == V * S::LANES;
-            let mut buffer = [0f32; WIDEST];
-            if let Some((start, _)) = self.add {
-                let mut from = start.start().cast_const().add(add + channel);
-                if !whole {
-                    std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr().cast(), valid);
-                    from = buffer.as_ptr().cast();
-                }
-                for v in 0..V {
-                    sums[v] = E::add(sums[v], from.add(v * S::LANES), self.conv.residual);
-                }
-            }
-            if self.conv.activation == Activation::Relu {
-                for sum in &mut sums {
-                    *sum = sum.max(S::splat(self.conv.floor));
-                }
-            }
-            match self.output.floats {
-                Some(floats) => {
-                    let out = floats.start().add(out + channel);
-                    put::<f32, S, V>(sums, out, valid);
-                }
-                None => {
-                    let out = self.output.start.start().add(out + channel);
-                    put::<E, S, V>(sums, out, valid);
-                }
-            }
-        }
-    }
-}
-
-/// Stores the first `valid` of a panel's results.
-#[inline(always)]
-unsafe fn put<E: Element, S: Simd, const V: usize>(sums: [S; V], out: *mut E, valid: usize) {
-    // SAFETY: the caller's `out` has room for `valid` numbers, the buffer for
-    // all of a panel's.
-    unsafe {
-        let mut buffer = [0f32; WIDEST];
-        let whole = valid == V * S::LANES;
-        let to = if whole {
-            out
-        } else {
-            buffer.as_mut_ptr().cast()
-        };
-        for v in 0..V {
-            E::put(sums[v], to.add(v * S::LANES));
-        }
-        if !whole {
-            std::ptr::copy_nonoverlapping(to.cast_const(), out, valid);
-        }
-    }
 }
 
 /// Some output pixels times some panels of output channels.
@@ -272,19 +141,12 @@ struct Task<'a, E> {
     panels: Range<usize>,
 }
 
-/// Where each pixel of a task lies in the three maps.
-struct Offsets {
-    input: [usize; TASK_PIXELS],
-    add: [usize; TASK_PIXELS],
-    output: [usize; TASK_PIXELS],
-}
-
 impl<E: Element> Kernel for Task<'_, E> {
     const PER_WORD: usize = E::PER_WORD;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let offsets = self.offsets();
+        let offsets = Offsets::new(&self.operands, self.pixels.clone());
         for panel in self.panels.clone() {
             // SAFETY: the widths are those this level's weights were packed for.
             unsafe {
@@ -300,41 +162,14 @@ impl<E: Element> Kernel for Task<'_, E> {
 }
 
 impl<E: Element> Task<'_, E> {
-    fn offsets(&self) -> Offsets {
-        let mut offsets = Offsets {
-            input: [0; TASK_PIXELS],
-            add: [0; TASK_PIXELS],
-            output: [0; TASK_PIXELS],
-        };
-        let operands = &self.operands;
-        let (spec, map) = (&operands.conv.spec, &operands.output.map);
-        let (stride, padding) = (spec.stride, spec.padding as isize);
-        let (mut x, rows) = (self.pixels.start % map.width, self.pixels.start / map.width);
-        let (mut y, mut n) = (rows % map.height, rows / map.height);
-        for i in 0..self.pixels.len() {
-            let corner = |at: usize| (at * stride) as isize - padding;
-            offsets.input[i] = operands.input.map().at(n, corner(y), corner(x));
-            (offsets.add[i], offsets.output[i]) = operands.at(n, y, x);
-            x += 1;
-            if x == map.width {
-                (x, y) = (0, y + 1);
-                if y == map.height {
-                    (y, n) = (0, n + 1);
-                }
-            }
-        }
-        offsets
-    }
-
     /// All pixels times one panel.
     #[inline(always)]
     unsafe fn panel<S: Simd, const V: usize>(&self, offsets: &Offsets, panel: usize) {
         let conv = self.operands.conv;
         let width = V * S::LANES;
-        let (group, within) = (panel / conv.panels, panel % conv.panels);
-        // SAFETY: whole panels lie before this one in weights, bias and scale
-        // (which is empty, and not read, for floats); a group's channels
-        // inside a pixel.
+        let group = panel / conv.panels;
+        // SAFETY: whole panels of weights lie before this one, a group's
+        // channels inside a pixel.
         let panel = unsafe {
             Panel {
                 task: self,
@@ -345,16 +180,13 @@ impl<E: Element> Task<'_, E> {
                 } else {
                     0
                 },
-                bias: conv.bias.as_ptr().add(panel * width),
-                scale: conv.scale.as_ptr().wrapping_add(panel * width),
                 from: self
                     .operands
                     .input
                     .data()
                     .as_ptr()
                     .add(group * conv.group_cin),
-                channel: group * conv.group_cout + within * width,
-                valid: width.min(conv.group_cout - within * width),
+                outputs: self.operands.outputs(panel),
             }
         };
         for (i, tile) in micro::tiles(self.pixels.len()).enumerate() {
@@ -380,11 +212,8 @@ struct Panel<'a, E> {
     weights: *const f32,
     /// From these weights to those of the panel that follows; 0 for none.
     next: usize,
-    bias: *const f32,
-    scale: *const f32,
     from: *const E,
-    channel: usize,
-    valid: usize,
+    outputs: Outputs,
 }
 
 impl<E: Element> Panel<'_, E> {
@@ -407,7 +236,8 @@ impl<E: Element> Panel<'_, E> {
             multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, weights, &mut sums);
             // The most frequent tile ends in registers. The others go through
             // memory and a loop: unrolled, they would be most of the program.
-            if P == PIXELS && self.valid == V * S::LANES && operands.output.floats.is_none() {
+            if P == PIXELS && self.outputs.valid == V * S::LANES && operands.output.floats.is_none()
+            {
                 for p in 0..P {
                     self.finish(start + p, sums[p]);
                 }
@@ -429,20 +259,10 @@ impl<E: Element> Panel<'_, E> {
 
     /// The results of one of the task's pixels.
     #[inline(always)]
-    unsafe fn finish<S: Simd, const V: usize>(&self, pixel: usize, mut sums: [S; V]) {
-        let place = (self.offsets.add[pixel], self.offsets.output[pixel]);
-        // SAFETY: the offsets are those of pixels inside the maps; `channel`
-        // and `valid` stay inside a pixel; no other task of this step has this
-        // pixel and this panel.
-        unsafe {
-            for v in 0..V {
-                let at = v * S::LANES;
-                let scale = self.scale.wrapping_add(at);
-                sums[v] = E::result(sums[v], scale, self.bias.add(at));
-            }
-            self.task
-                .operands
-                .finish(sums, place, (self.channel, self.valid));
-        }
+    unsafe fn finish<S: Simd, const V: usize>(&self, pixel: usize, sums: [S; V]) {
+        let (operands, place) = (&self.task.operands, self.offsets.place(pixel));
+        // SAFETY: the offsets are those of pixels inside the maps; no other
+        // task of this step has this pixel and this panel.
+        unsafe { operands.result(sums, &self.outputs, place) };
     }
 }

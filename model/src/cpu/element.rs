@@ -231,7 +231,7 @@ impl Element for u8 {
     #[inline(always)]
     unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
         // SAFETY: the caller's.
-        unsafe { sum.from_i32().mul_add(S::load(scale), S::load(bias)) }
+        unsafe { sum.i32_as_floats().mul_add(S::load(scale), S::load(bias)) }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Which instruction sets this processor has, and the way into a kernel
 //! compiled for one of them.
 
+use super::amx;
 use super::simd::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::simd::x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni};
@@ -49,6 +50,21 @@ impl Level {
         self.0 >= Isa::Avx512Vnni
     }
 
+    /// Whether bf16 and 8-bit integers are multiplied on tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        self.0 >= Isa::Amx
+    }
+
+    /// Tiles, which a processor that lacks only them emulates.
+    #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) fn tiles_if_emulated() -> Option<Self> {
+        let emulated = has(Isa::Avx512Bf16) && !has(Isa::Amx);
+        emulated.then(|| {
+            amx::emulator::install();
+            Self(Isa::Amx)
+        })
+    }
+
     /// Words of 32 bits in a vector.
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
@@ -73,7 +89,7 @@ fn has(isa: Isa) -> bool {
         Isa::Avx512 => avx512(),
         Isa::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
         Isa::Avx512Bf16 => has(Isa::Avx512Vnni) && is_x86_feature_detected!("avx512bf16"),
-        Isa::Amx => false,
+        Isa::Amx => has(Isa::Avx512Bf16) && amx::available(),
     }
 }
 
@@ -111,6 +127,23 @@ pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) {
             _ => kernel.run::<[f32; 8]>(),
         }
     }
+}
+
+/// Runs `kernel` with the vectors of `level`, which has tiles: one compilation
+/// beside the tiles' instructions, which are the same whoever compiles them.
+///
+/// # Panics
+/// When it has none.
+pub(crate) fn dispatch_tiles<K: Kernel>(level: Level, kernel: K) {
+    assert!(level.has_tiles(), "{level:?} has no tiles");
+    // SAFETY: a `Level` names only instructions that `has` found (or a test
+    // emulates), and tiles come with these.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        avx512bf16(kernel);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    drop(kernel);
 }
 
 #[cfg(target_arch = "x86_64")]

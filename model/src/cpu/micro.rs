@@ -87,7 +87,7 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
 
 /// Asks for a cache line that will be read soon.
 #[inline(always)]
-fn prefetch(from: *const f32) {
+pub(crate) fn prefetch(from: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint; an address that is not there is ignored.
     unsafe {

@@ -5,6 +5,7 @@ use super::element::{Element, Meanings};
 use super::floats::Floats;
 use super::level::Level;
 use super::micro::Run;
+use super::order::Order;
 
 /// What a convolution computes; strides and paddings are square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub(crate) enum Activation {
 }
 
 /// Weights in panels `[groups][cout / panel][k][panel]`, `k` counting the
-/// words of a window in the order they lie in memory. Groups narrower than a
+/// words of a window in the order of its runs. Groups narrower than a
 /// vector are merged into one that covers it, with zeros off the diagonal.
 pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
@@ -107,13 +108,18 @@ impl PackedConv {
         assert_eq!(weights.len(), cout * (cin / spec.groups) * taps, "{spec:?}");
         assert_eq!(bias.len(), cout, "{spec:?}");
 
-        let merged = merged_groups(&spec, level.lanes(), E::PER_WORD);
+        let tiled = level.has_tiles() && E::PER_WORD > 1;
+        let merged = merged_groups(&spec, level.lanes(), E::PER_WORD, tiled);
         let groups = spec.groups / merged;
         let (group_cin, group_cout) = (cin / groups, cout / groups);
-        let vectors = panel_vectors(group_cout, level);
+        let vectors = panel_vectors(group_cout, level, tiled);
         let panel = vectors * level.lanes();
         let panels = group_cout.div_ceil(panel);
-        let runs = window(&spec, groups, E::PER_WORD);
+        let (runs, order) = if tiled {
+            Order::of_tiles(&spec, groups, E::PER_WORD)
+        } else {
+            Order::of_vectors(&spec, groups, E::PER_WORD)
+        };
 
         let mut packed = Self {
             spec,
@@ -139,12 +145,12 @@ impl PackedConv {
         let mut bias = bias.to_vec();
         if E::PER_WORD == 4 {
             let (quantised, scales) = quantise(weights, &mut bias, meanings);
-            packed.weights = packed.pack::<E>(&quantised);
+            packed.weights = packed.pack::<E>(&quantised, &order);
             packed.scale = packed.padded(&scales);
             packed.residual = meanings.residual.scale / meanings.output.scale;
             packed.floor += meanings.output.zero;
         } else {
-            packed.weights = packed.pack::<E>(weights);
+            packed.weights = packed.pack::<E>(weights, &order);
         }
         packed.bias = packed.padded(&bias);
         packed
@@ -159,6 +165,11 @@ impl PackedConv {
     /// Channels of a panel.
     pub(crate) fn panel(&self) -> usize {
         self.vectors * self.level.lanes()
+    }
+
+    /// Whether it is multiplied on tiles.
+    pub(crate) fn tiled(&self) -> bool {
+        self.level.has_tiles() && self.per_word > 1
     }
 
     /// Words of a window.
@@ -181,13 +192,11 @@ impl PackedConv {
         padded
     }
 
-    fn pack<E: Element>(&self, weights: &[f32]) -> Floats {
+    fn pack<E: Element>(&self, weights: &[f32], order: &Order) -> Floats {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
         let (window, panel) = (self.window(), self.panel());
-        // Where a row of the window begins, in numbers.
-        let row = window / kh * E::PER_WORD;
         let mut packed = Floats::zeros(self.groups * self.panels * window * panel);
         let numbers = packed.numbers_mut::<E>();
         for o in 0..self.spec.cout {
@@ -197,7 +206,7 @@ impl PackedConv {
             let first = o / cout_per_group * per_group - group * self.group_cin;
             for c in 0..per_group {
                 for tap in 0..kh * kw {
-                    let k = tap / kw * row + tap % kw * self.group_cin + first + c;
+                    let k = order.number(tap / kw, tap % kw, first + c);
                     let at = start + k / E::PER_WORD * panel + within % panel;
                     numbers[at * E::PER_WORD + k % E::PER_WORD] =
                         E::weight(weights[(o * per_group + c) * kh * kw + tap]);
@@ -243,12 +252,14 @@ fn quantise(weights: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>,
     (quantised, scales)
 }
 
-/// How many groups to treat as one, so that its outputs fill a vector and both
-/// its sides fill words.
-fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize) -> usize {
+/// How many groups to treat as one, so that its outputs fill a vector (two in
+/// tiles, whose steps are deeper than a vector's words) and both its sides fill
+/// words.
+fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize, tiled: bool) -> usize {
     let (cin, cout) = (spec.cin / spec.groups, spec.cout / spec.groups);
+    let full = if tiled { 2 * lanes } else { lanes };
     let mut merged = 1;
-    while merged * cout < lanes && spec.groups.is_multiple_of(2 * merged) {
+    while merged * cout < full && spec.groups.is_multiple_of(2 * merged) {
         merged *= 2;
     }
     let whole = |channels: usize| (merged * channels).is_multiple_of(per_word);
@@ -259,35 +270,14 @@ fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize) -> usize {
     }
 }
 
-/// Vectors in a panel: as many as the registers hold, no more than there are
-/// channels for.
-fn panel_vectors(cout: usize, level: Level) -> usize {
+/// Vectors in a panel: as many as the registers (or tiles) hold, no more than
+/// there are channels for.
+fn panel_vectors(cout: usize, level: Level, tiled: bool) -> usize {
     let lanes = level.lanes();
-    let most = if lanes == 16 { 4 } else { 2 };
+    let most = if lanes == 16 && !tiled { 4 } else { 2 };
     match cout.div_ceil(lanes) {
         1 => 1,
         2 => 2,
         _ => most,
     }
-}
-
-/// The words of a window, in order. Ungrouped, a row of the kernel is one run:
-/// its pixels are neighbours. Where they do not fill its last word, the next
-/// pixel's channels do, against weights of zero.
-fn window(spec: &ConvSpec, groups: usize, per_word: usize) -> Vec<Run> {
-    let (kh, kw) = spec.kernel;
-    let cin = spec.cin / groups;
-    let (columns, numbers) = if groups == 1 {
-        (1, kw * cin)
-    } else {
-        (kw, cin)
-    };
-    let run = |row, column| Run {
-        row,
-        start: column * spec.cin / per_word,
-        len: numbers.div_ceil(per_word),
-    };
-    let rows = 0..kh;
-    rows.flat_map(|row| (0..columns).map(move |column| run(row, column)))
-        .collect()
 }

@@ -47,7 +47,7 @@ pub(crate) trait Simd: Copy {
     /// `sum[i] + the four products u8 * i8 of self[i] and w[i]`, sums i32.
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self;
     /// i32 as floats.
-    unsafe fn from_i32(self) -> Self;
+    unsafe fn i32_as_floats(self) -> Self;
 }
 
 /// Plain Rust. Fused only where the target always has the instruction:
@@ -168,7 +168,7 @@ impl Simd for [f32; 8] {
     }
 
     #[inline(always)]
-    unsafe fn from_i32(self) -> Self {
+    unsafe fn i32_as_floats(self) -> Self {
         self.map(|x| x.to_bits() as i32 as f32)
     }
 }

@@ -15,11 +15,11 @@
 
 use std::ops::Range;
 
-use super::conv::Operands;
 use super::element::Element;
 use super::level::{Kernel, dispatch};
 use super::map::{Map, Shared};
 use super::micro::{self, Run, load, multiply, store};
+use super::operands::Operands;
 use super::pack::PackedConv;
 use super::simd::Simd;
 use super::transform::{self, POINTS, SIDE, STEP};
@@ -78,8 +78,10 @@ impl Layout {
     pub(crate) fn new(conv: &PackedConv, map: &Map) -> Option<Self> {
         let spec = &conv.spec;
         let lanes = conv.level.lanes();
-        // bytes would have to grow before they are multiplied
+        // bytes would have to grow before they are multiplied; tiles multiply
+        // faster than vectors transform
         let fits = conv.per_word < 4
+            && !conv.tiled()
             && spec.kernel == (3, 3)
             && (spec.stride, spec.padding, spec.groups) == (1, 1, 1)
             && spec.cin.is_multiple_of(lanes)

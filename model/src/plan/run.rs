@@ -1,16 +1,18 @@
 //! A forward pass: the steps one after another, each a kernel's call.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::{Arena, Done, Input, Plan};
-use crate::cpu::{self, Element, Output, Residual, View, ViewMut, Window};
+use crate::cpu::{self, Element, Map, Output, Residual, View, ViewMut, Window};
 use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step};
 use crate::graph::{Outside, Value};
 use crate::packed::{Packed, activation};
 
 impl Plan {
-    /// All steps for `n` images, in maps of `E`.
+    /// All steps for `n` images, in maps of `E`: the early ones some images at
+    /// a time, then the others for all.
     pub(super) fn run<E: Element>(
         &self,
         arena: &mut Arena,
@@ -21,7 +23,39 @@ impl Plan {
         if n == 0 {
             return Ok(Vec::new());
         }
-        for (at, (step, packed)) in self.steps.iter().enumerate() {
+        let early = self.layout.early();
+        for first in (0..n).step_by(early.images) {
+            let images = first..n.min(first.saturating_add(early.images));
+            let part = self.part(input, images.clone());
+            self.run_steps::<E>(0..early.steps, arena, part, images, observe)?;
+        }
+        self.run_steps::<E>(early.steps..self.steps.len(), arena, input, 0..n, observe)?;
+        let last = self.steps.last().map_or(0, |(step, _)| step.output);
+        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
+    }
+
+    /// Some images of an input.
+    fn part<'a>(&self, input: Input<'a>, images: Range<usize>) -> Input<'a> {
+        let values = 3 * self.size * self.size;
+        match input {
+            Input::Pixels(pixels) => Input::Pixels(&pixels[images]),
+            Input::Planes(planes) => {
+                Input::Planes(&planes[images.start * values..images.end * values])
+            }
+        }
+    }
+
+    /// Some steps for some images, which `input` holds.
+    fn run_steps<E: Element>(
+        &self,
+        steps: Range<usize>,
+        arena: &mut Arena,
+        input: Input,
+        images: Range<usize>,
+        observe: &mut (dyn FnMut(Done) + Send),
+    ) -> Result<()> {
+        for at in steps {
+            let (step, packed) = &self.steps[at];
             let start = Instant::now();
             let slot = self.layout.slot(step.output);
             // the output is lent out of the arena while the inputs are read from it
@@ -31,37 +65,25 @@ impl Plan {
                 plan: self,
                 arena,
                 input,
-                n,
+                images: images.clone(),
             };
             let done = pass.step::<E>(step, packed, &mut lent, &mut workspace);
             arena.slots[slot] = lent;
             arena.workspace = workspace;
             done?;
+            let pass = Pass {
+                plan: self,
+                arena,
+                input,
+                images: images.clone(),
+            };
             observe(Done {
                 step: at,
                 time: start.elapsed(),
-                values: &|| self.values::<E>(arena, step.output, n),
+                values: &|| pass.values::<E>(step.output).unwrap_or_default(),
             });
         }
-        let last = self.steps.last().map_or(0, |(step, _)| step.output);
-        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
-    }
-}
-
-impl Plan {
-    /// A value's interior as floats, `[N, H, W, C]`.
-    fn values<E: Element>(&self, arena: &Arena, value: Value, n: usize) -> Vec<f32> {
-        let Some(map) = self.layout.map(value, n) else {
-            return Vec::new();
-        };
-        let slot = &arena.slots[self.layout.slot(value)];
-        if value == self.graph.output() {
-            return slot[..map.len()].to_vec();
-        }
-        let view = View::<E>::new(&slot.numbers()[..map.len()], map, self.affines[value]);
-        let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
-        let numbers = rows.flat_map(|(n, y)| view.row(n, y).iter());
-        numbers.map(|x| x.to_f32(view.affine())).collect()
+        Ok(())
     }
 }
 
@@ -70,15 +92,39 @@ struct Pass<'a> {
     plan: &'a Plan,
     arena: &'a Arena,
     input: Input<'a>,
-    n: usize,
+    /// Which of the batch's.
+    images: Range<usize>,
 }
 
 impl Pass<'_> {
+    /// The map of this pass's images of a value, and where it lies in the slot.
+    fn place(&self, value: Value) -> Result<(Map, Range<usize>)> {
+        let map = self.plan.map(value, self.images.len())?;
+        let before = match self.plan.layout.is_whole(value) {
+            true => self.images.start * map.image(),
+            false => 0,
+        };
+        Ok((map, before..before + map.len()))
+    }
+
+    /// A value's interior as floats, `[N, H, W, C]`.
+    fn values<E: Element>(&self, value: Value) -> Result<Vec<f32>> {
+        let slot = &self.arena.slots[self.plan.layout.slot(value)];
+        let (map, place) = self.place(value)?;
+        if value == self.plan.graph.output() {
+            return Ok(slot[place].to_vec());
+        }
+        let view = self.view::<E>(value)?;
+        let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
+        let numbers = rows.flat_map(|(n, y)| view.row(n, y).iter());
+        Ok(numbers.map(|x| x.to_f32(view.affine())).collect())
+    }
+
     fn view<E: Element>(&self, value: Value) -> Result<View<'_, E>> {
-        let map = self.plan.map(value, self.n)?;
+        let (map, place) = self.place(value)?;
         let slot = &self.arena.slots[self.plan.layout.slot(value)];
         // a value whose slot is lent out would be read while it is written
-        let data = slot.numbers().get(..map.len());
+        let data = slot.numbers().get(place);
         let data = data.ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
         Ok(View::new(data, map, self.plan.affines[value]))
     }
@@ -90,15 +136,15 @@ impl Pass<'_> {
         to: &mut cpu::Floats,
         workspace: &mut [f32],
     ) -> Result<()> {
-        let map = self.plan.map(step.output, self.n)?;
+        let (map, place) = self.place(step.output)?;
         let affine = self.plan.affines[step.output];
         if let (Kind::Linear { .. }, Packed::Conv(conv)) = (&step.kind, packed) {
-            let output = Output::Floats(ViewMut::new(&mut to[..map.len()], map, affine));
+            let output = Output::Floats(ViewMut::new(&mut to[place], map, affine));
             let x = self.view::<E>(step.inputs[0])?;
             conv.run(&self.plan.cores, x, Residual::None, output, workspace);
             return Ok(());
         }
-        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[..map.len()], map, affine);
+        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[place], map, affine);
         output.clear_border();
         match packed {
             Packed::Conv(conv) => {

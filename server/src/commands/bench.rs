@@ -53,6 +53,8 @@ struct Report<'a> {
     device: &'a str,
     dtype: &'a str,
     isa: &'a str,
+    /// Of one image.
+    multiply_adds: u64,
     iterations: usize,
     images_per_second: f64,
     milliseconds: f64,
@@ -85,7 +87,8 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let images = vec![pixels.as_slice(); flags.batch as usize];
     let time = Duration::from_secs_f64(flags.seconds.max(0.0));
     let mut times = match card.device.as_str() {
-        "cpu" => measure(time, || cores.run(|| model.forward_planes(&input))),
+        // on one of the cores, as a batch's worker has it: nobody is woken
+        "cpu" => cores.run(|| measure(time, || model.forward_planes(&input))),
         _ => measure(time, || model.forward(&images)),
     }?;
     times.sort_unstable();
@@ -100,6 +103,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         device: &card.device,
         dtype: &card.dtype,
         isa: &card.isa,
+        multiply_adds: card.multiply_adds,
         iterations: times.len(),
         images_per_second: f64::from(flags.batch) / median,
         milliseconds: 1e3 * median,
@@ -158,7 +162,13 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
-        model.forward_timed(input, &mut |step, time| times[step].push(time))?;
+        // an early step runs several times in a pass
+        let mut pass = vec![Duration::ZERO; steps.len()];
+        model.forward_timed(input, &mut |step, time| pass[step] += time)?;
+        times
+            .iter_mut()
+            .zip(pass)
+            .for_each(|(all, time)| all.push(time));
     }
     println!(
         "{:<24} {:>16} {:>9} {:>7} {:>9} {:>7} {:>9}",

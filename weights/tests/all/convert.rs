@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::common::File;
 use half::{bf16, f16};
 use weights::{
     Checkpoint, Error, Facts, Interpolation, Label, Labels, Numbers, Recipe, Resize, write,
@@ -36,6 +37,13 @@ fn converted(checkpoint: &Checkpoint, facts: &Facts, numbers: Numbers) -> Checkp
     Checkpoint::open(&path).unwrap()
 }
 
+fn open(file: &File) -> Checkpoint {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.safetensors");
+    file.write(&path);
+    Checkpoint::open(&path).unwrap()
+}
+
 #[test]
 fn names_become_torchvision_s_and_values_stay() {
     let original = network(Facts::default(), 1.5);
@@ -65,6 +73,46 @@ fn halves_are_rounded_and_vectors_are_not() {
         );
         assert_eq!(written.read("bn1.weight", &[2]).unwrap(), [0.1, 0.2]);
     }
+}
+
+#[test]
+fn eight_bits_are_within_half_a_step_of_each_channel() {
+    let original = network(Facts::default(), 1.5);
+    let written = converted(&original, &Facts::default(), Numbers::Int8);
+    let step = 2.0 / 127.0;
+    let values = written.read("conv1.weight", &[1, 1, 1, 3]).unwrap();
+    for (value, from) in values.iter().zip([1.5f32, 0.1, -2.0]) {
+        let error = (value - from).abs();
+        assert!(error <= step / 2.0 + 1e-6, "{from} became {value}");
+    }
+    assert_eq!(written.read("bn1.weight", &[2]).unwrap(), [0.1, 0.2]);
+    // each of the classifier's two rows has a step of its own
+    assert_eq!(written.read("fc.weight", &[2, 1]).unwrap(), [0.3, 0.4]);
+    let names: Vec<&str> = written.tensors().map(|(name, _)| name).collect();
+    assert_eq!(names, ["bn1.weight", "conv1.weight", "fc.weight"]);
+    // written again, whether as integers or as floats, they stay
+    for numbers in [Numbers::Int8, Numbers::Kept] {
+        let again = converted(&written, &Facts::default(), numbers);
+        let same = again.read("conv1.weight", &[1, 1, 1, 3]).unwrap();
+        for (a, b) in same.iter().zip(&values) {
+            assert!((a - b).abs() < 1e-6, "{numbers:?}: {b} became {a}");
+        }
+    }
+}
+
+#[test]
+fn integers_without_their_steps_are_refused() {
+    let whole = File::default().tensor("conv1.weight", "I8", &[2, 1, 1, 1], &[1, 2]);
+    let missing = open(&whole).read("conv1.weight", &[2, 1, 1, 1]);
+    let error = missing.unwrap_err().to_string();
+    assert!(error.contains("conv1.weight_scale"), "{error}");
+    let short = whole.f32("conv1.weight_scale", &[1], &[0.5]);
+    let error = open(&short).read("conv1.weight", &[2, 1, 1, 1]);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("conv1.weight_scale") && error.contains("[2]"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn from_i32(self) -> Self {
+    unsafe fn i32_as_floats(self) -> Self {
         unsafe { Self(_mm256_cvtepi32_ps(_mm256_castps_si256(self.0))) }
     }
 }
@@ -260,7 +260,7 @@ macro_rules! avx512 {
         }
 
         #[inline(always)]
-        unsafe fn from_i32(self) -> Self {
+        unsafe fn i32_as_floats(self) -> Self {
             unsafe { Self(_mm512_cvtepi32_ps(_mm512_castps_si512(self.0))) }
         }
     };

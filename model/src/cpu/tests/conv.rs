@@ -81,7 +81,7 @@ impl Case {
         } else {
             Activation::None
         };
-        for level in Level::all() {
+        for level in levels::<E>() {
             let all = (&weights[..], &bias[..]);
             let meanings = Meanings {
                 input: of_input,
@@ -245,4 +245,28 @@ fn linear_is_a_convolution_of_1x1_maps() {
         };
         case.run_all();
     }
+}
+
+/// More tiles than a pass holds, and more to gather than there is room for:
+/// rows of 8 and of 7 pixels, two pixels apart.
+#[test]
+fn tiles_in_several_passes() {
+    let case = |cin, cout, n, size| Case {
+        spec: ConvSpec {
+            cin,
+            cout,
+            kernel: (3, 3),
+            stride: 2,
+            padding: 1,
+            groups: 1,
+        },
+        n,
+        height: size,
+        width: size,
+        relu: false,
+        residual: 1,
+        threads: 1,
+    };
+    case(8, 128, 5, 15).run_all();
+    case(1152, 512, 1, 14).run::<bf16>(1e-5);
 }

@@ -3,6 +3,7 @@
 //! unwritten or a stray number shows.
 
 mod conv;
+mod network;
 mod steps;
 
 use half::bf16;
@@ -43,6 +44,18 @@ impl Number for u8 {
     fn rounding(affine: Affine) -> f64 {
         f64::from(affine.scale) * 0.501
     }
+}
+
+/// Every instruction set of this processor, and for numbers that are multiplied
+/// on tiles those, emulated if need be.
+fn levels<E: Number>() -> Vec<Level> {
+    #[allow(unused_mut)]
+    let mut levels = Level::all();
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if E::PER_WORD > 1 {
+        levels.extend(Level::tiles_if_emulated());
+    }
+    levels
 }
 
 /// Reproducible floats in -1..1.
