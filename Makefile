@@ -1,6 +1,6 @@
-# The one habit file: `make check` is what CI runs, no more and no less.
+# The one habit file: CI runs `make check`, then `make cuda` and `make cuda-ptx`.
 
-.PHONY: check fmt lint docs test bench family docker
+.PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -36,3 +36,32 @@ family:
 
 docker:
 	docker build -f docker/Dockerfile -t resnet .
+
+# The CUDA feature without a card (model/CUDA.md): lint, documentation, and the
+# executor on a driver of our own. Nothing is downloaded. CUDA is a folder for
+# what the build needs, kept between runs.
+CUDA ?= target/cuda
+WITH_CUDA = exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
+cuda:
+	$(WITH_CUDA) cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
+	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package model --no-deps \
+		--document-private-items --features cuda --locked
+	$(WITH_CUDA) cargo test --package model --features cuda --lib --test cuda --locked
+	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package model --features cuda \
+		--example gpu --locked -- --quick
+	$(WITH_CUDA) cargo test --package server --features cuda --test cuda --locked
+
+# The kernels with NVIDIA's compiler, from PyPI: fails where one spills registers
+# or kernels.ptx is stale. `make cuda-ptx UPDATE=update` writes kernels.ptx.
+cuda-ptx:
+	toolkit/kernels.sh $(CUDA) $(UPDATE)
+
+# Whether the real cuDNN, from PyPI (1.5 GB on disk), plans our graphs for five
+# cards that need not be here. `make cuda-plans ARGUMENTS="f16 bf16"`.
+cuda-plans:
+	toolkit/plans.sh $(CUDA) $(ARGUMENTS)
+
+# On a machine with a card: logits against the processor's, memory over many
+# passes, speed; prints a table.
+gpu:
+	$(WITH_CUDA) cargo run --release --package model --features cuda --example gpu --locked

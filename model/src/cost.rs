@@ -19,6 +19,8 @@ pub struct Cost {
     pub weight_bytes: usize,
     /// The arena's slot that holds the output.
     pub slot: usize,
+    /// What runs it: `cpu`, `cudnn` or the name of one of our kernels.
+    pub runs_as: &'static str,
 }
 
 impl Cost {
@@ -43,12 +45,13 @@ impl Cost {
             moved_bytes: 4 * words,
             weight_bytes,
             slot,
+            runs_as: "cpu",
         }
     }
 }
 
 /// The layer's name with what is fused into it.
-fn name(graph: &Graph, kind: &Kind) -> String {
+pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
     let (residual, relu) = match *kind {
         Kind::Conv { residual, relu, .. } => (residual, relu),
         Kind::BatchNorm { relu, .. } | Kind::GroupNorm { relu, .. } => (false, relu),

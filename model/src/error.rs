@@ -1,7 +1,7 @@
 //! What can go wrong between a checkpoint and its logits.
 
 /// Result of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A fault of loading or running a network.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,15 @@ pub enum Error {
     /// A rule of our own is broken: ours to fix.
     #[error("internal: {0}")]
     Internal(String),
+    /// A card failed while the network was loaded or run.
+    #[cfg(feature = "cuda")]
+    #[error("cuda:{ordinal}: {fault}")]
+    Cuda {
+        /// The card.
+        ordinal: usize,
+        /// What failed.
+        fault: crate::cuda::Fault,
+    },
     /// candle failed: ours to fix.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),

@@ -1,18 +1,19 @@
 //! What the user may choose about how a network runs.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-/// `auto`, `cpu`, `cuda` or `cuda:N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `auto`, `cpu`, `cuda`, `cuda:N` or `cuda:N,M`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// CUDA where it works, else the CPU; the log says which and why.
     #[default]
     Auto,
     /// The processor.
     Cpu,
-    /// A CUDA card by its ordinal; an error when it cannot be used.
-    Cuda(usize),
+    /// CUDA cards by their ordinals; an error when one cannot be used.
+    Cuda(Vec<usize>),
 }
 
 impl FromStr for DeviceChoice {
@@ -21,14 +22,26 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
+            "cuda" => Ok(Self::Cuda(vec![0])),
             _ => text
                 .strip_prefix("cuda:")
-                .and_then(|n| n.parse().ok())
+                .and_then(ordinals)
                 .map(Self::Cuda)
-                .ok_or_else(|| format!("`{text}` is not auto, cpu, cuda or cuda:N")),
+                .ok_or_else(|| format!("`{text}` is not auto, cpu, cuda, cuda:N or cuda:N,M")),
         }
     }
+}
+
+/// Different numbers between commas.
+fn ordinals(text: &str) -> Option<Vec<usize>> {
+    let all: Vec<usize> = text
+        .split(',')
+        .map(|n| n.parse().ok())
+        .collect::<Option<_>>()?;
+    let mut different = all.clone();
+    different.sort_unstable();
+    different.dedup();
+    (different.len() == all.len()).then_some(all)
 }
 
 impl fmt::Display for DeviceChoice {
@@ -36,7 +49,10 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(n) => write!(f, "cuda:{n}"),
+            Self::Cuda(cards) => {
+                let ordinals: Vec<String> = cards.iter().map(ToString::to_string).collect();
+                write!(f, "cuda:{}", ordinals.join(","))
+            }
         }
     }
 }
@@ -52,7 +68,9 @@ pub enum Dtype {
     F32,
     /// 16-bit floats with the range of 32-bit ones.
     Bf16,
-    /// 8-bit integers; needs a quantised checkpoint.
+    /// IEEE 16-bit floats; on cards.
+    F16,
+    /// 8-bit integers; needs a quantised checkpoint, and the processor.
     Int8,
 }
 
@@ -63,8 +81,9 @@ impl FromStr for Dtype {
             "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
             "int8" => Ok(Self::Int8),
-            _ => Err(format!("`{text}` is not auto, f32, bf16 or int8")),
+            _ => Err(format!("`{text}` is not auto, f32, bf16, f16 or int8")),
         }
     }
 }
@@ -75,6 +94,7 @@ impl fmt::Display for Dtype {
             Self::Auto => "auto",
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         })
     }
@@ -139,6 +159,38 @@ impl fmt::Display for Isa {
     }
 }
 
+/// How cuDNN's engines are chosen on a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// cuDNN's first guess.
+    Guess,
+    /// The fastest by measurement when the network is loaded; kept in a file
+    /// in this folder, if one is given.
+    Measure(Option<PathBuf>),
+}
+
+/// How to use CUDA cards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CudaOptions {
+    /// Forward passes that run at the same time on each card.
+    pub lanes: usize,
+    /// Images of the largest batch that memory and graphs are made for; larger
+    /// ones run in parts.
+    pub largest_batch: usize,
+    /// How the engines of convolutions are chosen.
+    pub tuning: Tuning,
+}
+
+impl Default for CudaOptions {
+    fn default() -> Self {
+        Self {
+            lanes: 2,
+            largest_batch: 16,
+            tuning: Tuning::Measure(None),
+        }
+    }
+}
+
 /// How to run a network.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -148,4 +200,23 @@ pub struct Options {
     pub dtype: Dtype,
     /// The highest instruction set allowed; `None` for the processor's best.
     pub isa: Option<Isa>,
+    /// How to use cards, if any.
+    pub cuda: CudaOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_and_told_alike() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3", "cuda:0,1"] {
+            let choice: DeviceChoice = text.parse().unwrap();
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(vec![0])));
+        for text in ["gpu", "cuda:", "cuda:x", "cuda:0,", "cuda:1,1"] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
+        }
+    }
 }

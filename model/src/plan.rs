@@ -51,7 +51,7 @@ struct Arena {
 /// In which numbers a plan computes, and with which instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    /// What the maps hold; not `Auto`.
+    /// What the maps hold; not `Auto`, nor `F16`, which is for cards.
     pub dtype: Dtype,
     /// The kernels' instructions.
     pub level: Level,
@@ -68,7 +68,7 @@ impl Numbers {
     /// Numbers in a word of 32 bits.
     fn per_word(self) -> usize {
         match self.dtype {
-            Dtype::Auto | Dtype::F32 => 1,
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => 1,
             Dtype::Bf16 => 2,
             Dtype::Int8 => 4,
         }
@@ -115,7 +115,7 @@ impl Plan {
         let pack = |step: &Step| {
             let affine = |value: Value| affines[value];
             match numbers.dtype {
-                Dtype::Auto | Dtype::F32 => {
+                Dtype::Auto | Dtype::F16 | Dtype::F32 => {
                     Packed::new::<f32>(graph, step, checkpoint, level, affine)
                 }
                 Dtype::Bf16 => Packed::new::<bf16>(graph, step, checkpoint, level, affine),
@@ -182,7 +182,7 @@ impl Plan {
     pub fn peak(&self) -> f64 {
         let (cores, level) = (&self.cores, self.numbers.level);
         match self.numbers.dtype {
-            Dtype::Auto | Dtype::F32 => cpu::peak::<f32>(cores, level),
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => cpu::peak::<f32>(cores, level),
             Dtype::Bf16 => cpu::peak::<bf16>(cores, level),
             Dtype::Int8 => cpu::peak::<u8>(cores, level),
         }
@@ -220,7 +220,7 @@ impl Plan {
         let n = self.images(input)?;
         let mut arena = self.take_arena(n);
         let logits = self.cores.run(|| match self.numbers.dtype {
-            Dtype::Auto | Dtype::F32 => self.run::<f32>(&mut arena, input, n, observe),
+            Dtype::Auto | Dtype::F16 | Dtype::F32 => self.run::<f32>(&mut arena, input, n, observe),
             Dtype::Bf16 => self.run::<bf16>(&mut arena, input, n, observe),
             Dtype::Int8 => self.run::<u8>(&mut arena, input, n, observe),
         });

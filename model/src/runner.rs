@@ -1,17 +1,20 @@
 //! A loaded network: pixels in, logits out.
 
+use std::time::Duration;
+
 use candle_core::Tensor;
 use weights::{Checkpoint, Facts, Labels, Recipe};
 
 use crate::build::build;
 use crate::cores::Cores;
 use crate::cpu::Level;
+use crate::engine::{Chosen, Engine};
 use crate::error::{Error, Result};
 use crate::family::{Architecture, Norm, Shortcut, Stem, StrideOn};
 use crate::fit::{Fit, fit};
 use crate::graph::Graph;
-use crate::options::{DeviceChoice, Dtype, Isa, Options};
-use crate::plan::{Done, Input, Numbers, Plan};
+use crate::options::{Dtype, Isa, Options};
+use crate::plan::{Input, Numbers, Plan};
 
 /// What a loaded network tells of itself.
 #[derive(Clone, Debug)]
@@ -28,11 +31,11 @@ pub struct Card {
     pub input_size: usize,
     /// Number of outputs.
     pub classes: usize,
-    /// `cpu` or `cuda:N`.
+    /// `cpu`, `cuda:0` or `cuda:0,1`.
     pub device: String,
     /// `f32`, ...
     pub dtype: String,
-    /// Instruction set of the kernels: `avx2`, ...
+    /// Instruction set of the kernels: `avx2`, ..., `ptx` on cards.
     pub isa: String,
     /// SHA-256 of the weights.
     pub digest: String,
@@ -43,7 +46,7 @@ pub struct Model {
     card: Card,
     recipe: Recipe,
     labels: Labels,
-    plan: Plan,
+    engine: Engine,
 }
 
 impl Model {
@@ -53,9 +56,7 @@ impl Model {
     /// A checkpoint that fits no row of the family, or a device, type or
     /// instruction set that this machine lacks.
     pub fn load(checkpoint: &Checkpoint, options: &Options, cores: &Cores) -> Result<Self> {
-        let device = device(options.device)?;
         let Fit { row, classes } = fit(checkpoint)?;
-        let numbers = numbers(options, row, checkpoint)?;
         let recipe = recipe(row, checkpoint);
         let labels = checkpoint
             .facts()
@@ -64,6 +65,14 @@ impl Model {
             .unwrap_or_else(|| Labels::guess(classes));
         let labels = labels.expect(classes)?;
         let graph = build(row, recipe.crop as usize, classes);
+        let Chosen {
+            engine,
+            device,
+            dtype,
+            isa,
+        } = Engine::choose(&graph, checkpoint, &recipe, options, cores, || {
+            numbers(options, row, checkpoint)
+        })?;
         let card = Card {
             name: checkpoint.name().to_owned(),
             architecture: row.name.to_owned(),
@@ -71,17 +80,16 @@ impl Model {
             multiply_adds: graph.multiply_adds(),
             input_size: recipe.crop as usize,
             classes,
-            device: device.to_owned(),
-            dtype: numbers.dtype.to_string(),
-            isa: numbers.level.isa().to_string(),
+            device,
+            dtype,
+            isa,
             digest: checkpoint.digest().to_owned(),
         };
-        let plan = Plan::new(&graph, checkpoint, &recipe, numbers, cores)?;
         Ok(Self {
             card,
             recipe,
             labels,
-            plan,
+            engine,
         })
     }
 
@@ -114,8 +122,23 @@ impl Model {
 
     /// Its steps, to inspect and time.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Its plan for the processor.
+    ///
+    /// # Errors
+    /// A network that runs elsewhere.
+    pub fn plan(&self) -> Result<&Plan> {
+        match &self.engine {
+            Engine::Cpu(plan) => Ok(plan),
+            #[cfg(feature = "cuda")]
+            Engine::Cuda(_) => Err(Error::Device {
+                device: self.card.device.clone(),
+                reason: "only the processor's steps tell what they make".into(),
+            }),
+        }
     }
 
     /// Logits `[N, classes]`, row-major, of `N` images given as RGB pixels
@@ -124,35 +147,35 @@ impl Model {
     /// # Errors
     /// A wrong number of bytes; a failure of the device.
     pub fn forward(&self, images: &[&[u8]]) -> Result<Vec<f32>> {
-        self.plan.forward(Input::Pixels(images))
+        self.engine.forward(Input::Pixels(images))
     }
 
     /// Logits `[N, classes]` of normalised planes `[N, 3, S, S]`, a candle
-    /// tensor on the processor.
+    /// tensor.
     ///
     /// # Errors
     /// A tensor of another shape or type.
     pub fn forward_tensor(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(images.apply_op1_no_bwd(&self.plan)?)
+        self.engine.apply(images)
     }
 
     /// What it computes.
     #[must_use]
     pub fn graph(&self) -> &Graph {
-        self.plan.graph()
+        self.engine.graph()
     }
 
-    /// As [`Model::forward_planes`]; tells `observe` of each step when it is
-    /// done.
+    /// As [`Model::forward_planes`]; tells `observe` each step's index and
+    /// duration.
     ///
     /// # Errors
     /// As there.
-    pub fn forward_observed(
+    pub fn forward_timed(
         &self,
         input: &[f32],
-        observe: &mut (dyn FnMut(Done) + Send),
+        observe: &mut (dyn FnMut(usize, Duration) + Send),
     ) -> Result<Vec<f32>> {
-        self.plan.forward_observed(Input::Planes(input), observe)
+        self.engine.forward_timed(input, observe)
     }
 
     /// As [`Model::forward_tensor`], from and to slices.
@@ -160,7 +183,7 @@ impl Model {
     /// # Errors
     /// A wrong number of values.
     pub fn forward_planes(&self, input: &[f32]) -> Result<Vec<f32>> {
-        self.plan.forward(Input::Planes(input))
+        self.engine.forward(Input::Planes(input))
     }
 }
 
@@ -191,21 +214,6 @@ fn recipe(row: &Architecture, checkpoint: &Checkpoint) -> Recipe {
     })
 }
 
-/// The device's name, once it is known to work.
-fn device(choice: DeviceChoice) -> Result<&'static str> {
-    match choice {
-        DeviceChoice::Cpu => Ok("cpu"),
-        DeviceChoice::Auto => {
-            tracing::info!("device auto: cpu, since this build has no CUDA");
-            Ok("cpu")
-        }
-        DeviceChoice::Cuda(_) => Err(Error::Device {
-            device: choice.to_string(),
-            reason: "this build has no CUDA path; choose cpu or auto".into(),
-        }),
-    }
-}
-
 /// The number type and instruction set asked for, or the best for this
 /// processor and checkpoint. bf16 is not chosen where it would show: group
 /// norms magnify what it loses, and the few channels of the small networks for
@@ -215,6 +223,12 @@ fn numbers(options: &Options, row: &Architecture, checkpoint: &Checkpoint) -> Re
     let quantised = checkpoint.facts().ranges.is_some();
     let averages = row.norm == Norm::Batch && row.stem != Stem::Conv3;
     let dtype = match options.dtype {
+        Dtype::F16 => {
+            return Err(Error::Option {
+                option: "dtype f16".into(),
+                reason: "the processor computes in f32, bf16 or int8; f16 is for cards".into(),
+            });
+        }
         Dtype::Auto if quantised => Dtype::Int8,
         Dtype::Auto if level.has_bf16() && averages => Dtype::Bf16,
         Dtype::Auto => Dtype::F32,

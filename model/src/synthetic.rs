@@ -8,7 +8,7 @@ use crate::calibrate::Calibration;
 use crate::cores::Cores;
 use crate::error::{Error, Result};
 use crate::family;
-use crate::options::{Dtype, Options};
+use crate::options::{DeviceChoice, Dtype, Options};
 use crate::plan::Input;
 use crate::runner::Model;
 
@@ -39,12 +39,13 @@ pub fn synthetic(name: &str) -> Result<Checkpoint> {
 pub fn synthetic_quantised(name: &str, cores: &Cores) -> Result<Checkpoint> {
     let checkpoint = synthetic(name)?;
     let options = Options {
+        device: DeviceChoice::Cpu,
         dtype: Dtype::F32,
         ..Options::default()
     };
     let model = Model::load(&checkpoint, &options, cores)?;
     let size = model.card().input_size;
-    let mut calibration = Calibration::new(model.plan());
+    let mut calibration = Calibration::new(model.plan()?);
     calibration.add(Input::Planes(&weights::synthetic::tensor(
         "input",
         &[2 * 3 * size * size],

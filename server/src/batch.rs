@@ -1,10 +1,11 @@
-//! Batching without delay: decoded images wait in one bounded queue, and the
-//! device's worker takes whatever waits there, up to the largest batch, and
-//! runs it at once. A lone image is never held back for company.
+//! Batching without delay: decoded images wait in one bounded queue, and a
+//! worker of the device takes whatever waits there, up to the largest batch,
+//! and runs it at once. A lone image is never held back for company. A device
+//! that runs several batches at a time has as many workers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::Cores;
@@ -65,8 +66,8 @@ pub struct Timings {
     pub forward: Duration,
 }
 
-/// The way to the device. When the last clone is dropped, the worker answers
-/// what still waits and ends.
+/// The way to the device. When the last clone is dropped, the workers answer
+/// what still waits and end.
 #[derive(Clone)]
 pub struct Queue {
     sender: SyncSender<Waiting>,
@@ -74,7 +75,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the device's worker.
+    /// Starts the device's workers, one for each of the network's lanes.
     ///
     /// `cores` are given where the forward pass runs on them. There it takes
     /// its turn among the images to be decoded, so that under load they are
@@ -90,15 +91,24 @@ impl Queue {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(capacity);
-        let worker = Worker {
-            network,
-            receiver,
-            max_batch,
-            metrics: Arc::clone(&metrics),
+        let receiver = Arc::new(Mutex::new(receiver));
+        // on the cores a pass has all of them to itself
+        let workers = match cores {
+            Some(_) => 1,
+            None => network.lanes().max(1),
         };
-        std::thread::Builder::new()
-            .name("device".into())
-            .spawn(move || worker.run(cores.as_ref()))?;
+        for index in 0..workers {
+            let worker = Worker {
+                network: Arc::clone(&network),
+                receiver: Arc::clone(&receiver),
+                max_batch,
+                metrics: Arc::clone(&metrics),
+            };
+            let cores = cores.clone();
+            std::thread::Builder::new()
+                .name(format!("device-{index}"))
+                .spawn(move || worker.run(cores.as_ref()))?;
+        }
         Ok(Self { sender, metrics })
     }
 
@@ -118,23 +128,46 @@ impl Queue {
 
 struct Worker {
     network: Arc<dyn Network>,
-    receiver: Receiver<Waiting>,
+    receiver: Arc<Mutex<Receiver<Waiting>>>,
     max_batch: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Worker {
-    fn run(mut self, cores: Option<&Cores>) {
-        while let Ok(first) = self.receiver.recv() {
-            let turned = match cores {
-                Some(cores) => self.turn_in_line(cores, first),
-                None => Some(self.turn_to(first)),
-            };
-            match turned {
+    fn run(self, cores: Option<&Cores>) {
+        match cores {
+            Some(cores) => self.run_on(cores),
+            None => self.run_beside(),
+        }
+    }
+
+    /// The worker of a network that computes on the cores.
+    fn run_on(mut self, cores: &Cores) {
+        loop {
+            let first = self.waiting().recv();
+            let Ok(first) = first else { return };
+            match self.turn_in_line(cores, first) {
                 Some(worker) => self = worker,
                 None => return,
             }
         }
+    }
+
+    /// A worker of a device of its own. It waits with the queue in its hand:
+    /// the next worker looks once this one has its batch.
+    fn run_beside(self) {
+        loop {
+            let batch = {
+                let waiting = self.waiting();
+                let Ok(first) = waiting.recv() else { return };
+                self.take(&waiting, first)
+            };
+            self.classify(batch);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Receiver<Waiting>> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Turns to `first` once a core has done what was queued for it before:
@@ -146,14 +179,15 @@ impl Worker {
     }
 
     fn turn_to(self, first: Waiting) -> Self {
-        self.classify(self.take(first));
+        let batch = self.take(&self.waiting(), first);
+        self.classify(batch);
         self
     }
 
     /// The images that wait, `first` among them, without those whose client
     /// has gone: at most `max_batch`.
-    fn take(&self, first: Waiting) -> Vec<Waiting> {
-        let waiting = std::iter::once(first).chain(self.receiver.try_iter());
+    fn take(&self, waiting: &Receiver<Waiting>, first: Waiting) -> Vec<Waiting> {
+        let waiting = std::iter::once(first).chain(waiting.try_iter());
         waiting
             .inspect(|_| _ = self.metrics.queue_depth.dec())
             .filter(|image| !image.reply.is_closed())
@@ -173,6 +207,9 @@ impl Worker {
             Ok(logits) => {
                 let forward = started.elapsed();
                 self.metrics.batch(batch.len(), forward);
+                if let Some(usage) = self.network.take_usage() {
+                    self.metrics.cards(&usage, self.network.lanes());
+                }
                 // [N, classes] -> N x [classes]
                 let rows = logits.chunks_exact(logits.len() / batch.len());
                 for (image, row) in batch.into_iter().zip(rows) {

@@ -1,6 +1,7 @@
 //! What the server counts, in the Prometheus text format of `/metrics`.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -35,6 +36,10 @@ pub struct Metrics {
     forward_seconds: Histogram,
     batch_images: Histogram,
     model: Family<ModelLabels, Gauge>,
+    upload_seconds: Counter<f64, AtomicU64>,
+    compute_seconds: Counter<f64, AtomicU64>,
+    card_memory: Gauge,
+    lanes: Gauge,
     /// Images decoded and waiting for the device.
     pub queue_depth: Gauge,
     /// Images between admission and answer.
@@ -84,6 +89,10 @@ impl Metrics {
             forward_seconds: Histogram::new(SECONDS),
             batch_images: Histogram::new(BATCH),
             model: Family::default(),
+            upload_seconds: Counter::default(),
+            compute_seconds: Counter::default(),
+            card_memory: Gauge::default(),
+            lanes: Gauge::default(),
             queue_depth: Gauge::default(),
             images_in_flight: Gauge::default(),
         };
@@ -136,6 +145,30 @@ impl Metrics {
             "Images between admission and answer",
             self.images_in_flight.clone(),
         );
+        for (name, help, seconds) in [
+            (
+                "card_upload_seconds",
+                "Time of CUDA cards, by their clocks, copying pixels to them",
+                &self.upload_seconds,
+            ),
+            (
+                "card_compute_seconds",
+                "Time of CUDA cards, by their clocks, from pixels to logits",
+                &self.compute_seconds,
+            ),
+        ] {
+            registry.register(name, help, seconds.clone());
+        }
+        registry.register(
+            "card_memory_bytes",
+            "Memory in use on the CUDA cards, by anyone",
+            self.card_memory.clone(),
+        );
+        registry.register(
+            "card_lanes",
+            "Forward passes that the CUDA cards can run at the same time",
+            self.lanes.clone(),
+        );
         registry.register(
             "model_info",
             "The loaded model; always 1",
@@ -168,6 +201,14 @@ impl Metrics {
     pub fn batch(&self, images: usize, took: Duration) {
         self.batch_images.observe(images as f64);
         self.forward_seconds.observe(took.as_secs_f64());
+    }
+
+    /// CUDA cards were used so since this was last called.
+    pub fn cards(&self, usage: &model::Usage, lanes: usize) {
+        self.upload_seconds.inc_by(usage.upload.as_secs_f64());
+        self.compute_seconds.inc_by(usage.compute.as_secs_f64());
+        self.card_memory.set(usage.memory as i64);
+        self.lanes.set(lanes as i64);
     }
 
     /// The model that `resnet_model_info` names.

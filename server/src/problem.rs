@@ -30,12 +30,13 @@ pub enum Kind {
     Internal,
     Starting,
     Draining,
+    DeviceLost,
     DeadlineExceeded,
 }
 
 impl Kind {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadParameter,
         Self::MalformedRequest,
         Self::EmptyImage,
@@ -51,6 +52,7 @@ impl Kind {
         Self::Internal,
         Self::Starting,
         Self::Draining,
+        Self::DeviceLost,
         Self::DeadlineExceeded,
     ];
 
@@ -86,6 +88,7 @@ impl Kind {
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Starting => (S::SERVICE_UNAVAILABLE, "starting", "Starting"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Shutting down"),
+            Self::DeviceLost => (S::SERVICE_UNAVAILABLE, "device-lost", "Device lost"),
             Self::DeadlineExceeded => {
                 (S::GATEWAY_TIMEOUT, "deadline-exceeded", "Deadline exceeded")
             }
@@ -114,7 +117,7 @@ impl Kind {
     const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Overloaded | Self::Starting => Some(Duration::from_secs(1)),
-            Self::Draining => Some(Duration::from_secs(5)),
+            Self::Draining | Self::DeviceLost => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -71,26 +71,35 @@ impl Service {
         &self.admission
     }
 
-    /// The classifier, once it is warm and until draining begins.
+    /// The classifier, once it is warm, until draining begins or its device is
+    /// lost.
     ///
     /// # Errors
-    /// 503 while starting and while draining.
+    /// 503 while starting, while draining and without a device.
     pub fn ready(&self) -> Result<&Classifier, Problem> {
         if self.draining.load(Ordering::SeqCst) {
             return Err(draining());
         }
-        self.classifier.get().ok_or_else(|| {
+        let classifier = self.classifier.get().ok_or_else(|| {
             Problem::new(
                 Kind::Starting,
                 "the model is being loaded; try again after the time in Retry-After",
             )
-        })
+        })?;
+        match classifier.network().fault() {
+            None => Ok(classifier),
+            // which card and why is in the log
+            Some(_) => Err(Problem::new(
+                Kind::DeviceLost,
+                "this server's device has failed; send the request again, to another one",
+            )),
+        }
     }
 
     /// Lets a request in.
     ///
     /// # Errors
-    /// 503 while starting and while draining.
+    /// As [`Service::ready`].
     pub fn enter(&self) -> Result<Visit<'_>, Problem> {
         // The lock comes first: a request that sees no draining is waited for.
         let in_flight = Arc::clone(&self.in_flight)

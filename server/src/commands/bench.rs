@@ -50,6 +50,7 @@ struct Report<'a> {
     architecture: &'a str,
     batch: u32,
     threads: usize,
+    device: &'a str,
     dtype: &'a str,
     isa: &'a str,
     /// Of one image.
@@ -66,31 +67,40 @@ struct Report<'a> {
     weight_bytes: usize,
 }
 
-/// Times forward passes of ready f32 planes `[N, 3, S, S]` up to the logits.
+/// Times forward passes up to the logits: of ready f32 planes `[N, 3, S, S]`
+/// on the processor, of pixels on cards, as the server sends them.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let mut faults = Faults::default();
     let config = flags.model.check(&mut faults);
-    let config = faults.none_or(config)?;
+    let mut config = faults.none_or(config)?;
+    config.options.cuda.largest_batch = flags.batch as usize;
     let (model, cores) = config.load_or_synthesize()?;
     let card = model.card();
     let values = flags.batch as usize * 3 * card.input_size * card.input_size;
     let input = weights::synthetic::tensor("input", &[values]);
 
-    // on one of the cores, as a batch's worker has it: nobody is woken
+    let side = card.input_size;
+    let pixels: Vec<u8> = (0..side * side * 3).map(|i| (i * 7 % 256) as u8).collect();
+    let images = vec![pixels.as_slice(); flags.batch as usize];
     let time = Duration::from_secs_f64(flags.seconds.max(0.0));
-    let mut times = cores.run(|| measure(time, || model.forward_planes(&input)))?;
+    let mut times = match card.device.as_str() {
+        // on one of the cores, as a batch's worker has it: nobody is woken
+        "cpu" => cores.run(|| measure(time, || model.forward_planes(&input))),
+        _ => measure(time, || model.forward(&images)),
+    }?;
     times.sort_unstable();
     let median = times[times.len() / 2].as_secs_f64();
     let flops = 2.0 * card.multiply_adds as f64 * f64::from(flags.batch);
-    let peak = 2.0 * model.plan().peak();
+    let peak = 2.0 * model.engine().peak();
     let report = Report {
         model: &card.name,
         architecture: &card.architecture,
         batch: flags.batch,
         threads: cores.count(),
+        device: &card.device,
         dtype: &card.dtype,
         isa: &card.isa,
         multiply_adds: card.multiply_adds,
@@ -100,15 +110,16 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         fastest_milliseconds: 1e3 * times[0].as_secs_f64(),
         gflops: flops / median / 1e9,
         peak_gflops: peak / 1e9,
-        arena_bytes: model.plan().arena_bytes(flags.batch as usize),
-        weight_bytes: model.plan().weight_bytes(),
+        arena_bytes: model.engine().arena_bytes(flags.batch as usize),
+        weight_bytes: model.engine().weight_bytes(),
     };
     if flags.json {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {
         println!(
-            "{} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s of {:.0}",
+            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s of {:.0}",
             report.model,
+            report.device,
             report.dtype,
             report.isa,
             report.batch,
@@ -147,13 +158,13 @@ fn measure<T, E>(
 /// The median time of each step, with what it computes and moves. Winograd's
 /// steps count the direct convolution's multiplications, and may pass the peak.
 fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), Error> {
-    let steps = model.plan().steps();
+    let steps = model.engine().steps();
     let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
         // an early step runs several times in a pass
         let mut pass = vec![Duration::ZERO; steps.len()];
-        model.forward_observed(input, &mut |done| pass[done.step] += done.time)?;
+        model.forward_timed(input, &mut |step, time| pass[step] += time)?;
         times
             .iter_mut()
             .zip(pass)

@@ -96,7 +96,7 @@ fn line(layer: &Layer) -> String {
 
 fn summary(model: &Model, batch: usize) {
     let card = model.card();
-    let plan = model.plan();
+    let plan = model.engine();
     println!();
     println!(
         "model          {} ({}), weights {}",
@@ -140,18 +140,19 @@ fn published(architecture: &str) -> String {
 fn steps(model: &Model, batch: usize) {
     println!();
     println!(
-        "{:<24} {:>16} {:>6} {:>10} {:>10}",
+        "{:<24} {:>16} {:>6} {:>10} {:>10}  runs as",
         "step", "output", "slot", "weights KB", "maps KB"
     );
-    for step in model.plan().steps() {
+    for step in model.engine().steps() {
         let [c, h, w] = step.output;
         println!(
-            "{:<24} {:>16} {:>6} {:>10.1} {:>10.1}",
+            "{:<24} {:>16} {:>6} {:>10.1} {:>10.1}  {}",
             step.name,
             format!("{h}x{w}x{c}"),
             step.slot,
             step.weight_bytes as f64 / 1e3,
-            (step.moved_bytes * batch) as f64 / 1e3
+            (step.moved_bytes * batch) as f64 / 1e3,
+            step.runs_as
         );
     }
 }

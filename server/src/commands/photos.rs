@@ -128,6 +128,8 @@ impl Darkroom {
     /// # Errors
     /// A model that cannot be loaded or run.
     pub fn open(model: &ModelConfig, limits: &Limits) -> Result<Self, Error> {
+        let mut model = model.clone();
+        model.options.cuda.largest_batch = limits.max_batch;
         let (model, cores) = model.load()?;
         let metrics = Arc::new(Metrics::new());
         Ok(Self {

@@ -115,7 +115,7 @@ fn spread(paths: Vec<PathBuf>, count: usize) -> Vec<PathBuf> {
 
 /// Runs the photos through the network in f32; how many could be read.
 fn learn<'a>(network: &'a Model, paths: &[PathBuf]) -> Result<(Calibration<'a>, usize), Error> {
-    let mut calibration = Calibration::new(network.plan());
+    let mut calibration = Calibration::new(network.plan()?);
     let (mut seen, mut last) = (0, String::new());
     let bar = photos::bar(paths.len());
     for path in paths {

@@ -120,7 +120,9 @@ async fn bind(config: &Config) -> Result<TcpListener, Error> {
 /// Loads and warms the model on a thread of its own, then opens the service.
 async fn load(service: Arc<Service>, config: Config) -> Result<(), Error> {
     let load = move || {
-        let (model, cores) = config.model.load()?;
+        let mut model = config.model.clone();
+        model.options.cuda.largest_batch = config.limits.max_batch;
+        let (model, cores) = model.load()?;
         let metrics = Arc::clone(service.metrics());
         let classifier = Classifier::start(Arc::new(model), cores, &config.limits, metrics)?;
         service.open(classifier);

@@ -246,6 +246,7 @@ mod tests {
             ("--device", "tpu"),
             ("--dtype", "f8"),
             ("--isa", "sse"),
+            ("--lanes", "0"),
             ("--threads", "0"),
             ("--port", "65536"),
             ("--queue", "none"),

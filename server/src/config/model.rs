@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Cores, Dtype, Model, Options, family};
+use model::{Cores, CudaOptions, Dtype, Model, Options, Tuning, family};
 use weights::{Checkpoint, Hub, Labels, Progress, Source};
 
 use super::{Faults, units};
@@ -23,14 +23,30 @@ pub struct ModelFlags {
     #[arg(long, env = "RESNET_LABELS", value_name = "FILE")]
     labels: Option<PathBuf>,
 
-    /// auto, cpu, cuda or cuda:N; a device that is named and missing is an error
+    /// auto, cpu, cuda, cuda:N or cuda:N,M for several cards; a device that is
+    /// named and missing is an error
     #[arg(long, env = "RESNET_DEVICE", default_value = "auto")]
     device: String,
 
-    /// auto, f32, bf16 or int8; auto is int8 for a quantised checkpoint, else bf16
-    /// where the processor multiplies it faster, else f32
+    /// auto, f32, bf16, f16 (on cards) or int8; auto is f16 on cards, int8 for a
+    /// quantised checkpoint, else bf16 where the processor multiplies it faster,
+    /// else f32
     #[arg(long, env = "RESNET_DTYPE", default_value = "auto")]
     dtype: String,
+
+    /// Forward passes at the same time on each CUDA card
+    #[arg(long, env = "RESNET_LANES", default_value = "2")]
+    lanes: String,
+
+    /// Where the fastest cuDNN engines, once measured, are kept: a folder, auto
+    /// for resnet in the user's cache folder, or off for cuDNN's first guess
+    #[arg(
+        long,
+        env = "RESNET_TUNE",
+        value_name = "FOLDER",
+        default_value = "auto"
+    )]
+    tune: String,
 
     /// Highest instruction set to use: auto, amx, avx512bf16, avx512vnni, avx512,
     /// avx2 or portable
@@ -65,6 +81,8 @@ impl ModelFlags {
             labels: None,
             device: "cpu".into(),
             dtype: "auto".into(),
+            lanes: "1".into(),
+            tune: "off".into(),
             isa: "auto".into(),
             threads: threads.to_owned(),
         }
@@ -83,6 +101,11 @@ impl ModelFlags {
             options: Options {
                 device: faults.read("--device", &self.device, str::parse),
                 dtype: faults.read("--dtype", &self.dtype, str::parse),
+                cuda: CudaOptions {
+                    lanes: faults.read("--lanes", &self.lanes, |text| units::count(text, 1..=16)),
+                    tuning: tuning(&self.tune),
+                    ..CudaOptions::default()
+                },
                 isa: faults.read("--isa", &self.isa, |text| match text {
                     "auto" => Ok(None),
                     named => named.parse().map(Some),
@@ -137,6 +160,19 @@ impl ModelConfig {
             None => model,
         };
         Ok((model, cores))
+    }
+}
+
+fn tuning(text: &str) -> Tuning {
+    let in_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = || {
+        let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        Some(named.or_else(in_home)?.join("resnet"))
+    };
+    match text {
+        "off" => Tuning::Guess,
+        "auto" => Tuning::Measure(cache()),
+        folder => Tuning::Measure(Some(folder.into())),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use server::service::Service;
 
-use crate::support::{class, grey, limits, multipart, send, server, server_on, server_with};
+use crate::support::{
+    Fake, class, grey, limits, multipart, send, server, server_of, server_on, server_with,
+};
 
 #[tokio::test]
 async fn what_waits_runs_together_and_at_once() {
@@ -202,4 +204,26 @@ async fn everyone_gets_their_own_answer() {
     server.until("resnet_images_in_flight", 0.0).await;
     assert_eq!(server.metric("resnet_queue_depth").await, 0.0);
     assert!(server.batches().iter().all(|batch| batch.len() <= 7));
+}
+
+#[tokio::test]
+async fn a_card_with_two_lanes_runs_two_batches_at_a_time() {
+    let server = server_of(Fake::on_card(2), 2, limits());
+    let first = server.occupy_device().await;
+    let second = server.spawn_post(grey(2));
+    while server.batches().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(server.batches(), [[1], [2]], "while the first still runs");
+    // both lanes are taken: what comes now waits for company
+    let rest: Vec<_> = (3..=5)
+        .map(|value| server.spawn_post(grey(value)))
+        .collect();
+    server.until("resnet_queue_depth", 3.0).await;
+    server.fake.gate.open();
+    for (task, class) in [first, second].into_iter().chain(rest).zip(1..) {
+        assert_eq!(task.await.unwrap().class(), class);
+    }
+    let images: usize = server.batches().iter().map(Vec::len).sum();
+    assert_eq!(images, 5);
 }

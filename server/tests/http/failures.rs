@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::http::Request;
 use server::service::Service;
 
-use crate::support::{flat, grey, limits, multipart, post, send, server, server_with, stalling};
+use crate::support::{
+    Fake, flat, grey, limits, multipart, post, send, server, server_of, server_with, stalling,
+};
 
 #[tokio::test]
 async fn not_found_and_wrong_method() {
@@ -208,4 +210,19 @@ async fn past_the_deadline() {
         .assert_problem(504, "deadline-exceeded");
     server.fake.gate.open();
     assert_eq!(server.post(grey(6)).await.class(), 6);
+}
+
+#[tokio::test]
+async fn a_lost_device_turns_readiness_off() {
+    let server = server_of(Fake::on_card(1), 2, limits());
+    assert_eq!(server.get("/health/ready").await.status, 200);
+    *server.fake.fault.lock().unwrap() = Some("the card fell off the bus".into());
+    let answer = server.get("/health/ready").await;
+    answer.assert_problem(503, "device-lost");
+    assert!(!answer.text.contains("bus"), "the cause is for the log");
+    server
+        .post(grey(1))
+        .await
+        .assert_problem(503, "device-lost");
+    assert_eq!(server.get("/health/live").await.status, 200);
 }

@@ -37,6 +37,9 @@ pub(crate) struct Fake {
     pub(crate) gate: Gate,
     /// Makes the preparation of photos panic.
     pub(crate) panic_on_recipe: std::sync::atomic::AtomicBool,
+    lanes: usize,
+    /// Why the device is lost.
+    pub(crate) fault: Mutex<Option<String>>,
 }
 
 impl Fake {
@@ -66,7 +69,17 @@ impl Fake {
             batches: Mutex::default(),
             gate: Gate::default(),
             panic_on_recipe: false.into(),
+            lanes: 1,
+            fault: Mutex::default(),
         }
+    }
+
+    /// A network on a card that runs so many batches at a time.
+    pub(crate) fn on_card(lanes: usize) -> Self {
+        let mut fake = Self::new(|_| Ok(()));
+        fake.card.device = "cuda:0".into();
+        fake.lanes = lanes;
+        fake
     }
 }
 
@@ -86,6 +99,14 @@ impl Network for Fake {
 
     fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap().clone()
     }
 
     fn forward(&self, images: &[&[u8]]) -> model::Result<Vec<f32>> {
@@ -165,7 +186,11 @@ pub(crate) fn server_on(
     limits: Limits,
     behaviour: impl Fn(&[u8]) -> model::Result<()> + Send + Sync + 'static,
 ) -> Server {
-    let fake = Arc::new(Fake::new(behaviour));
+    server_of(Fake::new(behaviour), cores, limits)
+}
+
+pub(crate) fn server_of(fake: Fake, cores: usize, limits: Limits) -> Server {
+    let fake = Arc::new(fake);
     let service = Arc::new(Service::new(limits.clone()));
     let network: Arc<dyn Network> = Arc::clone(&fake) as _;
     let cores = Cores::new(cores).unwrap();

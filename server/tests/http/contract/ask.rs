@@ -40,6 +40,7 @@ struct Moody {
 
 const WELL: u8 = 0;
 const FAILING: u8 = 1;
+const LOST: u8 = 2;
 
 static MOODY: LazyLock<Arc<Moody>> = LazyLock::new(|| {
     let (model, cores) = CONFIG.model.load().unwrap();
@@ -70,6 +71,10 @@ impl Network for Moody {
             FAILING => Err(model::Error::Batch("on purpose".into())),
             _ => self.model.forward(images),
         }
+    }
+
+    fn fault(&self) -> Option<String> {
+        (self.mood.load(Ordering::SeqCst) == LOST).then(|| "on purpose".into())
     }
 }
 
@@ -155,6 +160,13 @@ pub(crate) async fn ask(example: &Example<'_>) -> Answer {
         Some("failing") => {
             let service = ready();
             moody.mood.store(FAILING, Ordering::SeqCst);
+            let answer = send(&service, request).await;
+            moody.mood.store(WELL, Ordering::SeqCst);
+            answer
+        }
+        Some("lost") => {
+            let service = ready();
+            moody.mood.store(LOST, Ordering::SeqCst);
             let answer = send(&service, request).await;
             moody.mood.store(WELL, Ordering::SeqCst);
             answer

@@ -1,0 +1,50 @@
+//! Where a batch of feature maps is in a card's memory, and its shape there.
+
+use crate::graph::Shape;
+
+/// Channels as they are stored: padded with zeros to a multiple of eight, which
+/// is what tensor cores and loads of 16 bytes ask for.
+pub(super) fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(8)
+}
+
+/// A batch of maps `[n, height, width, channels]`, dense, in the lane's number
+/// type. Made by `Arena::map` only, which knows that the memory is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Map {
+    /// Address of the first value.
+    pub(super) at: u64,
+    /// Images.
+    pub(super) n: usize,
+    /// Rows.
+    pub(super) height: usize,
+    /// Columns.
+    pub(super) width: usize,
+    /// Channels of the network.
+    pub(super) real: usize,
+    /// Channels with their padding.
+    pub(super) channels: usize,
+}
+
+impl Map {
+    pub(super) fn new(at: u64, n: usize, shape: Shape) -> Self {
+        Self {
+            at,
+            n,
+            height: shape.height,
+            width: shape.width,
+            real: shape.channels,
+            channels: padded(shape.channels),
+        }
+    }
+
+    /// Pixels of an image.
+    pub(super) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Values of the batch.
+    pub(super) fn len(&self) -> usize {
+        self.n * self.pixels() * self.channels
+    }
+}

@@ -1,0 +1,259 @@
+//! A network on one or more cards, as the rest of the program sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, bail};
+use weights::{Checkpoint, Recipe};
+
+use super::card::{self, Card, CardFacts};
+use super::lane::Usage;
+use super::lanes::{Lanes, Source};
+use super::network::Network;
+use super::number::Number;
+use super::tune::Tuner;
+use super::weights::Weights;
+use crate::cost::Cost;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::options::Tuning;
+use crate::plan::Input;
+
+/// Where a network runs, and in what.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Ordinals of the cards.
+    pub cards: Vec<usize>,
+    /// Lanes on each.
+    pub lanes: usize,
+    /// The largest batch that a lane runs at once.
+    pub largest: usize,
+    /// How values are stored.
+    pub number: Number,
+    /// Which of cuDNN's engines runs a convolution.
+    pub tuning: Tuning,
+}
+
+/// A network on its cards. Shared freely: `forward` takes `&self`, and runs on
+/// whichever lane is free.
+pub struct CudaPlan {
+    network: Arc<Network>,
+    cards: Vec<CardFacts>,
+    lanes: Lanes,
+}
+
+impl CudaPlan {
+    /// Reads, folds and uploads the weights of `graph` once a card and makes
+    /// its lanes.
+    ///
+    /// # Errors
+    /// A card that cannot be used, or whose memory does not suffice; a
+    /// parameter that is missing or wrong.
+    pub fn new(
+        graph: &Graph,
+        checkpoint: &Checkpoint,
+        recipe: &Recipe,
+        placement: &Placement,
+    ) -> Result<Self> {
+        let network = Arc::new(Network::new(graph, recipe, placement.number)?);
+        let mut sources = HashMap::new();
+        let mut cards = Vec::new();
+        for &ordinal in &placement.cards {
+            let card = Card::open(ordinal, placement.number)?;
+            let weights = Weights::new(&network, checkpoint, &card)?;
+            let tuner = match &placement.tuning {
+                Tuning::Guess => Tuner::off(),
+                Tuning::Measure(folder) => Tuner::on(&card.facts.name, folder.as_deref()),
+            };
+            cards.push(card.facts.clone());
+            let source = Source {
+                card,
+                weights: Arc::new(weights),
+                tuner: Arc::new(tuner),
+            };
+            sources.insert(ordinal, source);
+        }
+        Ok(Self {
+            lanes: Lanes::new(&network, sources, placement)?,
+            network,
+            cards,
+        })
+    }
+
+    /// Why no card can be used, or `None` when one can be opened.
+    #[must_use]
+    pub fn missing() -> Option<String> {
+        card::missing()
+    }
+
+    /// What it computes.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.network.graph
+    }
+
+    /// The cards it runs on.
+    #[must_use]
+    pub fn cards(&self) -> &[CardFacts] {
+        &self.cards
+    }
+
+    /// Lanes on all cards that still work.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.alive()
+    }
+
+    /// Why no forward pass can run any more, once no lane works.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.lanes.fault()
+    }
+
+    /// Bytes of the weights, on each card.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let mut sources = self.lanes.sources();
+        sources.next().map_or(0, |source| source.weights.bytes())
+    }
+
+    /// Bytes of a lane's maps for a batch of `n`.
+    #[must_use]
+    pub fn arena_bytes(&self, n: usize) -> usize {
+        self.network.slot_bytes(n).sum()
+    }
+
+    /// The cost of each step, in the order they run.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Cost> {
+        let weights = self.lanes.sources().next().map(|s| &s.weights);
+        self.network
+            .costs(|step| weights.map_or(0, |w| w.of(step).bytes()))
+    }
+
+    /// Multiply-adds a second that its cards can do in its numbers, by their
+    /// data sheets.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        let number = self.network.number;
+        self.cards.iter().map(|card| card.peak(number)).sum()
+    }
+
+    /// What the cards were used for since this was last asked.
+    #[must_use]
+    pub fn take_usage(&self) -> Usage {
+        self.lanes.take_usage()
+    }
+
+    /// Bytes in use on all cards, by anyone.
+    #[must_use]
+    pub fn memory_in_use(&self) -> usize {
+        let used = self.lanes.sources().filter_map(|source| {
+            let (free, total) = source.card.context().mem_get_info().ok()?;
+            total.checked_sub(free)
+        });
+        used.sum()
+    }
+
+    /// Logits `[N, classes]`. A batch above the largest runs in parts.
+    ///
+    /// # Errors
+    /// An input that is not whole images; a card that fails.
+    pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        match input {
+            Input::Pixels(images) => {
+                let bytes = self.network.pixel_bytes();
+                if let Some(image) = images.iter().find(|image| image.len() != bytes) {
+                    return Err(wrong(image.len(), bytes));
+                }
+                for part in images.chunks(self.lanes.largest()) {
+                    self.lanes.run(|lane| lane.forward(part, &mut logits))?;
+                }
+            }
+            Input::Planes(planes) => {
+                for part in self.parts(planes)? {
+                    self.lanes
+                        .run(|lane| lane.forward_planes(part, &mut logits, None))?;
+                }
+            }
+        }
+        Ok(logits)
+    }
+
+    /// Logits of planes `[N, 3, S, S]`, step by step: tells `observe` each
+    /// step's index and duration. Slower than [`CudaPlan::forward`], which does
+    /// not wait between steps.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_timed(
+        &self,
+        planes: &[f32],
+        observe: &mut (dyn FnMut(usize, Duration) + Send),
+    ) -> Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        for part in self.parts(planes)? {
+            self.lanes
+                .run(|lane| lane.forward_planes(part, &mut logits, Some(&mut *observe)))?;
+        }
+        Ok(logits)
+    }
+
+    /// Whole images in parts of the largest batch.
+    fn parts<'a>(&self, planes: &'a [f32]) -> Result<std::slice::Chunks<'a, f32>> {
+        let values = self.network.pixel_bytes();
+        if !planes.len().is_multiple_of(values) {
+            return Err(wrong(planes.len(), values));
+        }
+        Ok(planes.chunks(self.lanes.largest() * values))
+    }
+}
+
+fn wrong(len: usize, values: usize) -> Error {
+    Error::Batch(format!("{len} values do not make images of {values}"))
+}
+
+impl CustomOp1 for CudaPlan {
+    fn name(&self) -> &'static str {
+        "resnet-cuda-plan"
+    }
+
+    /// Planes `[N, 3, S, S]` in f32, or pixels `[N, S, S, 3]` in u8, from the
+    /// host to logits `[N, classes]` on the host.
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("the plan reads contiguous tensors, not {layout:?}");
+        };
+        let n = layout.dims().first().copied().unwrap_or(0);
+        let logits = match storage {
+            CpuStorage::F32(planes) => self.forward(Input::Planes(&planes[start..end])),
+            CpuStorage::U8(pixels) => {
+                let image = self.network.pixel_bytes();
+                let images: Vec<&[u8]> = pixels[start..end].chunks(image).collect();
+                self.forward(Input::Pixels(&images))
+            }
+            _ => bail!("the plan reads f32 planes or u8 pixels"),
+        }
+        .map_err(candle_core::Error::wrap)?;
+        let shape = Shape::from((n, self.network.classes()));
+        Ok((CpuStorage::F32(logits), shape))
+    }
+
+    /// As on the host, from and to a card's tensors. They pass through the
+    /// host: a lane has its own way for the pixels.
+    fn cuda_fwd(
+        &self,
+        storage: &CudaStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        use candle_core::backend::{BackendDevice, BackendStorage};
+        let (logits, shape) = self.cpu_fwd(&storage.to_cpu_storage()?, layout)?;
+        Ok((storage.device().storage_from_cpu_storage(&logits)?, shape))
+    }
+}

@@ -1,0 +1,207 @@
+//! A batch's steps as launches over a lane's maps, in the order they run.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use candle_core::cuda_backend::cudarc::driver::CudaStream;
+
+use super::dnn::{Bound, Convolution, Handle, Operands, Plan};
+use super::fault::Fault;
+use super::kernels::{Kernels, Launch};
+use super::map::{Map, padded};
+use super::network::Network;
+use super::tune::Tuner;
+use super::weights::Weights;
+use crate::fuse::{Kind, Step};
+use crate::graph::Value;
+
+/// One launch.
+enum Call {
+    Convolution(Bound),
+    Kernel(Launch),
+}
+
+/// The launches of every step but the first, which depends on what the input
+/// is.
+pub(super) struct Program {
+    /// Step and launch.
+    calls: Vec<(usize, Call)>,
+}
+
+/// A plan for each convolution that a lane runs, equal ones shared.
+#[derive(Default)]
+pub(super) struct Plans(HashMap<Convolution, Arc<Plan>>);
+
+impl Plans {
+    /// Chooses a plan for every convolution of `network` in batches of `n`.
+    pub(super) fn choose(
+        &mut self,
+        network: &Network,
+        (handle, stream): (&Handle, &Arc<CudaStream>),
+        tuner: &Tuner,
+        n: usize,
+    ) -> Result<(), Fault> {
+        for step in &network.steps {
+            let Some(convolution) = convolution(network, step, n) else {
+                continue;
+            };
+            if let Entry::Vacant(place) = self.0.entry(convolution) {
+                place.insert(tuner.choose(handle, stream, convolution, network.number)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the largest workspace.
+    pub(super) fn workspace(&self) -> usize {
+        let each = self.0.values().map(|plan| plan.workspace());
+        each.max().unwrap_or(0)
+    }
+}
+
+/// The convolution of a step, if it is one.
+pub(super) fn convolution(network: &Network, step: &Step, n: usize) -> Option<Convolution> {
+    let dims = |value: Value| {
+        let shape = network.graph.shape(value);
+        [padded(shape.channels), shape.height, shape.width]
+    };
+    let (conv, residual, relu) = match step.kind {
+        Kind::Conv {
+            conv,
+            residual,
+            relu,
+            ..
+        } => (
+            (conv.kernel, conv.stride, conv.padding, conv.groups),
+            residual,
+            relu,
+        ),
+        Kind::Linear { .. } => ((1, 1, 0, 1), false, false),
+        _ => return None,
+    };
+    let (kernel, stride, padding, groups) = conv;
+    Some(Convolution {
+        n,
+        input: dims(step.inputs[0]),
+        output: dims(step.output),
+        kernel,
+        stride,
+        padding,
+        groups,
+        residual,
+        relu,
+    })
+}
+
+/// Bytes that the steps need besides their maps in batches of `n`: the
+/// statistics of group norms.
+pub(super) fn statistics_bytes(network: &Network, n: usize) -> usize {
+    let each = network.steps.iter().map(|step| match step.kind {
+        Kind::GroupNorm { groups, .. } => 8 * groups * n,
+        _ => 0,
+    });
+    each.max().unwrap_or(0)
+}
+
+impl Program {
+    /// The launches of batches of `n` over maps that `map` finds. `workspace`
+    /// has room for the plans' and for the statistics.
+    pub(super) fn new(
+        network: &Network,
+        n: usize,
+        weights: &Weights,
+        (kernels, plans): (&Kernels, &Plans),
+        map: impl Fn(Value) -> Result<Map, Fault>,
+        workspace: u64,
+    ) -> Result<Self, Fault> {
+        let mut calls = Vec::new();
+        for (index, step) in network.steps.iter().enumerate() {
+            let y = map(step.output)?;
+            let x = step
+                .inputs
+                .iter()
+                .map(|&value| map(value))
+                .collect::<Result<Vec<_>, _>>()?;
+            let packed = weights.of(index);
+            let mut kernel = |launch: Launch| calls.push((index, Call::Kernel(launch)));
+            match step.kind {
+                Kind::Input => {}
+                Kind::Conv { .. } | Kind::Linear { .. } => {
+                    let plan = convolution(network, step, n).and_then(|c| plans.0.get(&c));
+                    let plan =
+                        plan.ok_or_else(|| Fault::Internal(format!("step {index} has no plan")))?;
+                    let (weight, bias) = packed.conv()?;
+                    let operands = Operands {
+                        x: &x[0],
+                        weight,
+                        residual: x.get(1),
+                        bias,
+                        y: &y,
+                        workspace,
+                    };
+                    calls.push((index, Call::Convolution(plan.bind(&operands)?)));
+                }
+                Kind::BatchNorm { relu, .. } => {
+                    kernel(kernels.scale_shift(&x[0], packed.affine()?, &y, relu)?);
+                }
+                Kind::GroupNorm { groups, relu, .. } => {
+                    let affine = packed.affine()?;
+                    let both = kernels.group_norm(&x[0], workspace, affine, &y, (groups, relu))?;
+                    both.into_iter().for_each(kernel);
+                }
+                Kind::MaxPool {
+                    kernel: side,
+                    stride,
+                    padding,
+                    outside,
+                } => kernel(kernels.max_pool(&x[0], &y, (side, stride, padding), outside)?),
+                Kind::AvgPool { size } => kernel(kernels.average_pool(&x[0], &y, size)?),
+                Kind::ZeroPad { stride } => kernel(kernels.zero_pad(&x[0], &y, stride)?),
+                Kind::GlobalAvgPool => kernel(kernels.global_average_pool(&x[0], &y)?),
+                Kind::ChannelConv { kernel: side, .. } => {
+                    kernel(kernels.channel_conv(&x[0], packed.taps()?, &y, side)?);
+                }
+                Kind::Excite { relu } => {
+                    kernel(kernels.excite([&x[0], &x[1], &x[2]], &y, relu)?);
+                }
+                Kind::Highway => kernel(kernels.highway([&x[0], &x[1], &x[2]], &y)?),
+            }
+        }
+        Ok(Self { calls })
+    }
+
+    /// Queues every launch.
+    pub(super) fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), Fault> {
+        self.calls
+            .iter()
+            .try_for_each(|(_, call)| call.run(handle, stream))
+    }
+
+    /// As [`Program::run`]; waits for each step and tells `done` its index.
+    pub(super) fn run_observed(
+        &self,
+        handle: &Handle,
+        stream: &CudaStream,
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), Fault> {
+        for (at, (step, call)) in self.calls.iter().enumerate() {
+            call.run(handle, stream)?;
+            // a step of two launches is one step
+            if self.calls.get(at + 1).is_none_or(|(next, _)| next != step) {
+                stream.synchronize()?;
+                done(*step);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Call {
+    fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), Fault> {
+        match self {
+            Self::Convolution(bound) => bound.run(handle),
+            Self::Kernel(launch) => launch.run(stream),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What fails ends as an error that names it, and loses nothing.
+
+use crate::fake::{counts, machine, reset, with_driver};
+use crate::networks::{Network, difference, one_lane};
+use model::cuda::{CudaPlan, Number, Placement};
+use model::plan::Input;
+
+/// The smallest network of the family: its load is some thousand calls.
+fn network() -> Network {
+    Network::new("cifar_resnet20", 16, 1)
+}
+
+#[test]
+fn a_load_may_fail_at_every_call() {
+    with_driver("faults::a_load_may_fail_at_every_call", || {
+        let network = network();
+        let expected = network.expected();
+        reset(None, false);
+        drop(network.plan(&one_lane(1)).unwrap());
+        let calls = counts().calls;
+        assert!(calls > 500, "{calls}");
+        let (mut failed, mut went_on) = (0, 0);
+        for k in 0..calls {
+            reset(Some(k), false);
+            match network.plan(&one_lane(1)) {
+                Err(error) => {
+                    assert!(error.to_string().contains("cuda:0"), "call {k}: {error}");
+                    failed += 1;
+                }
+                // an engine that fails is passed over
+                Ok(plan) => {
+                    reset(None, false);
+                    let logits = plan.forward(Input::Planes(&network.images)).unwrap();
+                    assert!(difference(&logits, &expected) < 1e-2, "call {k}");
+                    went_on += 1;
+                }
+            }
+            assert_eq!(counts().alive(), [], "call {k} of {calls}");
+            assert_eq!(counts().violations, 0, "call {k} of {calls}");
+        }
+        println!("{calls} calls: {failed} loads failed, {went_on} went on");
+        assert!(failed > went_on);
+    });
+}
+
+#[test]
+fn a_pass_may_fail_at_every_call_and_the_next_one_runs() {
+    with_driver(
+        "faults::a_pass_may_fail_at_every_call_and_the_next_one_runs",
+        || {
+            let network = network();
+            let plan = network.plan(&one_lane(1)).unwrap();
+            let pixels: Vec<u8> = (0..16 * 16 * 3).map(|i| (i % 256) as u8).collect();
+            let images: [&[u8]; 1] = [&pixels];
+            reset(None, false);
+            let expected = plan.forward(Input::Pixels(&images)).unwrap();
+            let (calls, before) = (counts().calls, counts());
+            for k in 0..calls {
+                reset(Some(k), false);
+                let error = plan.forward(Input::Pixels(&images)).unwrap_err();
+                assert!(error.to_string().contains("cuda:0"), "call {k}: {error}");
+                // the lane was made again
+                assert_eq!((plan.lanes(), plan.fault()), (1, None), "call {k}");
+                assert_eq!(plan.forward(Input::Pixels(&images)).unwrap(), expected);
+                assert_eq!(counts().alive(), before.alive(), "call {k} of {calls}");
+            }
+            drop(plan);
+            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().violations, 0);
+        },
+    );
+}
+
+#[test]
+fn a_card_that_is_lost_is_told_and_takes_nothing_with_it() {
+    with_driver(
+        "faults::a_card_that_is_lost_is_told_and_takes_nothing_with_it",
+        || {
+            let network = network();
+            let plan = network.plan(&one_lane(1)).unwrap();
+            reset(Some(3), true);
+            let planes = Input::Planes(&network.images);
+            plan.forward(planes).unwrap_err();
+            assert_eq!(plan.lanes(), 0);
+            assert!(plan.fault().unwrap().contains("cuda:0"));
+            let error = plan.forward(planes).unwrap_err().to_string();
+            assert!(error.contains("no lane works"), "{error}");
+            drop(plan);
+            // its memory went with its context
+            assert_eq!(counts().alive(), []);
+            reset(None, false);
+            let plan = network.plan(&one_lane(1)).unwrap();
+            plan.forward(planes).unwrap();
+        },
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    with_driver("faults::what_is_missing_is_named", || {
+        let network = network();
+        let refused = |placement: &Placement| {
+            let plan = network.plan(placement);
+            plan.err().unwrap().to_string()
+        };
+        assert_eq!(CudaPlan::missing(), None);
+        let second = Placement {
+            cards: vec![2],
+            ..one_lane(1)
+        };
+        let error = refused(&second);
+        assert!(
+            error.contains("cuda:2") && error.contains("cuda:0 to cuda:1"),
+            "{error}"
+        );
+
+        machine(1, 70, 13_000, 16 << 30);
+        let error = refused(&one_lane(1));
+        assert!(error.contains("7.0") && error.contains("7.5"), "{error}");
+        machine(1, 75, 13_000, 16 << 30);
+        let bf16 = Placement {
+            number: Number::Bf16,
+            ..one_lane(1)
+        };
+        let error = refused(&bf16);
+        assert!(
+            error.contains("7.5") && error.contains("bf16 needs 8.0"),
+            "{error}"
+        );
+
+        machine(1, 90, 12_040, 16 << 30);
+        let error = refused(&one_lane(1));
+        assert!(
+            error.contains("CUDA 12.4") && error.contains("13.0"),
+            "{error}"
+        );
+        assert!(CudaPlan::missing().unwrap().contains("update the driver"));
+        machine(0, 90, 13_000, 16 << 30);
+        assert!(CudaPlan::missing().unwrap().contains("no card"));
+        assert_eq!(counts().alive(), []);
+    });
+}
+
+#[test]
+fn memory_that_does_not_suffice_names_the_batch_that_does() {
+    with_driver(
+        "faults::memory_that_does_not_suffice_names_the_batch_that_does",
+        || {
+            let network = network();
+            machine(1, 90, 13_000, 1 << 20);
+            let batches = |largest| Placement {
+                lanes: 2,
+                ..one_lane(largest)
+            };
+            let error = network.plan(&batches(64)).err().unwrap().to_string();
+            assert!(
+                error.contains("cuda:0") && error.contains("2 lanes"),
+                "{error}"
+            );
+            let (_, fits) = error.split_once("the largest batch that fits is ").unwrap();
+            let fits: usize = fits.parse().unwrap();
+            assert!(network.plan(&batches(fits)).is_ok(), "{error}");
+            assert!(network.plan(&batches(2 * fits)).is_err(), "{error}");
+            machine(1, 90, 13_000, 1 << 10);
+            let error = network.plan(&batches(1)).err().unwrap().to_string();
+            assert!(error.contains("out of memory"), "{error}");
+            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().violations, 0);
+        },
+    );
+}

@@ -1,0 +1,387 @@
+//! Each CUDA kernel against a few lines of plain Rust, on shapes that no block
+//! of threads divides: the kernels are compiled as C++ and run on the processor.
+
+#![allow(clippy::unwrap_used)]
+
+mod host;
+
+use half::{bf16, f16};
+use host::{Argument, Buffer, Host, Value};
+
+/// A map's shape; channels are a multiple of 8, as the executor pads them.
+#[derive(Clone, Copy)]
+struct Map {
+    n: usize,
+    h: usize,
+    w: usize,
+    c: usize,
+}
+
+impl Map {
+    fn len(&self) -> usize {
+        self.n * self.h * self.w * self.c
+    }
+
+    /// Where a channel of a pixel is.
+    fn at(&self, n: usize, y: usize, x: usize, c: usize) -> usize {
+        ((n * self.h + y) * self.w + x) * self.c + c
+    }
+
+    /// The map's values, each from its place.
+    fn make(&self, f: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<f32> {
+        let mut values = Vec::new();
+        for n in 0..self.n {
+            for y in 0..self.h {
+                for x in 0..self.w {
+                    values.extend((0..self.c).map(|c| f(n, y, x, c)));
+                }
+            }
+        }
+        values
+    }
+}
+
+const fn map(n: usize, h: usize, w: usize, c: usize) -> Map {
+    Map { n, h, w, c }
+}
+
+const MAPS: [Map; 4] = [
+    map(1, 1, 1, 8),
+    map(3, 7, 5, 24),
+    map(2, 13, 9, 40),
+    map(1, 8, 8, 264),
+];
+
+/// `len` values between -2 and 2 that the type holds exactly enough.
+fn noise<T: Value>(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        T::of((state >> 16) as f32 / 16384.0 - 2.0).float()
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn name<T: Value>(kernel: &str) -> String {
+    format!("{kernel}_{}", T::SUFFIX)
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Runs a test's body in each number type.
+macro_rules! in_each_type {
+    ($($test:ident => $body:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            let Some(host) = Host::get() else { return };
+            $body::<f16>(host);
+            $body::<bf16>(host);
+            $body::<f32>(host);
+        }
+    )*};
+}
+
+in_each_type! {
+    pixels_become_normalised_nhwc8 => pixels;
+    max_pool_sees_nothing_or_zeros_outside => max_pool;
+    average_pool_averages_what_a_window_has => average_pool;
+    global_average_pool_is_the_mean_of_the_map => global_average_pool;
+    scale_shift_is_a_batch_norm => scale_shift;
+    zero_pad_is_option_a => zero_pad;
+    excite_gates_channels_and_adds => excite;
+    highway_mixes_by_its_gate => highway;
+    channel_conv_slides_along_the_channels => channel_conv;
+    group_norm_normalises_groups => group_norm;
+}
+
+fn pixels<T: Value>(host: &Host) {
+    for count in [1, 63, 1000] {
+        let x: Vec<u8> = (0..3 * count).map(|i| (i * 37 % 256) as u8).collect();
+        let (scale, shift) = ([0.017f32, 0.0175, 0.0174], [-2.1f32, -2.0, -1.8]);
+        let mut y = Buffer::<T>::zeros(8 * count);
+        let floats = scale.iter().chain(&shift).map(|&f| Argument::Float(f));
+        let mut arguments = vec![Argument::read(&x), y.write()];
+        arguments.extend(floats);
+        arguments.push(Argument::int(count));
+        host.launch_each(&name::<T>("pixels"), count, &arguments);
+        let expected: Vec<f32> = (0..8 * count)
+            .map(|i| match i % 8 {
+                c @ 0..3 => f32::from(x[i / 8 * 3 + c]) * scale[c] + shift[c],
+                _ => 0.0,
+            })
+            .collect();
+        y.check("pixels", &expected);
+    }
+}
+
+fn max_pool<T: Value>(host: &Host) {
+    for (i, (kernel, stride, padding)) in [(3, 2, 1), (2, 2, 0), (3, 1, 1)].into_iter().enumerate()
+    {
+        for from in MAPS {
+            if from.h + 2 * padding < kernel || from.w + 2 * padding < kernel {
+                continue;
+            }
+            let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
+            let to = map(from.n, side(from.h), side(from.w), from.c);
+            // below zero, so that zeros outside win where they compete
+            let values: Vec<f32> = noise::<T>(from.len(), i as u32)
+                .iter()
+                .map(|v| v - 2.0)
+                .map(|v| T::of(v).float())
+                .collect();
+            let x = Buffer::<T>::new(&values);
+            for zeros in [false, true] {
+                let mut y = Buffer::<T>::zeros(to.len());
+                let count = to.len() / 8;
+                let sizes = [from.c, from.h, from.w, to.h, to.w, kernel, stride, padding];
+                let mut arguments = vec![x.read(), y.write()];
+                arguments.extend(sizes.map(Argument::int));
+                arguments.extend([usize::from(zeros), count].map(Argument::int));
+                host.launch_each(&name::<T>("max_pool"), count, &arguments);
+                let expected = to.make(|n, oy, ox, c| {
+                    let mut best = f32::NEG_INFINITY;
+                    for (iy, ix) in (0..kernel * kernel)
+                        .map(|k| (oy * stride + k / kernel, ox * stride + k % kernel))
+                    {
+                        let inside = (padding..from.h + padding).contains(&iy)
+                            && (padding..from.w + padding).contains(&ix);
+                        if inside {
+                            best = best.max(values[from.at(n, iy - padding, ix - padding, c)]);
+                        } else if zeros {
+                            best = best.max(0.0);
+                        }
+                    }
+                    best
+                });
+                y.check("max_pool", &expected);
+            }
+        }
+    }
+}
+
+fn average_pool<T: Value>(host: &Host) {
+    for from in MAPS {
+        let size = 2;
+        let to = map(from.n, from.h.div_ceil(size), from.w.div_ceil(size), from.c);
+        let values = noise::<T>(from.len(), 3);
+        let x = Buffer::<T>::new(&values);
+        let mut y = Buffer::<T>::zeros(to.len());
+        let count = to.len() / 8;
+        let mut arguments = vec![x.read(), y.write()];
+        arguments.extend([from.c, from.h, from.w, to.h, to.w, size, count].map(Argument::int));
+        host.launch_each(&name::<T>("average_pool"), count, &arguments);
+        let expected = to.make(|n, oy, ox, c| {
+            let rows = oy * size..((oy + 1) * size).min(from.h);
+            let all: Vec<f32> = rows
+                .flat_map(|iy| (ox * size..((ox + 1) * size).min(from.w)).map(move |ix| (iy, ix)))
+                .map(|(iy, ix)| values[from.at(n, iy, ix, c)])
+                .collect();
+            all.iter().sum::<f32>() / all.len() as f32
+        });
+        y.check("average_pool", &expected);
+    }
+}
+
+fn global_average_pool<T: Value>(host: &Host) {
+    for from in MAPS {
+        let values = noise::<T>(from.len(), 4);
+        let x = Buffer::<T>::new(&values);
+        let mut y = Buffer::<T>::zeros(from.n * from.c);
+        let grid = [(from.c as u32).div_ceil(256), from.n as u32, 1];
+        let sizes = [from.c, from.h * from.w].map(Argument::int);
+        let mut arguments = vec![x.read(), y.write()];
+        arguments.extend(sizes);
+        host.launch(
+            &name::<T>("global_average_pool"),
+            grid,
+            [32, 8, 1],
+            &arguments,
+        );
+        let expected = map(from.n, 1, 1, from.c).make(|n, _, _, c| {
+            let pixels = (0..from.h * from.w).map(|p| values[from.at(n, 0, p, c)]);
+            pixels.sum::<f32>() / (from.h * from.w) as f32
+        });
+        y.check("global_average_pool", &expected);
+    }
+}
+
+fn scale_shift<T: Value>(host: &Host) {
+    for map in MAPS {
+        let values = noise::<T>(map.len(), 5);
+        let (scale, shift) = (noise::<f32>(map.c, 6), noise::<f32>(map.c, 7));
+        let x = Buffer::<T>::new(&values);
+        let (a, b) = (Buffer::<f32>::new(&scale), Buffer::<f32>::new(&shift));
+        for relu in [false, true] {
+            let mut y = Buffer::<T>::zeros(map.len());
+            let count = map.len() / 8;
+            let mut arguments = vec![x.read(), a.read(), b.read(), y.write()];
+            arguments.extend([map.c, usize::from(relu), count].map(Argument::int));
+            host.launch_each(&name::<T>("scale_shift"), count, &arguments);
+            let expected = map.make(|n, h, w, c| {
+                let v = values[map.at(n, h, w, c)] * scale[c] + shift[c];
+                if relu { v.max(0.0) } else { v }
+            });
+            y.check("scale_shift", &expected);
+        }
+    }
+}
+
+fn zero_pad<T: Value>(host: &Host) {
+    // 12 channels in 16 become 28 in 32, 8 before and 8 after
+    let (old, new) = (12, 28);
+    let before = (new - old) / 2;
+    for (h, w) in [(1, 1), (7, 5), (8, 8)] {
+        for stride in [1, 2] {
+            let from = map(3, h, w, 16);
+            let to = map(3, h.div_ceil(stride), w.div_ceil(stride), 32);
+            let values = from.make(|n, y, x, c| {
+                if c < old {
+                    (n + y * 7 + x + c) as f32 / 8.0
+                } else {
+                    0.0
+                }
+            });
+            let x = Buffer::<T>::new(&values);
+            let mut y = Buffer::<T>::zeros(to.len());
+            let count = to.len() / 8;
+            let sizes = [
+                16, 32, old, before, from.h, from.w, to.h, to.w, stride, count,
+            ];
+            let mut arguments = vec![x.read(), y.write()];
+            arguments.extend(sizes.map(Argument::int));
+            host.launch_each(&name::<T>("zero_pad"), count, &arguments);
+            let expected = to.make(|n, oy, ox, c| match c.checked_sub(before) {
+                Some(c) if c < old => {
+                    T::of(values[from.at(n, oy * stride, ox * stride, c)]).float()
+                }
+                _ => 0.0,
+            });
+            y.check("zero_pad", &expected);
+        }
+    }
+}
+
+fn excite<T: Value>(host: &Host) {
+    for map in MAPS {
+        let values = noise::<T>(map.len(), 8);
+        let gates = noise::<T>(map.n * map.c, 9);
+        let residuals = noise::<T>(map.len(), 10);
+        let x = Buffer::<T>::new(&values);
+        let (gate, residual) = (Buffer::<T>::new(&gates), Buffer::<T>::new(&residuals));
+        for relu in [false, true] {
+            let mut y = Buffer::<T>::zeros(map.len());
+            let count = map.len() / 8;
+            let mut arguments = vec![x.read(), gate.read(), residual.read(), y.write()];
+            let sizes = [map.c, map.h * map.w, usize::from(relu), count];
+            arguments.extend(sizes.map(Argument::int));
+            host.launch_each(&name::<T>("excite"), count, &arguments);
+            let expected = map.make(|n, h, w, c| {
+                let at = map.at(n, h, w, c);
+                let v = values[at] * sigmoid(gates[n * map.c + c]) + residuals[at];
+                if relu { v.max(0.0) } else { v }
+            });
+            y.check("excite", &expected);
+        }
+    }
+}
+
+fn highway<T: Value>(host: &Host) {
+    for map in MAPS {
+        let [h, gate, x] = [11, 12, 13].map(|seed| noise::<T>(map.len(), seed));
+        let buffers = [&h, &gate, &x].map(|values| Buffer::<T>::new(values));
+        let mut y = Buffer::<T>::zeros(map.len());
+        let count = map.len() / 8;
+        let mut arguments: Vec<Argument> = buffers.iter().map(Buffer::read).collect();
+        arguments.extend([y.write(), Argument::int(count)]);
+        host.launch_each(&name::<T>("highway"), count, &arguments);
+        let expected: Vec<f32> = (0..map.len())
+            .map(|i| h[i] * sigmoid(gate[i]) + x[i] * (1.0 - sigmoid(gate[i])))
+            .collect();
+        y.check("highway", &expected);
+    }
+}
+
+fn channel_conv<T: Value>(host: &Host) {
+    for (n, channels, real, kernel) in [(1, 8, 8, 3), (3, 24, 20, 5), (2, 264, 264, 7)] {
+        let values = map(n, 1, 1, channels).make(|n, _, _, c| {
+            if c < real {
+                noise::<T>(channels, n as u32)[c]
+            } else {
+                0.0
+            }
+        });
+        let weight = noise::<f32>(kernel, 14);
+        let (x, w) = (Buffer::<T>::new(&values), Buffer::<f32>::new(&weight));
+        let mut y = Buffer::<T>::zeros(n * channels);
+        let mut arguments = vec![x.read(), w.read(), y.write()];
+        arguments.extend([channels, real, kernel, n * channels].map(Argument::int));
+        host.launch_each(&name::<T>("channel_conv"), n * channels, &arguments);
+        let expected = map(n, 1, 1, channels).make(|n, _, _, c| {
+            let taps = (0..kernel).filter_map(|k| {
+                let from = (c + k)
+                    .checked_sub(kernel / 2)
+                    .filter(|&from| from < real)?;
+                Some(weight[k] * values[n * channels + from])
+            });
+            if c < real { taps.sum() } else { 0.0 }
+        });
+        y.check("channel_conv", &expected);
+    }
+}
+
+fn group_norm<T: Value>(host: &Host) {
+    let epsilon = 1e-5;
+    for (map, groups) in [
+        (map(1, 1, 1, 8), 2),
+        (map(3, 7, 5, 24), 4),
+        (map(2, 9, 9, 64), 32),
+    ] {
+        let (size, pixels) = (map.c / groups, map.h * map.w);
+        let values = noise::<T>(map.len(), 15);
+        let (scale, shift) = (noise::<f32>(map.c, 16), noise::<f32>(map.c, 17));
+        let x = Buffer::<T>::new(&values);
+        let (a, b) = (Buffer::<f32>::new(&scale), Buffer::<f32>::new(&shift));
+        let mut statistics = Buffer::<f32>::zeros(2 * map.n * groups);
+        let sizes = [map.c, size, pixels].map(Argument::int);
+        let mut arguments = vec![x.read(), statistics.write()];
+        arguments.extend(sizes);
+        arguments.push(Argument::Float(epsilon));
+        let grid = [groups as u32, map.n as u32, 1];
+        host.launch(
+            &name::<T>("group_statistics"),
+            grid,
+            [256, 1, 1],
+            &arguments,
+        );
+        let expected: Vec<(f64, f64)> = (0..map.n * groups)
+            .map(|i| {
+                let (n, group) = (i / groups, i % groups);
+                let all = (0..pixels * size)
+                    .map(|k| f64::from(values[map.at(n, 0, k / size, group * size + k % size)]));
+                let mean = all.clone().sum::<f64>() / (pixels * size) as f64;
+                let var = all.map(|v| (v - mean).powi(2)).sum::<f64>() / (pixels * size) as f64;
+                (mean, 1.0 / (var + f64::from(epsilon)).sqrt())
+            })
+            .collect();
+        for (got, (mean, scale)) in statistics.floats().chunks_exact(2).zip(&expected) {
+            assert!((f64::from(got[0]) - mean).abs() < 1e-5, "{got:?}, {mean}");
+            assert!(
+                (f64::from(got[1]) / scale - 1.0).abs() < 1e-4,
+                "{got:?}, {scale}"
+            );
+        }
+        let mut y = Buffer::<T>::zeros(map.len());
+        let count = map.len() / 8;
+        let mut arguments = vec![x.read(), statistics.read(), a.read(), b.read(), y.write()];
+        arguments.extend([map.c, size, groups, pixels, 1, count].map(Argument::int));
+        host.launch_each(&name::<T>("group_norm"), count, &arguments);
+        let expected = map.make(|n, h, w, c| {
+            let (mean, inverse) = expected[n * groups + c / size];
+            let v = (f64::from(values[map.at(n, h, w, c)]) - mean) * inverse;
+            (v as f32 * scale[c] + shift[c]).max(0.0)
+        });
+        y.check("group_norm", &expected);
+    }
+}
