@@ -1,4 +1,5 @@
-# The one habit file: CI runs `make check`, then `make cuda` and `make cuda-ptx`.
+# The one habit file: `make check` is what CI runs, no more and no less. What
+# touches model/src/cuda runs `make cuda` and `make cuda-ptx` too.
 
 .PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-plans gpu
 
