@@ -66,12 +66,26 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S;
     /// A sum of dots as a result before rounding: plus `bias`, and where the
     /// products are integers, times `scale` first.
-    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S;
+    #[inline(always)]
+    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
+        let _ = scale;
+        // SAFETY: the caller's; so below.
+        unsafe { sum.add(S::load(bias)) }
+    }
     /// A residual's `LANES` numbers added to results; `factor` is what a unit
     /// of its bytes is worth in units of the result.
-    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S;
+    #[inline(always)]
+    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S {
+        let _ = factor;
+        // SAFETY: as above.
+        unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
+    }
     /// Results rounded to numbers.
-    unsafe fn put<S: Simd>(result: S, to: *mut Self);
+    #[inline(always)]
+    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
+        // SAFETY: as above.
+        unsafe { Self::store(result, to, Affine::IDENTITY) }
+    }
 }
 
 impl Element for f32 {
@@ -109,24 +123,6 @@ impl Element for f32 {
         // SAFETY: as above.
         unsafe { x.mul_add(w, sum) }
     }
-
-    #[inline(always)]
-    unsafe fn result<S: Simd>(sum: S, _: *const f32, bias: *const f32) -> S {
-        // SAFETY: as above.
-        unsafe { sum.add(S::load(bias)) }
-    }
-
-    #[inline(always)]
-    unsafe fn add<S: Simd>(result: S, from: *const Self, _: f32) -> S {
-        // SAFETY: as above.
-        unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
-    }
-
-    #[inline(always)]
-    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
-        // SAFETY: as above.
-        unsafe { Self::store(result, to, Affine::IDENTITY) }
-    }
 }
 
 impl Element for bf16 {
@@ -163,24 +159,6 @@ impl Element for bf16 {
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S {
         // SAFETY: as above.
         unsafe { x.dot_bf16(w, sum) }
-    }
-
-    #[inline(always)]
-    unsafe fn result<S: Simd>(sum: S, _: *const f32, bias: *const f32) -> S {
-        // SAFETY: as above.
-        unsafe { sum.add(S::load(bias)) }
-    }
-
-    #[inline(always)]
-    unsafe fn add<S: Simd>(result: S, from: *const Self, _: f32) -> S {
-        // SAFETY: as above.
-        unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
-    }
-
-    #[inline(always)]
-    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
-        // SAFETY: as above.
-        unsafe { Self::store(result, to, Affine::IDENTITY) }
     }
 }
 
