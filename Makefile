@@ -42,7 +42,7 @@ docker:
 # executor on a driver of our own. Nothing is downloaded. CUDA is a folder for
 # what the build needs, kept between runs.
 CUDA ?= target/cuda
-WITH_CUDA = exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
+WITH_CUDA = export CARGO_INCREMENTAL=0 && exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
 cuda:
 	$(WITH_CUDA) cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
 	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package model --no-deps \
