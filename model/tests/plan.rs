@@ -73,7 +73,7 @@ fn every_block_kind_gives_the_references_logits_on_every_instruction_set() {
         let expected = reference.forward(&tensor).unwrap();
         let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for level in Level::all() {
-            // group norms of a few pixels magnify what rounding did: 20 times, in f32 too
+            // group norms of a few pixels magnify what rounding did, 20 times
             let of_bf16 = if name.ends_with("bit") { 2e-1 } else { 2e-2 };
             for (dtype, most) in [(Dtype::F32, 1e-4), (Dtype::Bf16, of_bf16)] {
                 let numbers = Numbers { dtype, level };
