@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use facts::{Facts, Ranges};
 pub use hub::{Hub, HubFault, Progress, Repository};
 pub use labels::{Label, Labels};
-pub use quantised::as_int8;
+pub use quantised::{as_int8, quantise};
 pub use recipe::{Interpolation, Recipe, Resize};
 pub use source::Source;
 pub use write::{Numbers, write};

@@ -11,8 +11,10 @@
 /// Ends the name of a tensor of steps.
 pub(crate) const SCALE: &str = "_scale";
 
-/// The integers and the step of each output channel.
-pub(crate) fn quantise(values: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
+/// `values` `[channels, ..]` as integers, -127 to 127, and the step of each
+/// channel: the one way in which this project rounds weights to 8 bits.
+#[must_use]
+pub fn quantise(values: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
     let mut steps = Vec::with_capacity(channels);
     let mut integers = Vec::with_capacity(values.len());
     for row in rows(values, channels) {

@@ -44,12 +44,6 @@ impl Level {
         self.0 >= Isa::Avx512Bf16
     }
 
-    /// Whether it multiplies 8-bit integers faster than bf16 and f32.
-    #[must_use]
-    pub fn has_int8(self) -> bool {
-        self.0 >= Isa::Avx512Vnni
-    }
-
     /// Whether bf16 and 8-bit integers are multiplied on tiles.
     pub(crate) fn has_tiles(self) -> bool {
         self.0 >= Isa::Amx

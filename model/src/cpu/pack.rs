@@ -225,23 +225,18 @@ impl PackedConv {
 ///   = (sum of w q) (scale / scale") + r (scale' / scale")
 ///     + (bias - scale zero (sum of w) - scale' zero') / scale" + zero"
 /// ```
-fn quantise(weights: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>, Vec<f32>) {
+fn quantise(values: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>, Vec<f32>) {
     let Meanings {
         input,
         residual,
         output,
     } = meanings;
+    let (integers, steps) = weights::quantise(values, bias.len());
+    let quantised: Vec<f32> = integers.into_iter().map(f32::from).collect();
+    let rows = quantised.chunks_exact(values.len() / bias.len());
     let mut scales = Vec::with_capacity(bias.len());
-    let mut quantised = Vec::with_capacity(weights.len());
-    for (row, bias) in weights.chunks_exact(weights.len() / bias.len()).zip(bias) {
-        let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-        let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        let whole = row.iter().map(|w| (w / step).round_ties_even());
-        quantised.extend(whole);
-        let sum: f64 = quantised[quantised.len() - row.len()..]
-            .iter()
-            .map(|&w| f64::from(w))
-            .sum();
+    for ((row, step), bias) in rows.zip(steps).zip(bias) {
+        let sum: f64 = row.iter().map(|&w| f64::from(w)).sum();
         let scale = step * input.scale;
         let zeros = sum * f64::from(scale) * f64::from(input.zero)
             + f64::from(residual.scale) * f64::from(residual.zero);
