@@ -1,7 +1,7 @@
-# The one habit file: `make check` is what CI runs, no more and no less. What
-# touches model/src/cuda runs `make cuda` and `make cuda-ptx` too.
+# The one habit file. `make check` is the habit; what touches CUDA runs `make cuda`,
+# `make cuda-ptx` and `make cuda-release` too. CI runs these four, no more and no less.
 
-.PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-plans gpu
+.PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -50,12 +50,22 @@ cuda:
 	$(WITH_CUDA) cargo test --package model --features cuda --lib --test cuda --locked
 	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package model --features cuda \
 		--example gpu --locked -- --quick
-	$(WITH_CUDA) cargo test --package server --features cuda --test cuda --locked
 
-# The kernels with NVIDIA's compiler, from PyPI: fails where one spills registers
-# or kernels.ptx is stale. `make cuda-ptx UPDATE=update` writes kernels.ptx.
+# The kernels with NVIDIA's compiler, from PyPI (105 MB): fails where one spills
+# registers or kernels.ptx is stale; $(CUDA)/registers.txt is the report, and
+# $(CUDA)/kernels.fatbin the kernels for CAPABILITIES (all of 7.5 to 12.0 if
+# unset). `make cuda-ptx UPDATE=update` writes kernels.ptx.
 cuda-ptx:
 	toolkit/kernels.sh $(CUDA) $(UPDATE)
+
+# The release binary with the feature, and with the kernels of `make cuda-ptx`
+# if there are any: it links to no library of NVIDIA's, and starts without them.
+cuda-release:
+	$(WITH_CUDA) if [ -e "$$RESNET_KERNELS" ]; then feature=cubins; else feature=cuda; fi && \
+		cargo test --release --package model --package server --features $$feature \
+		--test cuda --locked -- cubins without_a_driver
+	readelf --dynamic target/release/resnet | grep NEEDED
+	! readelf --dynamic target/release/resnet | grep -E 'NEEDED.*lib(cu|nv)'
 
 # Whether the real cuDNN, from PyPI (1.5 GB on disk), plans our graphs for five
 # cards that need not be here. `make cuda-plans ARGUMENTS="f16 bf16"`.

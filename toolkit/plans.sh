@@ -15,6 +15,8 @@ if [ ! -e "$CUDA_HOME/cudnn/complete" ]; then
     touch "$CUDA_HOME/cudnn/complete"
 fi
 wheels=$(echo "$CUDA_HOME"/cudnn/lib/python3*/site-packages/nvidia)
+# with the server, so that the crates beneath are those of `make cuda-release`
+cargo build --release --manifest-path "$here/../Cargo.toml" --package model --package server \
+    --features cuda --example plans --locked
 LD_LIBRARY_PATH=$wheels/cudnn/lib:$wheels/cu13/lib \
-    cargo run --release --manifest-path "$here/../Cargo.toml" --package model \
-    --features cuda --example plans --locked -- "$@"
+    "${CARGO_TARGET_DIR:-$here/../target}/release/examples/plans" "$@"

@@ -12,7 +12,8 @@ use model::{build, family};
 /// The tuner's limit.
 const WORKSPACE: usize = 256 << 20;
 
-const BATCHES: [usize; 4] = [1, 8, 32, 128];
+/// The batch sizes that lanes capture by default.
+const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// A card's properties, where they matter to cuDNN.
 struct Card {
@@ -125,12 +126,18 @@ impl Card {
 }
 
 fn main() -> model::Result<ExitCode> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|a| a == "--quick");
-    let mut numbers: Vec<Number> = [Number::F16, Number::Bf16, Number::F32]
-        .into_iter()
-        .filter(|number| arguments.iter().any(|a| a == number.name()))
-        .collect();
+    let (mut numbers, mut quick) = (Vec::new(), false);
+    for argument in std::env::args().skip(1) {
+        let all = [Number::F16, Number::Bf16, Number::F32];
+        match all.into_iter().find(|number| number.name() == argument) {
+            Some(number) => numbers.push(number),
+            None if argument == "--quick" => quick = true,
+            None => {
+                eprintln!("{argument} is none of f16, bf16, f32 and --quick");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
     if numbers.is_empty() {
         numbers.push(Number::F16);
     }
@@ -151,19 +158,25 @@ fn main() -> model::Result<ExitCode> {
                 .filter(|p| p.plan.is_err() || workspace(p) > WORKSPACE)
                 .collect();
             let first = planned.iter().filter(|p| matches!(p.plan, Ok((0, _))));
+            let parted: Vec<_> = planned.iter().filter(|p| p.parts > 1).collect();
             println!(
-                "{} in {}: {} of {} convolutions have a plan, {} the first engine named; \
-                 largest workspace {:.1} MiB; {:.0} s",
+                "{} in {}: {} of {} convolutions have a plan, {} the first engine named, \
+                 {} in parts of the batch; largest workspace {:.1} MiB; {:.0} s",
                 card.name,
                 number.name(),
                 planned.len() - wrong.len(),
                 planned.len(),
                 first.count(),
+                parted.len(),
                 largest as f64 / f64::from(1 << 20),
                 start.elapsed().as_secs_f64(),
             );
-            for p in wrong.iter().take(10) {
-                println!("    {}, {} engines: {:?}", p.convolution, p.engines, p.plan);
+            for p in wrong.iter().chain(&parted).take(10) {
+                let (convolution, parts, engines) = (&p.convolution, p.parts, p.engines);
+                println!(
+                    "    {convolution}, {parts} parts, {engines} engines: {:?}",
+                    p.plan
+                );
             }
             sound &= wrong.is_empty();
         }

@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::network::Network;
 use super::number::Number;
 use super::program::convolution;
-use super::tune::first;
+use super::tune::{first, in_parts};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 
@@ -20,8 +20,10 @@ use crate::graph::Graph;
 pub struct Planned {
     /// The convolution, in words.
     pub convolution: String,
-    /// Engines that cuDNN names for it.
+    /// Engines that cuDNN names for it, or for a part of its batch.
     pub engines: usize,
+    /// In how many parts its batch runs; none where no plan does.
+    pub parts: usize,
     /// Which of them is the first that does, and its workspace in bytes; or why
     /// none does.
     pub plan: Result<(usize, usize), Fault>,
@@ -58,14 +60,17 @@ pub fn plan_for(
             if !seen.insert(convolution) {
                 continue;
             }
-            let engines = Engines::new(target, convolution, number);
+            let mut engines = 0;
+            let chosen = in_parts(convolution, |part| {
+                let found = Engines::new(target, part, number)?;
+                engines = found.len();
+                first(target, &found, part, number)
+            });
             planned.push(Planned {
                 convolution: convolution.to_string(),
-                engines: engines.as_ref().map_or(0, Engines::len),
-                plan: engines.and_then(|engines| {
-                    let (index, plan) = first(target, &engines, convolution, number)?;
-                    Ok((index, plan.workspace()))
-                }),
+                engines,
+                parts: chosen.as_ref().map_or(0, |(_, plan)| n / plan.images()),
+                plan: chosen.map(|(index, plan)| (index, plan.workspace())),
             });
         }
     }

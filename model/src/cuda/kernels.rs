@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaFunction, CudaStream, result};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 
 use super::fault::Fault;
 use super::map::Map;
@@ -15,7 +16,15 @@ use crate::reference::NORM_EPSILON;
 
 /// The kernels as PTX for compute capability 7.5, which the driver compiles for
 /// the card; `make cuda-ptx` makes it.
-const PTX: &str = include_str!("../../kernels/kernels.ptx");
+#[cfg(not(feature = "cubins"))]
+const IMAGE: &[u8] = concat!(include_str!("../../kernels/kernels.ptx"), "\0").as_bytes();
+/// That PTX and what NVIDIA's compiler makes of it for some cards: the driver
+/// takes the card's own, and compiles the PTX where there is none.
+#[cfg(feature = "cubins")]
+const IMAGE: &[u8] = include_bytes!(env!(
+    "RESNET_KERNELS",
+    "the feature `cubins` needs the file of kernels that toolkit/kernels.sh makes"
+));
 
 /// Kernels without the ending that names their number type.
 const NAMES: [&str; 11] = [
@@ -94,7 +103,7 @@ pub(super) struct Affine {
 impl Kernels {
     /// Loads the kernels for `number`.
     pub(super) fn load(context: &Arc<CudaContext>, number: Number) -> Result<Self, Fault> {
-        let module = context.load_module(PTX.into())?;
+        let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()))?;
         let mut functions = HashMap::new();
         for name in NAMES {
             let function = module.load_function(&format!("{name}_{}", number.name()))?;

@@ -47,4 +47,14 @@ impl Map {
     pub(super) fn len(&self) -> usize {
         self.n * self.pixels() * self.channels
     }
+
+    /// Part `index` of the batch in parts of `n` images, `bytes` a value.
+    pub(super) fn part(&self, index: usize, n: usize, bytes: usize) -> Self {
+        let skipped = index * n * self.pixels() * self.channels * bytes;
+        Self {
+            at: self.at + skipped as u64,
+            n,
+            ..*self
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape, bail};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape};
 use weights::{Checkpoint, Recipe};
 
 use super::card::{self, Card, CardFacts};
@@ -17,6 +17,7 @@ use super::weights::Weights;
 use crate::cost::Cost;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::op::on_tensor;
 use crate::options::Tuning;
 use crate::plan::Input;
 
@@ -220,29 +221,13 @@ impl CustomOp1 for CudaPlan {
         "resnet-cuda-plan"
     }
 
-    /// Planes `[N, 3, S, S]` in f32, or pixels `[N, S, S, 3]` in u8, from the
-    /// host to logits `[N, classes]` on the host.
+    /// From the host to the host.
     fn cpu_fwd(
         &self,
         storage: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("the plan reads contiguous tensors, not {layout:?}");
-        };
-        let n = layout.dims().first().copied().unwrap_or(0);
-        let logits = match storage {
-            CpuStorage::F32(planes) => self.forward(Input::Planes(&planes[start..end])),
-            CpuStorage::U8(pixels) => {
-                let image = self.network.pixel_bytes();
-                let images: Vec<&[u8]> = pixels[start..end].chunks(image).collect();
-                self.forward(Input::Pixels(&images))
-            }
-            _ => bail!("the plan reads f32 planes or u8 pixels"),
-        }
-        .map_err(candle_core::Error::wrap)?;
-        let shape = Shape::from((n, self.network.classes()));
-        Ok((CpuStorage::F32(logits), shape))
+        on_tensor(self.graph(), (storage, layout), |input| self.forward(input))
     }
 
     /// As on the host, from and to a card's tensors. They pass through the

@@ -132,15 +132,20 @@ impl Program {
                     let plan =
                         plan.ok_or_else(|| Fault::Internal(format!("step {index} has no plan")))?;
                     let (weight, bias) = packed.conv()?;
-                    let operands = Operands {
-                        x: &x[0],
-                        weight,
-                        residual: x.get(1),
-                        bias,
-                        y: &y,
-                        workspace,
-                    };
-                    calls.push((index, Call::Convolution(plan.bind(&operands)?)));
+                    // several runs where the plan is for a part of the batch
+                    let images = plan.images();
+                    for k in 0..n / images {
+                        let part = |map: &Map| map.part(k, images, network.number.bytes());
+                        let bound = plan.bind(&Operands {
+                            x: &part(&x[0]),
+                            weight,
+                            residual: x.get(1).map(part).as_ref(),
+                            bias,
+                            y: &part(&y),
+                            workspace,
+                        })?;
+                        calls.push((index, Call::Convolution(bound)));
+                    }
                 }
                 Kind::BatchNorm { relu, .. } => {
                     kernel(kernels.scale_shift(&x[0], packed.affine()?, &y, relu)?);
@@ -187,7 +192,7 @@ impl Program {
     ) -> Result<(), Fault> {
         for (at, (step, call)) in self.calls.iter().enumerate() {
             call.run(handle, stream)?;
-            // a step of two launches is one step
+            // a step of several launches is one step
             if self.calls.get(at + 1).is_none_or(|(next, _)| next != step) {
                 stream.synchronize()?;
                 done(*step);

@@ -22,7 +22,8 @@ const MEASURED: usize = 6;
 /// Runs before and while the clock runs.
 const WARM: usize = 2;
 const TIMED: usize = 5;
-/// An engine that wants more workspace than this is passed over.
+/// An engine that wants more workspace than this is passed over; where all do,
+/// the batch is halved, and where one image wants more, it gets it.
 const WORKSPACE: usize = 256 << 20;
 
 /// Choices of engines on one card.
@@ -65,7 +66,8 @@ impl Tuner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The plan to use for a convolution.
+    /// The plan to use for a convolution: for its batch, or for a part that
+    /// divides it.
     pub(super) fn choose(
         &self,
         handle: &Handle,
@@ -73,20 +75,33 @@ impl Tuner {
         convolution: Convolution,
         number: Number,
     ) -> Result<Arc<Plan>, Fault> {
+        let choose = |part| self.choose_for(handle, stream, part, number);
+        Ok(in_parts(convolution, choose)?.1)
+    }
+
+    /// Engine and plan for just this convolution.
+    fn choose_for(
+        &self,
+        handle: &Handle,
+        stream: &Arc<CudaStream>,
+        convolution: Convolution,
+        number: Number,
+    ) -> Result<(usize, Arc<Plan>), Fault> {
         let target = Target::Handle(handle);
         let engines = Engines::new(target, convolution, number)?;
         if self.measure.is_none() {
-            return Ok(first(target, &engines, convolution, number)?.1);
+            return first(target, &engines, convolution, number);
         }
         let key = format!("{convolution} {}", number.name());
         let known = self.known().get(&key).copied();
         // a file may be of another time: what it names may not do any more
-        if let Some(plan) = known.and_then(|index| engines.plan(target, index).ok()) {
-            return Ok(plan);
+        let kept = known.and_then(|index| Some((index, engines.plan(target, index).ok()?)));
+        if let Some(chosen) = kept {
+            return Ok(chosen);
         }
         let (index, plan) = fastest(handle, stream, &engines, convolution, number)?;
         self.known().insert(key, index);
-        Ok(plan)
+        Ok((index, plan))
     }
 
     /// Writes what is known to the file, if there is one.
@@ -128,6 +143,29 @@ fn none(convolution: Convolution, number: Number, reason: String) -> Fault {
     Fault::NoEngine {
         convolution: format!("{convolution} {}", number.name()),
         reason,
+    }
+}
+
+/// What `choose` gives for the batch of `whole`, or, where it finds no engine
+/// or only ones with too much workspace, for the half of it, and so on.
+pub(super) fn in_parts(
+    whole: Convolution,
+    mut choose: impl FnMut(Convolution) -> Result<(usize, Arc<Plan>), Fault>,
+) -> Result<(usize, Arc<Plan>), Fault> {
+    let mut part = whole;
+    loop {
+        let chosen = choose(part);
+        let does = match &chosen {
+            Ok((_, plan)) => plan.workspace() <= WORKSPACE,
+            Err(fault) => !matches!(fault, Fault::NoEngine { .. }),
+        };
+        if does || part.n == 1 {
+            return chosen;
+        }
+        part.n = match part.n % 2 {
+            0 => part.n / 2,
+            _ => 1,
+        };
     }
 }
 

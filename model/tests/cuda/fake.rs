@@ -64,7 +64,7 @@ fn compile() -> Option<PathBuf> {
         .arg(source.join("host"))
         .arg("-o")
         .arg(&made)
-        .args(["driver", "dnn", "control"].map(|f| source.join(format!("driver/{f}.cpp"))))
+        .args(["driver", "dnn", "image", "control"].map(|f| source.join(format!("driver/{f}.cpp"))))
         .status()
         .unwrap();
     assert!(status.success(), "the fake driver does not compile");
@@ -173,4 +173,26 @@ pub(crate) fn machine(cards: i32, capability: i32, version: i32, memory: usize) 
             std::mem::transmute(function(c"fake_card"));
         set(cards, capability, version, memory);
     }
+}
+
+/// How much workspace an engine wants for each image, besides the little it
+/// always wants.
+pub(crate) fn workspace(bytes: usize) {
+    // SAFETY: the driver's function of this type.
+    unsafe {
+        let set: extern "C" fn(usize) = std::mem::transmute(function(c"fake_workspace"));
+        set(bytes);
+    }
+}
+
+/// Which image of the kernels the last module was loaded from.
+#[cfg(feature = "cubins")]
+pub(crate) fn image() -> String {
+    // SAFETY: the driver's function of this type, which gives a C string that
+    // lives on.
+    let name = unsafe {
+        let image: extern "C" fn() -> *const c_char = std::mem::transmute(function(c"fake_image"));
+        CStr::from_ptr(image())
+    };
+    name.to_str().unwrap().to_owned()
 }

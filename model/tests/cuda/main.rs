@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "cubins")]
+mod cubins;
 mod fake;
 mod faults;
 mod logits;

@@ -1,7 +1,7 @@
 //! How a forward pass runs: what it allocates, waits for and replays; batches,
 //! lanes and cards; work that is late.
 
-use crate::fake::{counts, defer, reset, with_driver};
+use crate::fake::{counts, defer, reset, with_driver, workspace};
 use crate::networks::{CLASSES, Network, difference, one_lane};
 use model::Tuning;
 use model::cuda::Placement;
@@ -65,6 +65,40 @@ fn batches_of_every_size_give_each_image_its_own_logits() {
             assert!(plan.forward(Input::Pixels(&[])).unwrap().is_empty());
             let error = plan.forward(Input::Pixels(&[&[0; 5]])).unwrap_err();
             assert!(error.to_string().contains("5 values"), "{error}");
+        },
+    );
+}
+
+#[test]
+fn a_batch_that_wants_too_much_workspace_runs_in_parts() {
+    with_driver(
+        "running::a_batch_that_wants_too_much_workspace_runs_in_parts",
+        || {
+            let network = Network::new("cifar_resnet20", 32, 6);
+            let expected = network.expected();
+            let convolutions = |placement: &Placement| {
+                let plan = network.plan(placement).unwrap();
+                reset(None, false);
+                let logits = plan.forward(Input::Planes(&network.images)).unwrap();
+                assert!(difference(&logits, &expected) < 1e-2);
+                counts().convolutions
+            };
+            let measured = Placement {
+                tuning: Tuning::Measure(None),
+                ..one_lane(6)
+            };
+            let whole = convolutions(&one_lane(6));
+            // of the 256 MiB that a plan may want: six, three, then one
+            workspace(100 << 20);
+            assert_eq!(convolutions(&one_lane(6)), 6 * whole);
+            // three at a time
+            workspace(80 << 20);
+            assert_eq!(convolutions(&one_lane(6)), 2 * whole);
+            // one image wants more than that, and gets it; nothing is measured
+            workspace(300 << 20);
+            assert_eq!(convolutions(&measured), 6 * whole);
+            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().violations, 0);
         },
     );
 }

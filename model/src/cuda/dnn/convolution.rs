@@ -142,6 +142,11 @@ fn is_single_precision(configuration: &Descriptor) -> Result<bool, Fault> {
 }
 
 impl Plan {
+    /// Images of a run.
+    pub(in crate::cuda) fn images(&self) -> usize {
+        self.convolution.n
+    }
+
     /// Bytes of workspace it needs.
     pub(in crate::cuda) fn workspace(&self) -> usize {
         self.workspace

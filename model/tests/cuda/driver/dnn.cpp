@@ -204,6 +204,16 @@ std::vector<const Descriptor*> operations(const Descriptor* graph) {
 
 constexpr int64_t ENGINES = 3;  // the first is slow, the second fast, the third never fits
 
+int64_t engine_of(const Descriptor* plan) { return get<int64_t>(child(plan, 401), -1); }
+
+// Bytes of workspace that a plan asks for.
+size_t workspace(const State& s, const Descriptor* plan) {
+  const Descriptor* graph = child(child(plan, 401), 300);
+  const auto all = tensors(operations(graph));
+  const int64_t images = all.at(1).dims[0];  // the input's
+  return (engine_of(plan) == 0 ? 4096 : 512) + images * s.workspace;
+}
+
 }  // namespace
 
 EXPORT size_t cudnnGetVersion() { return 92100; }
@@ -252,7 +262,7 @@ EXPORT int cudnnBackendFinalize(void* descriptor) {
   auto* d = (Descriptor*)descriptor;
   if (!s.descriptors.count(descriptor) || d->final || !complete(d)) return BAD_PARAM;
   if (d->kind == CONVOLUTION_FORWARD && !sound_convolution(d)) return BAD_PARAM;
-  if (d->kind == PLAN && get<int64_t>(child(d, 401), -1) == ENGINES - 1) return UNSUPPORTED;
+  if (d->kind == PLAN && engine_of(d) == ENGINES - 1) return UNSUPPORTED;
   return d->final = true, OK;
 }
 EXPORT int cudnnBackendGetAttribute(void* descriptor, int name, int, int64_t asked, int64_t* found, void* out) {
@@ -274,7 +284,7 @@ EXPORT int cudnnBackendGetAttribute(void* descriptor, int name, int, int64_t ask
   }
   if (d->kind == PLAN && name == 402) {
     *found = 1;
-    return *(int64_t*)out = get<int64_t>(child(d, 401), -1) == 0 ? 4096 : 512, OK;
+    return *(int64_t*)out = workspace(s, d), OK;
   }
   if (d->kind == ENGINE_CONFIG && name == 300) {
     Descriptor* engine = *(Descriptor**)out;
@@ -307,8 +317,8 @@ EXPORT int cudnnBackendExecute(void* handle, void* plan_, void* pack_) {
     size_t bytes;
   };
   std::vector<Range> ranges;
-  const int64_t engine = get<int64_t>(child(plan, 401), -1);
-  ranges.push_back({(uintptr_t)get<void*>(pack, 1003), engine == 0 ? 4096u : 512u});
+  const int64_t engine = engine_of(plan);
+  ranges.push_back({(uintptr_t)get<void*>(pack, 1003), workspace(s, plan)});
   for (const auto& [id, tensor] : tensors(ops)) {
     if (tensor.is_virtual) continue;
     if (!at.count(id) || (uintptr_t)at[id] % tensor.alignment) return BAD_PARAM;

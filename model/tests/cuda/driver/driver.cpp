@@ -54,24 +54,6 @@ struct Module {
   std::map<std::string, Function> functions;
 };
 
-// The entries of a PTX text with the sizes of their parameters.
-std::map<std::string, std::vector<size_t>> entries(const char* text) {
-  std::map<std::string, std::vector<size_t>> all;
-  for (const char* at = text; (at = strstr(at, ".visible .entry "));) {
-    at += strlen(".visible .entry ");
-    const char* open = strchr(at, '(');
-    const char* end = strchr(at, ')');
-    std::vector<size_t> sizes;
-    for (const char* p = at; (p = strstr(p, ".param .")) && p < end; p++) {
-      const char type = p[8];  // u64, u32, f32, b8 ...
-      sizes.push_back(type == 'a' ? 0 : atoi(p + 9) / 8);
-    }
-    all[std::string(at, open)] = sizes;
-    at = end;
-  }
-  return all;
-}
-
 }  // namespace
 
 EXPORT int cuInit(unsigned) { return state().devices ? SUCCESS : NO_DEVICE; }
@@ -331,7 +313,7 @@ EXPORT int cuModuleLoadData(void** out, const void* image) {
   LOCKED
   MAY_FAIL(OUT_OF_MEMORY);
   auto* module = new Module;
-  for (const auto& [name, sizes] : entries((const char*)image)) {
+  for (const auto& [name, sizes] : entries(s, (const char*)image)) {
     const auto found = host::kernels().find(name);
     if (found == host::kernels().end()) continue;  // one of candle's own
     if (found->second.sizes != sizes) return delete module, s.broken("the PTX is not made from the kernels");

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace fake {
@@ -75,7 +76,9 @@ struct State {
   std::set<void*> streams, events, descriptors;
   int devices = 2, capability = 90, version = 13000;
   size_t memory = (size_t)16 << 30;  // of each device
+  size_t workspace = 0;  // that an engine wants for each image
   int retained[8] = {};
+  std::string image;  // what the last module was loaded from
   bool deferred = false;  // work runs only when someone waits for it
   double clock = 0;       // milliseconds, moved on by convolutions
   int64_t fail_in = -1;   // calls until the fault
@@ -141,6 +144,10 @@ inline Stream* stream_of(void* handle) {
   static Stream default_stream;
   return (uintptr_t)handle <= 2 ? &default_stream : static_cast<Stream*>(handle);
 }
+
+// The kernels of an image that a module is loaded from, with the sizes of their
+// parameters; none of an image that the card cannot run.
+std::map<std::string, std::vector<size_t>> entries(State& s, const char* image);
 
 using Guard = std::lock_guard<std::recursive_mutex>;
 
