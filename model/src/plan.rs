@@ -12,7 +12,7 @@ use weights::{Checkpoint, Recipe};
 
 use crate::cores::Cores;
 use crate::cost::Cost;
-use crate::cpu::{self, Affine, Floats, Level, Map};
+use crate::cpu::{self, Affine, Floats, Level, Map, Slab};
 use crate::error::{Error, Result};
 use crate::fuse::{Step, fuse};
 use crate::graph::{Graph, Value};
@@ -41,12 +41,32 @@ pub struct Done<'a> {
 }
 
 /// Buffers of one forward pass; slots keep their size between passes.
-#[derive(Default)]
 struct Arena {
     slots: Vec<Floats>,
     /// What a step's kernel needs while it runs.
     workspace: Floats,
 }
+
+impl Arena {
+    /// Of these sizes in floats: the workspace's first.
+    fn new(sizes: &[usize]) -> Self {
+        let mut slab = Slab::of(sizes);
+        let mut pieces = sizes.iter().map(|&size| slab.zeros(size));
+        Self {
+            workspace: pieces.next().unwrap_or_default(),
+            slots: pieces.collect(),
+        }
+    }
+
+    fn has_room(&self, sizes: &[usize]) -> bool {
+        let pieces = std::iter::once(&self.workspace).chain(&self.slots);
+        self.slots.len() + 1 == sizes.len()
+            && pieces.zip(sizes).all(|(piece, &size)| piece.len() >= size)
+    }
+}
+
+/// Floats of a slab of weights: a mapping of 64 MiB.
+const SLAB: usize = 16 << 20;
 
 /// In which numbers a plan computes, and with which instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +142,17 @@ impl Plan {
                 Dtype::Int8 => Packed::new::<u8>(graph, step, checkpoint, level, affine),
             }
         };
+        let mut slab = Slab::new(SLAB);
+        let mut settled = |step: Step| {
+            let mut packed = pack(&step)?;
+            if let Packed::Conv(conv) = &mut packed {
+                conv.settle(&mut slab);
+            }
+            Ok((step, packed))
+        };
         let steps = steps
             .into_iter()
-            .map(|step| pack(&step).map(|packed| (step, packed)))
+            .map(&mut settled)
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             graph: graph.clone(),
@@ -232,20 +260,12 @@ impl Plan {
     /// An arena with room for `n` images, used before if there is one.
     fn take_arena(&self, n: usize) -> Arena {
         let used = self.arenas.lock().ok().and_then(|mut arenas| arenas.pop());
-        let mut arena = used.unwrap_or_default();
-        arena
-            .slots
-            .resize_with(self.layout.slot_sizes(n).count(), Floats::default);
-        for (slot, size) in arena.slots.iter_mut().zip(self.layout.slot_sizes(n)) {
-            if slot.len() < size {
-                *slot = Floats::zeros(size);
-            }
+        let mut sizes = vec![self.workspace(n)];
+        sizes.extend(self.layout.slot_sizes(n));
+        match used {
+            Some(arena) if arena.has_room(&sizes) => arena,
+            _ => Arena::new(&sizes),
         }
-        let workspace = self.workspace(n);
-        if arena.workspace.len() < workspace {
-            arena.workspace = Floats::zeros(workspace);
-        }
-        arena
     }
 
     /// Words of the largest workspace of a step.

@@ -185,8 +185,8 @@ impl<E: Element> Task<'_, E> {
             Panel {
                 task: self,
                 offsets,
-                weights: conv.weights.as_ptr().add(panel * conv.window() * width),
-                next: next.saturating_sub(panel) * conv.window() * width,
+                weights: conv.weights.as_ptr().add(panel * conv.window * width),
+                next: next.saturating_sub(panel) * conv.window * width,
                 from: self
                     .operands
                     .input
@@ -238,7 +238,7 @@ impl<E: Element> Panel<'_, E> {
             }
             let mut sums = [[S::splat(0.0); V]; P];
             let row = operands.input.map().row() * size_of::<E>();
-            let lines = operands.conv.window() * S::LANES;
+            let lines = operands.conv.window * S::LANES;
             let ahead = self.next + i.min(V - 1) * lines;
             let weights = (self.weights, self.weights.wrapping_add(ahead));
             multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, weights, &mut sums);
@@ -246,9 +246,13 @@ impl<E: Element> Panel<'_, E> {
             // memory and a loop: unrolled, they would be most of the program.
             if P == PIXELS && self.outputs.valid == V * S::LANES && operands.output.floats.is_none()
             {
-                for p in 0..P {
-                    self.finish(start + p, sums[p]);
-                }
+                // written out: a loop would take the sums from memory
+                self.finish(start, sums[0]);
+                self.finish(start + 1, sums[1]);
+                self.finish(start + 2, sums[2]);
+                self.finish(start + 3, sums[3]);
+                self.finish(start + 4, sums[4]);
+                self.finish(start + 5, sums[5]);
                 return;
             }
             let mut rows = [0f32; PIXELS * WIDEST];

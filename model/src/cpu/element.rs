@@ -80,6 +80,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
         // SAFETY: as above.
         unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
     }
+    /// The larger of each two numbers in words.
+    unsafe fn largest<S: Simd>(a: S, b: S) -> S;
     /// Results rounded to numbers.
     #[inline(always)]
     unsafe fn put<S: Simd>(result: S, to: *mut Self) {
@@ -123,6 +125,12 @@ impl Element for f32 {
         // SAFETY: as above.
         unsafe { x.mul_add(w, sum) }
     }
+
+    #[inline(always)]
+    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
+        // SAFETY: as above.
+        unsafe { a.max(b) }
+    }
 }
 
 impl Element for bf16 {
@@ -159,6 +167,15 @@ impl Element for bf16 {
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S {
         // SAFETY: as above.
         unsafe { x.dot_bf16(w, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
+        // SAFETY: as above.
+        unsafe {
+            let low = a.low_bf16().max(b.low_bf16());
+            S::high_halves(low, a.high_bf16().max(b.high_bf16()))
+        }
     }
 }
 
@@ -204,6 +221,12 @@ impl Element for u8 {
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S {
         // SAFETY: the caller's.
         unsafe { x.dot_int8(w, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
+        // SAFETY: the caller's.
+        unsafe { a.max_u8(b) }
     }
 
     #[inline(always)]

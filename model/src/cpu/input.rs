@@ -13,9 +13,9 @@ use crate::cores::Cores;
 /// When the slices are not those of a map of 3 channels.
 pub(crate) fn normalize_pixels<E: Element>(
     cores: &Cores,
+    level: Level,
     images: &[&[u8]],
-    mean: [f32; 3],
-    std: [f32; 3],
+    (mean, std): ([f32; 3], [f32; 3]),
     mut output: ViewMut<E>,
 ) {
     let map = *output.map();
@@ -23,20 +23,67 @@ pub(crate) fn normalize_pixels<E: Element>(
     for image in images {
         assert_eq!(image.len(), map.height * map.width * 3, "bytes of {map:?}");
     }
-    // 256 numbers a channel, looked up: the rounding is done once.
-    let affine = output.affine();
-    let number = |c: usize, x: usize| (x as f32 / 255.0 - mean[c]) / std[c];
-    let table: [[E; 256]; 3] =
-        std::array::from_fn(|c| std::array::from_fn(|x| E::from_f32(number(c, x), affine)));
+    // y = pixel * scale + shift, in what the output's numbers stand for
+    let Affine { scale: unit, zero } = if E::PER_WORD == 4 {
+        output.affine()
+    } else {
+        Affine::IDENTITY
+    };
+    let scale: [f32; PATTERN] = std::array::from_fn(|i| 1.0 / (255.0 * std[i % 3] * unit));
+    let shift: [f32; PATTERN] = std::array::from_fn(|i| zero - mean[i % 3] / (std[i % 3] * unit));
     output.for_each_row(cores, |n, y, row| {
         let len = map.width * 3;
-        let pixels = &images[n][y * len..(y + 1) * len];
-        for (out, rgb) in row.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
-            for c in 0..3 {
-                out[c] = table[c][usize::from(rgb[c])];
+        let pixels = PixelRow {
+            from: &images[n][y * len..(y + 1) * len],
+            to: row,
+            scale: &scale,
+            shift: &shift,
+        };
+        dispatch(level, pixels);
+    });
+}
+
+/// The channels of as many pixels as there are lanes in the widest vector:
+/// after so many the three of them meet the vectors as at first.
+const PATTERN: usize = 48;
+
+/// One row of RGB pixels.
+struct PixelRow<'a, E> {
+    from: &'a [u8],
+    to: &'a mut [E],
+    scale: &'a [f32; PATTERN],
+    shift: &'a [f32; PATTERN],
+}
+
+impl<E: Element> Kernel for PixelRow<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for (from, to) in self.from.chunks(PATTERN).zip(self.to.chunks_mut(PATTERN)) {
+            // the row's last pixels have room here
+            let (mut pixels, mut numbers) = ([0; PATTERN], [E::default(); PATTERN]);
+            let whole = from.len() == PATTERN;
+            let (x, y) = if whole {
+                (from.as_ptr(), to.as_mut_ptr())
+            } else {
+                pixels[..from.len()].copy_from_slice(from);
+                (pixels.as_ptr(), numbers.as_mut_ptr())
+            };
+            for i in (0..PATTERN).step_by(S::LANES) {
+                // SAFETY: both have a whole pattern, which vectors divide.
+                unsafe {
+                    let scale = S::load(self.scale.as_ptr().add(i));
+                    let shift = S::load(self.shift.as_ptr().add(i));
+                    // not fused: every instruction set rounds alike
+                    E::put(S::load_u8(x.add(i)).mul(scale).add(shift), y.add(i));
+                }
+            }
+            if !whole {
+                to.copy_from_slice(&numbers[..to.len()]);
             }
         }
-    });
+    }
 }
 
 /// `y[n, i, j, c]` of planes `[n, c, i, j]`, whatever the number of channels.

@@ -31,7 +31,7 @@ mod winograd;
 
 pub(crate) use element::{Affine, Element, Meanings};
 pub(crate) use elementwise::scale_shift;
-pub(crate) use floats::Floats;
+pub(crate) use floats::{Floats, Slab};
 pub(crate) use gates::{channel_conv, excite, group_norm, highway, zero_pad};
 pub(crate) use input::{normalize_pixels, pad_planes};
 pub use level::Level;

@@ -2,7 +2,7 @@
 //! reads them.
 
 use super::element::{Element, Meanings};
-use super::floats::Floats;
+use super::floats::{Floats, Slab};
 use super::level::Level;
 use super::micro::Run;
 use super::order::Order;
@@ -69,6 +69,8 @@ pub(crate) struct PackedConv {
     pub(crate) panels: usize,
     /// The window's words, in order.
     pub(crate) runs: Vec<Run>,
+    /// How many they are.
+    pub(crate) window: usize,
     pub(crate) weights: Floats,
     /// Padded to whole panels: `[groups][panels][panel]`.
     pub(crate) bias: Floats,
@@ -121,6 +123,7 @@ impl PackedConv {
             Order::of_vectors(&spec, groups, E::PER_WORD)
         };
 
+        let window = runs.iter().map(|run| run.len).sum();
         let mut packed = Self {
             spec,
             activation,
@@ -132,6 +135,7 @@ impl PackedConv {
             group_cout,
             panels,
             runs,
+            window,
             weights: Floats::zeros(0),
             bias: Floats::zeros(groups * panels * panel),
             scale: Floats::zeros(0),
@@ -162,6 +166,11 @@ impl PackedConv {
         4 * (self.weights.len() + self.bias.len() + self.scale.len())
     }
 
+    /// Moves the weights into a slab.
+    pub(crate) fn settle(&mut self, slab: &mut Slab) {
+        self.weights = slab.hold(&self.weights);
+    }
+
     /// Channels of a panel.
     pub(crate) fn panel(&self) -> usize {
         self.vectors * self.level.lanes()
@@ -170,11 +179,6 @@ impl PackedConv {
     /// Whether it is multiplied on tiles.
     pub(crate) fn tiled(&self) -> bool {
         self.level.has_tiles() && self.per_word > 1
-    }
-
-    /// Words of a window.
-    pub(crate) fn window(&self) -> usize {
-        self.runs.iter().map(|run| run.len).sum()
     }
 
     /// Words of a pixel's channels, where they are whole.
@@ -196,7 +200,7 @@ impl PackedConv {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
-        let (window, panel) = (self.window(), self.panel());
+        let (window, panel) = (self.window, self.panel());
         let mut packed = Floats::zeros(self.groups * self.panels * window * panel);
         let numbers = packed.numbers_mut::<E>();
         for o in 0..self.spec.cout {

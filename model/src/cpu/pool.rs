@@ -120,7 +120,10 @@ impl<E: Element> Kernel for Row<'_, E> {
         let (from, map) = (*self.input.map(), self.output.1);
         let rows = self.clip(self.y, from.height);
         let channels = map.channels;
-        let whole = channels / S::LANES * S::LANES;
+        // the largest of numbers that mean the same is found without their meaning
+        let as_words = !self.average && self.input.affine() == self.output.2;
+        let block = if as_words { E::PER_WORD } else { 1 } * S::LANES;
+        let whole = channels / block * block;
         for x in 0..map.width {
             let columns = self.clip(x, from.width);
             let count = rows.len() * columns.len();
@@ -140,9 +143,14 @@ impl<E: Element> Kernel for Row<'_, E> {
                 let corner = corner.as_ptr();
                 let out = self.output.0.start();
                 let out = out.add(map.at(self.n, self.y as isize, x as isize));
-                for c in (0..whole).step_by(S::LANES) {
-                    let y = area.reduce::<S, E>(corner.add(c));
-                    E::store(y, out.add(c), self.output.2);
+                for c in (0..whole).step_by(block) {
+                    if as_words {
+                        let y: S = area.largest::<S, E>(corner.add(c));
+                        y.store(out.add(c).cast());
+                    } else {
+                        let y = area.reduce::<S, E>(corner.add(c));
+                        E::store(y, out.add(c), self.output.2);
+                    }
                 }
                 for c in whole..channels {
                     let y = area.reduce_one(corner.add(c));
@@ -200,6 +208,25 @@ impl Area {
                 Some(scale) => result.mul(S::splat(scale)),
                 None => result,
             }
+        }
+    }
+
+    /// The largest of each number of the words at `corner`.
+    ///
+    /// # Safety
+    /// As above, of a vector of words.
+    #[inline(always)]
+    unsafe fn largest<S: Simd, E: Element>(&self, corner: *const E) -> S {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut result = S::load(corner.cast());
+            for y in 0..self.rows {
+                for x in 0..self.columns {
+                    let at = corner.add(y * self.row + x * self.pixel);
+                    result = E::largest(S::load(at.cast()), result);
+                }
+            }
+            result
         }
     }
 

@@ -39,6 +39,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn low_bf16(self) -> Self;
     /// Words of two bf16: the high ones as floats.
     unsafe fn high_bf16(self) -> Self;
+    /// Words of two bf16 from the high halves of floats.
+    unsafe fn high_halves(low: Self, high: Self) -> Self;
     /// Words of two bf16 from floats, rounded to nearest even.
     unsafe fn pair_bf16(low: Self, high: Self) -> Self;
     /// `sum[i] + self[i].low * w[i].low + self[i].high * w[i].high`, in bf16
@@ -48,6 +50,8 @@ pub(crate) trait Simd: Copy {
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self;
     /// i32 as floats.
     unsafe fn i32_as_floats(self) -> Self;
+    /// The larger of each two bytes.
+    unsafe fn max_u8(self, b: Self) -> Self;
 }
 
 /// Plain Rust. Fused only where the target always has the instruction:
@@ -142,6 +146,12 @@ impl Simd for [f32; 8] {
     }
 
     #[inline(always)]
+    unsafe fn high_halves(low: Self, high: Self) -> Self {
+        let join = |low: f32, high: f32| high.to_bits() & 0xFFFF_0000 | low.to_bits() >> 16;
+        std::array::from_fn(|i| f32::from_bits(join(low[i], high[i])))
+    }
+
+    #[inline(always)]
     unsafe fn pair_bf16(low: Self, high: Self) -> Self {
         let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
         std::array::from_fn(|i| f32::from_bits(bits(high[i]) << 16 | bits(low[i])))
@@ -170,5 +180,17 @@ impl Simd for [f32; 8] {
     #[inline(always)]
     unsafe fn i32_as_floats(self) -> Self {
         self.map(|x| x.to_bits() as i32 as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn max_u8(self, b: Self) -> Self {
+        std::array::from_fn(|i| {
+            let (x, y) = (
+                self[i].to_bits().to_le_bytes(),
+                b[i].to_bits().to_le_bytes(),
+            );
+            let larger = std::array::from_fn(|k| x[k].max(y[k]));
+            f32::from_bits(u32::from_le_bytes(larger))
+        })
     }
 }

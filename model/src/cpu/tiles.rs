@@ -196,7 +196,7 @@ impl<E: Element> Task<'_, E> {
         // are readable for the window's runs, in place or in one piece; the
         // sums are a block's, the largest.
         unsafe {
-            let mut weights = conv.weights.as_ptr().add(panel * conv.window() * width);
+            let mut weights = conv.weights.as_ptr().add(panel * conv.window * width);
             let mut words = 0;
             for run in &conv.runs {
                 let place = run.row * row + run.start * 4;

@@ -176,7 +176,8 @@ impl Pass<'_> {
         match (&step.kind, packed) {
             (Kind::Input, _) => match self.input {
                 Input::Pixels(images) => {
-                    cpu::normalize_pixels(cores, images, plan.mean, plan.std, output);
+                    let recipe = (plan.mean, plan.std);
+                    cpu::normalize_pixels(cores, level, images, recipe, output);
                 }
                 Input::Planes(planes) => cpu::pad_planes(cores, level, planes, output),
             },

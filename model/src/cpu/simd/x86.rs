@@ -168,11 +168,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn high_halves(low: Self, high: Self) -> Self {
+        unsafe {
+            let low = _mm256_srli_epi32(_mm256_castps_si256(low.0), 16);
+            let high = _mm256_castps_si256(high.0);
+            Self(_mm256_castsi256_ps(_mm256_blend_epi16(
+                low,
+                high,
+                0b1010_1010,
+            )))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn pair_bf16(low: Self, high: Self) -> Self {
         unsafe {
-            let low = _mm256_srli_epi32(round_256(low.0), 16);
-            let words = _mm256_blend_epi16(low, round_256(high.0), 0b1010_1010);
-            Self(_mm256_castsi256_ps(words))
+            let (low, high) = (round_256(low.0), round_256(high.0));
+            Self::high_halves(
+                Self(_mm256_castsi256_ps(low)),
+                Self(_mm256_castsi256_ps(high)),
+            )
         }
     }
 
@@ -201,6 +216,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn i32_as_floats(self) -> Self {
         unsafe { Self(_mm256_cvtepi32_ps(_mm256_castps_si256(self.0))) }
+    }
+
+    #[inline(always)]
+    unsafe fn max_u8(self, b: Self) -> Self {
+        unsafe {
+            let (x, y) = (_mm256_castps_si256(self.0), _mm256_castps_si256(b.0));
+            Self(_mm256_castsi256_ps(_mm256_max_epu8(x, y)))
+        }
     }
 }
 
@@ -260,8 +283,26 @@ macro_rules! avx512 {
         }
 
         #[inline(always)]
+        unsafe fn high_halves(low: Self, high: Self) -> Self {
+            unsafe {
+                let low = _mm512_srli_epi32(_mm512_castps_si512(low.0), 16);
+                let high = _mm512_castps_si512(high.0);
+                let words = _mm512_mask_blend_epi16(0xAAAA_AAAA, low, high);
+                Self(_mm512_castsi512_ps(words))
+            }
+        }
+
+        #[inline(always)]
         unsafe fn i32_as_floats(self) -> Self {
             unsafe { Self(_mm512_cvtepi32_ps(_mm512_castps_si512(self.0))) }
+        }
+
+        #[inline(always)]
+        unsafe fn max_u8(self, b: Self) -> Self {
+            unsafe {
+                let (x, y) = (_mm512_castps_si512(self.0), _mm512_castps_si512(b.0));
+                Self(_mm512_castsi512_ps(_mm512_max_epu8(x, y)))
+            }
         }
     };
 }
@@ -280,9 +321,11 @@ macro_rules! avx512_without_bf16 {
         #[inline(always)]
         unsafe fn pair_bf16(low: Self, high: Self) -> Self {
             unsafe {
-                let low = _mm512_srli_epi32(round_512(low.0), 16);
-                let words = _mm512_mask_blend_epi16(0xAAAA_AAAA, low, round_512(high.0));
-                Self(_mm512_castsi512_ps(words))
+                let (low, high) = (round_512(low.0), round_512(high.0));
+                Self::high_halves(
+                    Self(_mm512_castsi512_ps(low)),
+                    Self(_mm512_castsi512_ps(high)),
+                )
             }
         }
 

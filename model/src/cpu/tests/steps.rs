@@ -177,17 +177,30 @@ fn pixels_are_normalised_per_channel() {
             .enumerate()
             .map(|(i, &x)| (f64::from(x) / 255.0 - f64::from(mean[i % 3])) / f64::from(std[i % 3]))
             .collect();
-        let mut output = Buffer::<f32>::new(map, Affine::IDENTITY, None);
-        normalize_pixels(
-            &Cores::new(2).unwrap(),
-            &images,
-            mean,
-            std,
-            output.view_mut(),
-        );
-        output.assert_untouched();
-        output.assert_close(&expected, 1e-6, "pixels");
+        for level in Level::all() {
+            pixels_on::<f32>(level, map, &images, (mean, std), &expected);
+            pixels_on::<half::bf16>(level, map, &images, (mean, std), &expected);
+            pixels_on::<u8>(level, map, &images, (mean, std), &expected);
+        }
     }
+}
+
+fn pixels_on<E: Number>(
+    level: Level,
+    map: Map,
+    images: &[&[u8]],
+    recipe: ([f32; 3], [f32; 3]),
+    expected: &[f64],
+) {
+    let cores = Cores::new(2).unwrap();
+    let affine = Affine::covering(-3.0, 3.0);
+    let mut output = Buffer::<E>::new(map, affine, None);
+    normalize_pixels(&cores, level, images, recipe, output.view_mut());
+    output.assert_untouched();
+    // floats are up to 3
+    let most = if E::PER_WORD == 4 { 1.0 } else { 3.0 };
+    let tolerance = 1e-6 + most * E::rounding(affine);
+    output.assert_close(expected, tolerance, "pixels");
 }
 
 #[test]

@@ -24,7 +24,7 @@ const GATHERING: usize = 4;
 /// Words from a gathered pixel to the next: a line more than its window, so
 /// that 16 of them do not fall on one cache set.
 fn gathered_row(conv: &PackedConv) -> usize {
-    conv.window() + STEP
+    conv.window + STEP
 }
 
 /// Tiles that a task has room to gather, at least one.
