@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Error;
 use super::labelled::{self, Labelled};
 use super::out;
-use super::photos::{self, Darkroom};
+use super::photos::Darkroom;
 use crate::config::{Faults, LimitFlags, ModelFlags};
 use crate::top_k::top_k;
 

@@ -95,7 +95,7 @@ fn line(layer: &Layer) -> String {
 fn summary(model: &Model, batch: usize) -> io::Result<()> {
     let card = model.card();
     let plan = model.engine();
-    say!()?;
+    say!("")?;
     say!(
         "model          {} ({}), weights {}",
         card.name,
@@ -140,7 +140,7 @@ fn published(architecture: &str) -> String {
 }
 
 fn steps(model: &Model, batch: usize) -> io::Result<()> {
-    say!()?;
+    say!("")?;
     say!(
         "{:<24} {:>16} {:>6} {:>10} {:>10}  runs as",
         "step",
