@@ -88,6 +88,14 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
         // SAFETY: as above.
         unsafe { Self::store(result, to, Affine::IDENTITY) }
     }
+    /// The same of vectors that lie one behind the other.
+    #[inline(always)]
+    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+        for (v, result) in results.into_iter().enumerate() {
+            // SAFETY: as above.
+            unsafe { Self::put(result, to.add(v * S::LANES)) }
+        }
+    }
 }
 
 impl Element for f32 {
@@ -245,5 +253,11 @@ impl Element for u8 {
     unsafe fn put<S: Simd>(result: S, to: *mut Self) {
         // SAFETY: the caller's.
         unsafe { result.store_u8(to) }
+    }
+
+    #[inline(always)]
+    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe { S::store_u8s(results, to) }
     }
 }

@@ -86,10 +86,10 @@ impl<E: Element> Kernel for PixelRow<'_, E> {
     }
 }
 
-/// `y[n, i, j, c]` of planes `[n, c, i, j]`, whatever the number of channels.
+/// `y[n, i, j, c]` of planes `[n, 3, i, j]`.
 ///
 /// # Panics
-/// When `planes` has not the length of the output's interior.
+/// When `planes` has not the length of the interior of a map of 3 channels.
 pub(crate) fn pad_planes<E: Element>(
     cores: &Cores,
     level: Level,
@@ -98,56 +98,60 @@ pub(crate) fn pad_planes<E: Element>(
 ) {
     let map = *output.map();
     let plane = map.height * map.width;
-    assert_eq!(
-        planes.len(),
-        map.n * map.channels * plane,
-        "floats of {map:?}"
+    assert!(
+        map.channels == 3 && planes.len() == map.n * 3 * plane,
+        "{} floats of {map:?}",
+        planes.len()
     );
     let affine = output.affine();
     output.for_each_row(cores, |n, y, row| {
-        for c in 0..map.channels {
-            let from = &planes[(n * map.channels + c) * plane + y * map.width..][..map.width];
-            let line = Line {
-                from,
-                to: &mut row[c..],
-                step: map.channels,
-                affine,
-            };
-            dispatch(level, line);
-        }
+        let from = |c: usize| &planes[(n * 3 + c) * plane + y * map.width..][..map.width];
+        let planes = PlaneRow {
+            from: [from(0), from(1), from(2)],
+            to: row,
+            affine,
+        };
+        dispatch(level, planes);
     });
 }
 
-/// One row of one plane, to every `step`-th number.
-struct Line<'a, E> {
-    from: &'a [f32],
+/// One row of three planes.
+struct PlaneRow<'a, E> {
+    from: [&'a [f32]; 3],
     to: &'a mut [E],
-    step: usize,
     affine: Affine,
 }
 
-impl<E: Element> Kernel for Line<'_, E> {
+/// Pixels that are interleaved at a time.
+const BLOCK: usize = 16;
+
+impl<E: Element> Kernel for PlaneRow<'_, E> {
     const PER_WORD: usize = E::PER_WORD;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let mut numbers = [E::default(); 16];
-        let targets = self.to.chunks_mut(self.step * S::LANES);
-        for (from, to) in self.from.chunks(S::LANES).zip(targets) {
-            if from.len() == S::LANES {
-                // SAFETY: `from` has `LANES` floats, `numbers` as much room.
-                unsafe {
-                    let x = S::load(from.as_ptr());
-                    E::store(x, numbers.as_mut_ptr(), self.affine);
-                }
-            } else {
-                for (number, &x) in numbers.iter_mut().zip(from) {
-                    *number = E::from_f32(x, self.affine);
+        let mut planes = self.from.map(|plane| plane.chunks(BLOCK));
+        for to in self.to.chunks_mut(3 * BLOCK) {
+            let mut numbers = [[E::default(); BLOCK]; 3];
+            for (numbers, plane) in numbers.iter_mut().zip(&mut planes) {
+                let from = plane.next().unwrap_or_default();
+                // the row's last pixels have room here
+                let mut floats = [0f32; BLOCK];
+                floats[..from.len()].copy_from_slice(from);
+                for i in (0..BLOCK).step_by(S::LANES) {
+                    // SAFETY: both have a block, which vectors divide.
+                    unsafe {
+                        let x = S::load(floats.as_ptr().add(i));
+                        E::store(x, numbers.as_mut_ptr().add(i), self.affine);
+                    }
                 }
             }
-            for (to, &number) in to.iter_mut().step_by(self.step).zip(&numbers) {
-                *to = number;
+            let mut pixels = [E::default(); 3 * BLOCK];
+            for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&[numbers[0][i], numbers[1][i], numbers[2][i]]);
             }
+            let len = to.len();
+            to.copy_from_slice(&pixels[..len]);
         }
     }
 }

@@ -178,9 +178,7 @@ unsafe fn put<E: Element, S: Simd, const V: usize>(sums: [S; V], out: *mut E, va
         } else {
             buffer.as_mut_ptr().cast()
         };
-        for v in 0..V {
-            E::put(sums[v], to.add(v * S::LANES));
-        }
+        E::put_all(sums, to);
         if !whole {
             std::ptr::copy_nonoverlapping(to.cast_const(), out, valid);
         }

@@ -34,6 +34,14 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Floats as bytes, rounded to nearest even, clamped to 0..=255.
     unsafe fn store_u8(self, to: *mut u8);
+    /// The same of vectors that lie one behind the other.
+    #[inline(always)]
+    unsafe fn store_u8s<const V: usize>(vectors: [Self; V], to: *mut u8) {
+        for (v, x) in vectors.into_iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe { x.store_u8(to.add(v * Self::LANES)) }
+        }
+    }
 
     /// Words of two bf16: the low ones as floats.
     unsafe fn low_bf16(self) -> Self;

@@ -265,6 +265,26 @@ macro_rules! avx512 {
             }
         }
 
+        /// Four vectors are packed into one, a fourth of each in each quarter,
+        /// and put in order.
+        #[inline(always)]
+        unsafe fn store_u8s<const V: usize>(vectors: [Self; V], to: *mut u8) {
+            unsafe {
+                if V != 4 {
+                    for (v, x) in vectors.into_iter().enumerate() {
+                        x.store_u8(to.add(v * Self::LANES));
+                    }
+                    return;
+                }
+                let words = |v: usize| _mm512_cvtps_epi32(vectors[v].0);
+                let low = _mm512_packs_epi32(words(0), words(1));
+                let high = _mm512_packs_epi32(words(2), words(3));
+                let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+                let bytes = _mm512_packus_epi16(low, high);
+                _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi32(order, bytes));
+            }
+        }
+
         #[inline(always)]
         unsafe fn low_bf16(self) -> Self {
             unsafe {
