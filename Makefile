@@ -1,7 +1,7 @@
 # The one habit file. `make check` is the habit; what touches CUDA runs `make cuda`,
 # `make cuda-ptx` and `make cuda-release` too. CI runs these four, no more and no less.
 
-.PHONY: check fmt lint docs test bench family docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: check fmt lint docs test race miri tsan bench family docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -16,6 +16,29 @@ docs:
 
 test:
 	cargo test --workspace --locked
+
+# No data race: CONTRIBUTING.md says what each of these looks for. loom's part is
+# an ordinary test. The others need `rustup toolchain install nightly
+# --component miri --component rust-src`, and an hour or so.
+race: miri tsan
+	cargo test --package model --test loom --locked
+
+# The team with several orders of its threads, then the kernels.
+MIRI = CARGO_TARGET_DIR=target/miri cargo +nightly miri test --package model --lib --locked
+miri:
+	@if cargo +nightly miri --version > /dev/null 2>&1; then set -ex; \
+		MIRIFLAGS=-Zmiri-many-seeds=0..8 $(MIRI) -- cores; \
+		$(MIRI) -- cpu::tests; \
+	else echo "skipped: miri, no nightly toolchain has it"; fi
+
+# The standard library is built too: its locks are what orders the threads.
+TSAN = CARGO_TARGET_DIR=target/tsan CARGO_INCREMENTAL=0 RUSTFLAGS=-Zsanitizer=thread \
+	cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') --locked
+tsan:
+	@if [ -d "$$(rustc +nightly --print sysroot 2> /dev/null)/lib/rustlib/src" ]; then set -ex; \
+		$(TSAN) --package model --lib --test plan; \
+		$(TSAN) --package server --test http; \
+	else echo "skipped: ThreadSanitizer, no nightly toolchain has rust-src"; fi
 
 # The forward pass alone; MODEL, BATCH and THREADS may be set.
 MODEL ?= resnet50

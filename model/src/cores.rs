@@ -8,22 +8,15 @@
 //! for some microseconds, then sleep.
 
 mod gate;
+mod sync;
+mod team;
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, mpsc};
 
 use crate::error::{Error, Result};
-use gate::Gate;
-
-/// How long a worker looks for work before it sleeps: longer than what lies
-/// between two loops of a forward pass, too short to be seen as load.
-const SPIN: Duration = Duration::from_micros(50);
-
-type Job = Box<dyn FnOnce() + Send>;
+use team::{Job, State};
 
 /// A team of worker threads, one for each core this process may use.
 #[derive(Clone)]
@@ -35,23 +28,21 @@ struct Team {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// What the workers share.
-#[derive(Default)]
-struct State {
-    gate: Gate,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    /// Jobs in the queue and workers asleep, to be read without the lock.
-    queued: AtomicUsize,
-    asleep: AtomicUsize,
-    stop: AtomicBool,
-}
+/// Where a job waits for the worker that runs it. An address: what is borrowed
+/// by a call's arguments must outlive the call, and whoever waits for a result
+/// goes on while the call that sent it has yet to return.
+struct Place<F>(*mut Option<F>);
 
-#[derive(Default)]
-struct Queue {
-    /// Those that someone waits for: first in line.
-    urgent: VecDeque<Job>,
-    later: VecDeque<Job>,
+// SAFETY: it hands the job over, once.
+unsafe impl<F: Send> Send for Place<F> {}
+
+impl<F> Place<F> {
+    /// # Safety
+    /// The place must still be there, and nobody else at it.
+    unsafe fn take(&self) -> Option<F> {
+        // SAFETY: the caller's.
+        unsafe { (*self.0).take() }
+    }
 }
 
 thread_local! {
@@ -72,9 +63,13 @@ impl Cores {
         };
         for index in 0..threads.max(1) {
             let state = Arc::clone(&state);
+            let life = move || {
+                WORKER.set(Some((index, Arc::as_ptr(&state))));
+                state.work(index);
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
-                .spawn(move || state.work(index))
+                .spawn(life)
                 .map_err(|e| Error::Option {
                     option: format!("threads {threads}"),
                     reason: e.to_string(),
@@ -103,9 +98,14 @@ impl Cores {
             return job();
         }
         let (send, receive) = mpsc::sync_channel(1);
+        let mut job = Some(job);
+        let place = Place(&raw mut job);
         let job = move || {
-            // The caller waits for this very message.
-            let _ = send.send(catch_unwind(AssertUnwindSafe(job)));
+            // SAFETY: the caller waits until `send` has sent or is dropped.
+            if let Some(job) = unsafe { place.take() } {
+                // The caller waits for this very message.
+                let _ = send.send(catch_unwind(AssertUnwindSafe(job)));
+            }
         };
         let job: Box<dyn FnOnce() + Send + '_> = Box::new(job);
         // SAFETY: the job's borrows end with it, and this function returns
@@ -137,8 +137,7 @@ impl Cores {
         if count == 1 || self.count() == 1 {
             return (0..count).for_each(|i| body(i, worker));
         }
-        let state = &self.0.state;
-        state.gate.run(count, worker, body, || state.wake_all());
+        self.0.state.each(count, worker, body);
     }
 
     /// This thread's index, if it is one of the team's.
@@ -150,8 +149,7 @@ impl Cores {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.state.stop.store(true, SeqCst);
-        self.state.wake_all();
+        self.state.end();
         let me = std::thread::current().id();
         for thread in self.threads.drain(..) {
             // The last handle may go inside a job: a thread cannot await itself.
@@ -162,88 +160,16 @@ impl Drop for Team {
     }
 }
 
-impl State {
-    /// A worker's life.
-    fn work(self: Arc<Self>, index: usize) {
-        WORKER.set(Some((index, &raw const *self)));
-        let mut idle = Instant::now();
-        loop {
-            if self.gate.enter(index) || self.run_next() {
-                idle = Instant::now();
-            } else if self.stop.load(SeqCst) {
-                return;
-            } else if idle.elapsed() < SPIN {
-                std::hint::spin_loop();
-            } else {
-                self.sleep();
-                idle = Instant::now();
-            }
-        }
-    }
-
-    fn run_next(&self) -> bool {
-        if self.queued.load(SeqCst) == 0 {
-            return false;
-        }
-        let mut queue = self.lock();
-        let job = queue.urgent.pop_front();
-        let Some(job) = job.or_else(|| queue.later.pop_front()) else {
-            return false;
-        };
-        self.queued.fetch_sub(1, SeqCst);
-        drop(queue);
-        if catch_unwind(AssertUnwindSafe(job)).is_err() {
-            tracing::error!("a background job panicked");
-        }
-        true
-    }
-
-    fn push(&self, job: Job, urgent: bool) {
-        let mut queue = self.lock();
-        if urgent {
-            queue.urgent.push_back(job);
-        } else {
-            queue.later.push_back(job);
-        }
-        self.queued.fetch_add(1, SeqCst);
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    /// Waits for a job, a loop or the end. Who brings one either is seen here
-    /// or sees this worker asleep: both sides write first, then read.
-    fn sleep(&self) {
-        let queue = self.lock();
-        self.asleep.fetch_add(1, SeqCst);
-        if self.queued.load(SeqCst) == 0 && !self.gate.is_open() && !self.stop.load(SeqCst) {
-            drop(self.wake.wait(queue));
-        }
-        self.asleep.fetch_sub(1, SeqCst);
-    }
-
-    fn wake_all(&self) {
-        if self.asleep.load(SeqCst) > 0 {
-            // Who was seen to fall asleep holds the lock until it does.
-            drop(self.lock());
-            self.wake.notify_all();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
     #[test]
     fn every_index_is_called_once_and_workers_do_not_meet() {
-        for threads in 1..5 {
+        for threads in 1..if cfg!(miri) { 4 } else { 5 } {
             let cores = Cores::new(threads).unwrap();
-            for count in [0, 1, 2, 7, 100] {
+            for count in [0, 1, 2, 7, if cfg!(miri) { 10 } else { 100 }] {
                 let calls: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
                 let inside: Vec<_> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
                 cores.for_each(count, |i, worker| {
@@ -268,10 +194,11 @@ mod tests {
     fn loops_from_many_threads_and_nested_ones_finish() {
         let cores = Cores::new(3).unwrap();
         let sum = AtomicU64::new(0);
+        let times = if cfg!(miri) { 3 } else { 50 };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..50 {
+                    for _ in 0..times {
                         cores.for_each(5, |i, _| {
                             cores.for_each(4, |j, _| {
                                 sum.fetch_add((i * j) as u64, SeqCst);
@@ -281,7 +208,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(sum.into_inner(), 4 * 50 * (1 + 2 + 3 + 4) * (1 + 2 + 3));
+        assert_eq!(sum.into_inner(), 4 * times * (1 + 2 + 3 + 4) * (1 + 2 + 3));
     }
 
     #[test]
@@ -332,7 +259,7 @@ mod tests {
     #[test]
     fn panics_reach_the_caller_and_leave_the_team_whole() {
         let cores = Cores::new(2).unwrap();
-        for _ in 0..20 {
+        for _ in 0..if cfg!(miri) { 2 } else { 20 } {
             let caught = catch_unwind(AssertUnwindSafe(|| {
                 cores.for_each(8, |i, _| assert!(i != 5, "five"));
             }));

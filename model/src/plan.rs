@@ -195,8 +195,7 @@ impl Plan {
     /// quantised checkpoint keeps their ranges.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let steps: Vec<Step> = self.steps.iter().map(|(step, _)| step.clone()).collect();
-        ranges::keys(&self.graph, &steps)
+        ranges::keys(&self.graph, self.kinds())
     }
 
     /// What each step computes.

@@ -13,7 +13,7 @@ use crate::graph::Graph;
 
 /// The names under which the steps' ranges are kept: the layer's, with a count
 /// where several steps have one name.
-pub(crate) fn keys(graph: &Graph, steps: &[Step]) -> Vec<String> {
+pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let key = |step: &Step| {
         let layer = cost::layer(graph, &step.kind).to_owned();
@@ -24,7 +24,7 @@ pub(crate) fn keys(graph: &Graph, steps: &[Step]) -> Vec<String> {
             count => format!("{layer} {count}"),
         }
     };
-    steps.iter().map(key).collect()
+    steps.into_iter().map(key).collect()
 }
 
 /// What the bytes of each value mean, indexed by value.

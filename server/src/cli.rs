@@ -67,7 +67,7 @@ impl Cli {
             Command::Bench(flags) => Ok(bench::run(&flags)?),
             Command::Convert(flags) => Ok(convert::run(&flags)?),
             Command::Quantize(flags) => Ok(quantize::run(&flags)?),
-            Command::Models(flags) => Ok(models::run(&flags)),
+            Command::Models(flags) => Ok(models::run(&flags)?),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),
         }

@@ -50,6 +50,33 @@ fn help_teaches() {
     }
 }
 
+/// `resnet ... | head`: the pipe's reading end is closed before anything is
+/// printed.
+#[test]
+fn a_reader_that_has_gone_ends_every_command_quietly() {
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../photos/cat.jpg");
+    let bench = ["bench", "--model", "cifar_resnet20", "--seconds", "0"];
+    for arguments in [
+        &["models"][..],
+        &["models", "--json"],
+        &["inspect", "cifar_resnet20", "--steps"],
+        &bench,
+        &["classify", photo],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_resnet"))
+            .args(arguments)
+            .env_clear()
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(text(&output.stderr), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+    }
+}
+
 #[test]
 fn a_healthcheck_of_nobody_fails() {
     // Port 1 is nobody's; the variables of `serve` do not get in its way.

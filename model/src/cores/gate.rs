@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use super::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use super::sync::{Mutex, PoisonError, spin_loop, yield_now};
 
 /// A parallel loop, on the stack of whoever runs it.
 struct Loop<'a> {
@@ -48,7 +49,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn is_open(&self) -> bool {
-        self.state.load(Ordering::SeqCst) & OPEN != 0
+        self.state.load(Ordering::Relaxed) & OPEN != 0
     }
 
     /// Opens a loop to all, works on it, and returns when nobody does any
@@ -72,8 +73,7 @@ impl Gate {
         };
         self.current
             .store((&raw const work).cast_mut().cast(), Ordering::Relaxed);
-        // Sequentially consistent with the sleepers' count, which `wake` reads.
-        self.state.store(OPEN, Ordering::SeqCst);
+        self.state.store(OPEN, Ordering::Release);
         wake();
         work.work(worker);
         self.state.fetch_and(!OPEN, Ordering::AcqRel);
@@ -81,9 +81,9 @@ impl Gate {
         while self.state.load(Ordering::Acquire) != 0 {
             spins += 1;
             if spins < 10_000 {
-                std::hint::spin_loop();
+                spin_loop();
             } else {
-                std::thread::yield_now();
+                yield_now();
             }
         }
         self.owned.store(false, Ordering::Release);

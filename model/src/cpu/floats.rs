@@ -117,12 +117,12 @@ impl Slab {
     /// One mapping, for pieces of these lengths.
     #[must_use]
     pub(crate) fn of(lens: &[usize]) -> Self {
-        Self::new(lens.iter().map(|len| len.next_multiple_of(LINE)).sum())
+        Self::new(lens.iter().map(|&len| room_for(len)).sum())
     }
 
     /// `len` zeros.
     pub(crate) fn zeros(&mut self, len: usize) -> Floats {
-        let lines = len.next_multiple_of(LINE);
+        let lines = room_for(len);
         let room = |slab: &MmapRaw| slab.len() / size_of::<f32>();
         let fits = |slab: &Arc<MmapRaw>| self.used + lines <= room(slab);
         if !self.mapping.as_ref().is_some_and(fits) {
@@ -144,6 +144,12 @@ impl Slab {
         piece.copy_from_slice(floats);
         piece
     }
+}
+
+/// Floats that a piece takes. A line behind it stays zero: the last word of a
+/// window may reach past its map, where channels do not fill words.
+fn room_for(len: usize) -> usize {
+    len.next_multiple_of(LINE) + LINE
 }
 
 /// So many zeros on pages as large as there are; none where none can be had.

@@ -54,29 +54,23 @@ impl Plan {
         images: Range<usize>,
         observe: &mut (dyn FnMut(Done) + Send),
     ) -> Result<()> {
+        let pass = Pass {
+            plan: self,
+            arena,
+            input,
+            images,
+        };
         for at in steps {
             let (step, packed) = &self.steps[at];
             let start = Instant::now();
             let slot = self.layout.slot(step.output);
             // the output is lent out of the arena while the inputs are read from it
-            let mut lent = std::mem::take(&mut arena.slots[slot]);
-            let mut workspace = std::mem::take(&mut arena.workspace);
-            let pass = Pass {
-                plan: self,
-                arena,
-                input,
-                images: images.clone(),
-            };
+            let mut lent = std::mem::take(&mut pass.arena.slots[slot]);
+            let mut workspace = std::mem::take(&mut pass.arena.workspace);
             let done = pass.step::<E>(step, packed, &mut lent, &mut workspace);
-            arena.slots[slot] = lent;
-            arena.workspace = workspace;
+            pass.arena.slots[slot] = lent;
+            pass.arena.workspace = workspace;
             done?;
-            let pass = Pass {
-                plan: self,
-                arena,
-                input,
-                images: images.clone(),
-            };
             observe(Done {
                 step: at,
                 time: start.elapsed(),
@@ -90,7 +84,7 @@ impl Plan {
 /// What the steps of one pass share.
 struct Pass<'a> {
     plan: &'a Plan,
-    arena: &'a Arena,
+    arena: &'a mut Arena,
     input: Input<'a>,
     /// Which of the batch's.
     images: Range<usize>,

@@ -7,6 +7,8 @@ use clap::Args;
 use model::Model;
 use serde::Serialize;
 
+use super::Error;
+use super::out::say;
 use crate::config::{Faults, ModelFlags};
 
 /// The flags of `bench`.
@@ -30,17 +32,6 @@ pub struct Flags {
 
     #[command(flatten)]
     model: ModelFlags,
-}
-
-/// Why nothing was measured.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Flags or variables are wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The model cannot be loaded or run.
-    #[error(transparent)]
-    Model(#[from] model::Error),
 }
 
 /// What was measured.
@@ -114,9 +105,9 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         weight_bytes: model.engine().weight_bytes(),
     };
     if flags.json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+        say!("{}", serde_json::to_string(&report).unwrap_or_default())?;
     } else {
-        println!(
+        say!(
             "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s of {:.0}",
             report.model,
             report.device,
@@ -129,7 +120,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             report.iterations,
             report.gflops,
             report.peak_gflops,
-        );
+        )?;
     }
     if flags.layers {
         layers(&model, &input, times.len().min(50), peak)?;
@@ -170,10 +161,16 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
             .zip(pass)
             .for_each(|(all, time)| all.push(time));
     }
-    println!(
+    say!(
         "{:<24} {:>16} {:>9} {:>7} {:>9} {:>7} {:>9}",
-        "step", "output", "ms", "%", "GFLOP/s", "of peak", "MB moved"
-    );
+        "step",
+        "output",
+        "ms",
+        "%",
+        "GFLOP/s",
+        "of peak",
+        "MB moved"
+    )?;
     let medians: Vec<f64> = times
         .iter_mut()
         .map(|times| {
@@ -185,7 +182,7 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
     for (step, time) in steps.iter().zip(medians) {
         let flops = 2.0 * step.multiply_adds as f64 * batch as f64;
         let [c, h, w] = step.output;
-        println!(
+        say!(
             "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>7.2} {:>9.2}",
             step.name,
             format!("{h}x{w}x{c}"),
@@ -194,7 +191,7 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
             flops / time / 1e9,
             flops / time / peak,
             (step.moved_bytes * batch + step.weight_bytes) as f64 / 1e6,
-        );
+        )?;
     }
     Ok(())
 }

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use super::Error;
+use super::out;
 use super::photos::{self, Darkroom, PhotoFailure};
 use crate::answer::{Prediction, predictions};
 use crate::batch::Row;
@@ -33,20 +35,6 @@ pub struct Flags {
 
     #[command(flatten)]
     limits: LimitFlags,
-}
-
-/// Why nothing was classified.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Flags or variables are wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The model or the files are at fault.
-    #[error(transparent)]
-    Photos(#[from] photos::Error),
-    /// Nobody reads the output.
-    #[error("the output cannot be written: {0}")]
-    Output(#[from] io::Error),
 }
 
 /// One line of `--json`.
@@ -76,14 +64,14 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         failed += usize::from(answer.is_err());
         let text = flags.text(path, answer, &darkroom);
         // the bar and the text share a terminal: it is lifted for the lines
-        let wrote = bar.suspend(|| io::stdout().lock().write_all(text.as_bytes()));
+        let wrote = bar.suspend(|| out::write(&text));
         if let (Err(error), Ok(())) = (wrote, &written) {
             written = Err(error);
         }
     })?;
     written?;
     if failed > 0 && !flags.json {
-        eprintln!("{failed} of {} images failed", photos.len());
+        writeln!(io::stderr(), "{failed} of {} images failed", photos.len())?;
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS

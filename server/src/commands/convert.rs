@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
 use weights::{Labels, Numbers};
 
+use super::Error;
+use super::written::write;
 use crate::config;
 
 /// The flags of `convert`.
@@ -37,17 +38,6 @@ enum Type {
     Bf16,
 }
 
-/// Why nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The checkpoint or the new file is at fault.
-    #[error(transparent)]
-    Weights(#[from] weights::Error),
-    /// The checkpoint fits no architecture.
-    #[error(transparent)]
-    Model(#[from] model::Error),
-}
-
 /// Converts.
 ///
 /// # Errors
@@ -64,22 +54,5 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         Some(Type::F16) => Numbers::F16,
         Some(Type::Bf16) => Numbers::Bf16,
     };
-    let bar = ProgressBar::new(0);
-    weights::write(
-        &checkpoint,
-        &facts,
-        numbers,
-        &flags.to,
-        &mut |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        },
-    )?;
-    bar.finish_and_clear();
-    println!(
-        "{} written: {}",
-        flags.to.display(),
-        facts.architecture.unwrap_or_default()
-    );
-    Ok(ExitCode::SUCCESS)
+    write(&checkpoint, &facts, numbers, &flags.to, "")
 }

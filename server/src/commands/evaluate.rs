@@ -10,8 +10,10 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
+use super::Error;
 use super::labelled::{self, Labelled};
-use super::photos::{self, Darkroom};
+use super::out;
+use super::photos::Darkroom;
 use crate::config::{Faults, LimitFlags, ModelFlags};
 use crate::top_k::top_k;
 
@@ -36,23 +38,6 @@ pub struct Flags {
 
     #[command(flatten)]
     limits: LimitFlags,
-}
-
-/// Why nothing was evaluated.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Flags or variables are wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The model or the files are at fault.
-    #[error(transparent)]
-    Photos(#[from] photos::Error),
-    /// The data do not say what the photos show.
-    #[error(transparent)]
-    Labelled(#[from] labelled::Error),
-    /// Nobody reads the output.
-    #[error("the output cannot be written: {0}")]
-    Output(#[from] io::Error),
 }
 
 /// One photo's line of `--json`.
@@ -185,9 +170,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             })
             .collect(),
     };
-    io::stdout()
-        .lock()
-        .write_all(flags.text(&report).as_bytes())?;
+    out::write(&flags.text(&report))?;
     Ok(if total.images > 0 {
         ExitCode::SUCCESS
     } else {
@@ -237,7 +220,7 @@ impl Flags {
 fn tell(json: bool, line: &Line) -> io::Result<()> {
     if json {
         let text = serde_json::to_string(line)? + "\n";
-        io::stdout().lock().write_all(text.as_bytes())
+        out::write(&text)
     } else {
         let error = line.error.as_deref().unwrap_or_default();
         writeln!(io::stderr().lock(), "{}: {error}", line.file.display())

@@ -5,6 +5,8 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::out::say;
+
 /// Longest wait for a connection, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -22,17 +24,26 @@ pub struct Flags {
 
 /// Why a server is not known to be ready.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer from {host}:{port}: {source}")]
-pub struct Error {
-    host: String,
-    port: u16,
-    source: io::Error,
+pub enum Error {
+    /// Nobody answers.
+    #[error("no answer from {host}:{port}: {source}")]
+    Silence {
+        /// Who was asked.
+        host: String,
+        /// At this port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The answer cannot be told.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
 }
 
 /// Asks `/health/ready`. Success is exit status 0.
 ///
 /// # Errors
-/// When nobody answers.
+/// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     // A server that listens everywhere listens on the loopback too.
     let host = match flags.host.as_str() {
@@ -40,12 +51,12 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         "::" => "::1",
         host => host,
     };
-    let status = status(host, flags.port).map_err(|source| Error {
+    let status = status(host, flags.port).map_err(|source| Error::Silence {
         host: host.to_owned(),
         port: flags.port,
         source,
     })?;
-    println!("{status}");
+    say!("{status}")?;
     let ready = status.split(' ').nth(1) == Some("200");
     Ok(if ready {
         ExitCode::SUCCESS

@@ -1,12 +1,15 @@
 //! `resnet inspect`: a network's layers as a lecture draws them, and what it
 //! costs to hold and to run.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
 use model::table::{Layer, layers};
 use model::{Model, family};
 
+use super::Error;
+use super::out::say;
 use crate::config::{Faults, ModelFlags};
 
 /// The flags of `inspect`.
@@ -28,17 +31,6 @@ pub struct Flags {
     model: ModelFlags,
 }
 
-/// Why nothing was inspected.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Flags or variables are wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The model cannot be loaded.
-    #[error(transparent)]
-    Model(#[from] model::Error),
-}
-
 /// Prints the table.
 ///
 /// # Errors
@@ -52,16 +44,22 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let config = model.check(&mut faults);
     let config = faults.none_or(config)?;
     let (model, _) = config.load_or_synthesize()?;
-    println!(
+    say!(
         "{:<20} {:<15} {:>7} {:>7} {:>8} {:>7}  {:<16}",
-        "layer", "", "kernel", "stride", "padding", "groups", "output"
-    );
+        "layer",
+        "",
+        "kernel",
+        "stride",
+        "padding",
+        "groups",
+        "output"
+    )?;
     for layer in layers(model.graph()) {
-        println!("{}", line(&layer));
+        say!("{}", line(&layer))?;
     }
-    summary(&model, flags.batch);
+    summary(&model, flags.batch)?;
     if flags.steps {
-        steps(&model, flags.batch);
+        steps(&model, flags.batch)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,29 +92,33 @@ fn line(layer: &Layer) -> String {
     )
 }
 
-fn summary(model: &Model, batch: usize) {
+fn summary(model: &Model, batch: usize) -> io::Result<()> {
     let card = model.card();
     let plan = model.engine();
-    println!();
-    println!(
+    say!("")?;
+    say!(
         "model          {} ({}), weights {}",
-        card.name, card.architecture, card.digest
-    );
-    println!("parameters     {:.2} M", card.parameters as f64 / 1e6);
-    println!(
+        card.name,
+        card.architecture,
+        card.digest
+    )?;
+    say!("parameters     {:.2} M", card.parameters as f64 / 1e6)?;
+    say!(
         "multiply-adds  {:.2}e9{}",
         card.multiply_adds as f64 / 1e9,
         published(&card.architecture)
-    );
-    println!(
+    )?;
+    say!(
         "runs on        {}, {}, {}",
-        card.device, card.dtype, card.isa
-    );
-    println!(
+        card.device,
+        card.dtype,
+        card.isa
+    )?;
+    say!(
         "memory         {:.1} MB of packed weights, {:.1} MB of maps for a batch of {batch}",
         plan.weight_bytes() as f64 / 1e6,
         plan.arena_bytes(batch) as f64 / 1e6
-    );
+    )
 }
 
 /// What the paper says the row costs.
@@ -137,15 +139,19 @@ fn published(architecture: &str) -> String {
     format!(" (the paper's FLOPs: {:.1}e9{where_})", flops / 1e9)
 }
 
-fn steps(model: &Model, batch: usize) {
-    println!();
-    println!(
+fn steps(model: &Model, batch: usize) -> io::Result<()> {
+    say!("")?;
+    say!(
         "{:<24} {:>16} {:>6} {:>10} {:>10}  runs as",
-        "step", "output", "slot", "weights KB", "maps KB"
-    );
+        "step",
+        "output",
+        "slot",
+        "weights KB",
+        "maps KB"
+    )?;
     for step in model.engine().steps() {
         let [c, h, w] = step.output;
-        println!(
+        say!(
             "{:<24} {:>16} {:>6} {:>10.1} {:>10.1}  {}",
             step.name,
             format!("{h}x{w}x{c}"),
@@ -153,6 +159,7 @@ fn steps(model: &Model, batch: usize) {
             step.weight_bytes as f64 / 1e3,
             (step.moved_bytes * batch) as f64 / 1e3,
             step.runs_as
-        );
+        )?;
     }
+    Ok(())
 }

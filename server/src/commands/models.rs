@@ -1,10 +1,13 @@
 //! `resnet models`: the family's table.
 
+use std::io;
 use std::process::ExitCode;
 
 use model::build;
 use model::family::FAMILY;
 use serde::Serialize;
+
+use super::out::say;
 
 /// The flags of `models`.
 #[derive(Clone, Debug, clap::Args)]
@@ -26,13 +29,20 @@ struct Line {
 }
 
 /// Prints every architecture with its size.
-#[must_use]
-pub fn run(flags: &Flags) -> ExitCode {
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn run(flags: &Flags) -> io::Result<ExitCode> {
     if !flags.json {
-        println!(
+        say!(
             "{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}",
-            "name", "layers", "input", "classes", "parameters", "GMAC"
-        );
+            "name",
+            "layers",
+            "input",
+            "classes",
+            "parameters",
+            "GMAC"
+        )?;
     }
     for row in FAMILY {
         let graph = build::build(row, row.input, row.classes);
@@ -45,9 +55,9 @@ pub fn run(flags: &Flags) -> ExitCode {
             multiply_adds: graph.multiply_adds(),
         };
         if flags.json {
-            println!("{}", serde_json::to_string(&line).unwrap_or_default());
+            say!("{}", serde_json::to_string(&line).unwrap_or_default())?;
         } else {
-            println!(
+            say!(
                 "{:<20} {:>6} {:>6} {:>8} {:>10.2} M {:>10.2}",
                 line.name,
                 line.depth,
@@ -55,8 +65,8 @@ pub fn run(flags: &Flags) -> ExitCode {
                 line.classes,
                 line.parameters as f64 / 1e6,
                 line.multiply_adds as f64 / 1e9,
-            );
+            )?;
         }
     }
-    ExitCode::SUCCESS
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use model::plan::Input;
 use model::{Calibration, Dtype, Model};
-use weights::{Checkpoint, Numbers};
+use weights::Numbers;
 
-use super::photos;
+use super::written::write;
+use super::{Error, photos};
 use crate::config::{Faults, ModelFlags, open};
 use crate::photo;
 
@@ -38,33 +38,6 @@ pub struct Flags {
     threads: String,
 }
 
-/// Why nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Flags are wrong.
-    #[error(transparent)]
-    Config(#[from] Faults),
-    /// The checkpoint or the new file is at fault.
-    #[error(transparent)]
-    Weights(#[from] weights::Error),
-    /// The network cannot be run.
-    #[error(transparent)]
-    Model(#[from] model::Error),
-    /// There are no photos to learn from.
-    #[error(transparent)]
-    Photos(#[from] photos::Error),
-    /// None of the photos could be read; the last one's failure.
-    #[error("none of {count} photos can be read; the last, {}: {reason}", path.display())]
-    Unreadable {
-        /// How many were tried.
-        count: usize,
-        /// The last.
-        path: PathBuf,
-        /// Its failure.
-        reason: String,
-    },
-}
-
 /// Quantises.
 ///
 /// # Errors
@@ -83,27 +56,8 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     facts.ranges = Some(calibration.ranges());
     let corrections = calibration.corrections(&checkpoint)?;
     let corrected = checkpoint.with_values(corrections)?;
-    write(&corrected, &facts, &flags.to)?;
-    println!(
-        "{} written: {} in int8, ranges of {seen} photos",
-        flags.to.display(),
-        facts.architecture.unwrap_or_default()
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write(
-    checkpoint: &Checkpoint,
-    facts: &weights::Facts,
-    to: &std::path::Path,
-) -> Result<(), Error> {
-    let bar = ProgressBar::new(0);
-    weights::write(checkpoint, facts, Numbers::Int8, to, &mut |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })?;
-    bar.finish_and_clear();
-    Ok(())
+    let how = format!(" in int8, ranges of {seen} photos");
+    write(&corrected, &facts, Numbers::Int8, &flags.to, &how)
 }
 
 /// `count` of the paths, evenly.

@@ -43,6 +43,7 @@ fn logits(name: &str, dtype: Dtype) -> Vec<(Level, Vec<f32>)> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hours")]
 fn networks_of_bytes_give_the_same_bits() {
     for name in ROWS {
         let all = logits(name, Dtype::Int8);
@@ -58,6 +59,7 @@ fn networks_of_bytes_give_the_same_bits() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hours")]
 fn networks_of_bf16_differ_by_roundings() {
     for name in ROWS {
         let all = logits(name, Dtype::Bf16);

@@ -76,8 +76,21 @@ impl Norm {
     }
 }
 
+/// Some random cases; under Miri, which lets nobody read files, a few.
+fn cases() -> ProptestConfig {
+    if cfg!(miri) {
+        ProptestConfig {
+            cases: 2,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    } else {
+        ProptestConfig::with_cases(64)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases())]
 
     #[test]
     fn pools_match_their_definitions(

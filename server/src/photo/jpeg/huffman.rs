@@ -290,34 +290,41 @@ fn coefficients(
     k: &mut usize,
     block: &mut Block,
 ) -> Result<(), NoSuchCode> {
-    let window = reader.window();
-    let long;
-    let mut entry = ac.entry(window);
-    // A first symbol that fills the block leaves the second to the next one.
-    if *k + usize::from(entry.first) > 63 {
-        long = ac.one(window)?;
-        entry = &long;
-    }
-    reader.skip(entry.bits);
-    let first = ZIGZAG[(*k + usize::from(entry.first_run)) % 256];
-    block[usize::from(first)] = entry.first_value.into();
-    *k += usize::from(entry.first) + usize::from(entry.run);
-    block[usize::from(ZIGZAG[*k % 256])] = entry.value(window);
-    *k += 1;
-    Ok(())
+    look_up(reader, ac, *k, |entry, window| {
+        let first = ZIGZAG[(*k + usize::from(entry.first_run)) % 256];
+        block[usize::from(first)] = entry.first_value.into();
+        *k += usize::from(entry.first) + usize::from(entry.run);
+        block[usize::from(ZIGZAG[*k % 256])] = entry.value(window);
+        *k += 1;
+    })
 }
 
 /// Steps over the next one or two coefficients, those at `k`, which moves on.
 #[inline(always)]
 fn step_over(reader: &mut Reader, ac: &Table, k: &mut usize) -> Result<(), NoSuchCode> {
+    look_up(reader, ac, *k, |entry, _| {
+        *k += usize::from(entry.first) + usize::from(entry.run) + 1;
+    })
+}
+
+/// The entry of the coefficients at `k`, with the bits it was found by, which
+/// the reader has left behind.
+#[inline(always)]
+fn look_up(
+    reader: &mut Reader,
+    ac: &Table,
+    k: usize,
+    take: impl FnOnce(&Entry, u64),
+) -> Result<(), NoSuchCode> {
     let window = reader.window();
     let long;
     let mut entry = ac.entry(window);
-    if *k + usize::from(entry.first) > 63 {
+    // A first symbol that fills the block leaves the second to the next one.
+    if k + usize::from(entry.first) > 63 {
         long = ac.one(window)?;
         entry = &long;
     }
     reader.skip(entry.bits);
-    *k += usize::from(entry.first) + usize::from(entry.run) + 1;
+    take(entry, window);
     Ok(())
 }
