@@ -137,7 +137,7 @@ impl Cores {
         if count == 1 || self.count() == 1 {
             return (0..count).for_each(|i| body(i, worker));
         }
-        self.0.state.each(count, worker, body);
+        self.0.state.each(count, (worker, self.count()), body);
     }
 
     /// This thread's index, if it is one of the team's.

@@ -79,7 +79,7 @@ impl Cells {
 /// Runs a loop on `gate` whose numbers end with it.
 fn one_loop(gate: &Gate, worker: usize, count: usize) {
     let cells = Cells::new(count);
-    gate.run(count, worker, &|i, _| cells.add(i), || ());
+    gate.run(count, (worker, 2), &|i, _| cells.add(i), || ());
     for i in 0..count {
         assert_eq!(cells.get(i), 1, "call {i}");
     }
@@ -164,7 +164,7 @@ fn a_sleeper_wakes_for_a_loop_and_for_the_end() {
         let (state, worker) = worker();
         // Neither call ends before the other began: both threads are needed.
         let (here, there) = (Door::default(), Door::default());
-        state.each(2, 0, &|i, _| match i {
+        state.each(2, (0, 2), &|i, _| match i {
             0 => {
                 here.open();
                 there.wait();

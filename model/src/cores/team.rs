@@ -52,8 +52,13 @@ impl State {
         }
     }
 
-    /// A loop, on worker `worker` and on all that are free.
-    pub(super) fn each(&self, count: usize, worker: usize, body: &(dyn Fn(usize, usize) + Sync)) {
+    /// A loop, on this worker (which of how many) and on all that are free.
+    pub(super) fn each(
+        &self,
+        count: usize,
+        worker: (usize, usize),
+        body: &(dyn Fn(usize, usize) + Sync),
+    ) {
         self.gate.run(count, worker, body, || self.wake_all());
     }
 

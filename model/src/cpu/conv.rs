@@ -29,7 +29,7 @@ impl PackedConv {
         if self.tiled() {
             return tiles::workspace(self, output) * cores.count();
         }
-        Layout::new(self, output).map_or(0, |layout| {
+        Layout::new(self, output, cores.count()).map_or(0, |layout| {
             let (shared, own) = layout.workspace(self);
             shared + own * cores.count()
         })
@@ -67,7 +67,7 @@ impl PackedConv {
             output: target,
             workspace: Shared::new(workspace.as_mut_ptr()),
         };
-        match Layout::new(self, &map) {
+        match Layout::new(self, &map, cores.count()) {
             Some(layout) => Winograd { operands, layout }.run(cores),
             None if self.tiled() => tiles::run(operands, cores),
             None => operands.run(cores),
@@ -109,6 +109,20 @@ impl PackedConv {
             .min(pixels.div_ceil(wanted))
             .max(pixels.min(8 * PIXELS))
             .next_multiple_of(PIXELS);
+        // Even chunks, as many for each core: a few pixels left over would
+        // read all the weights once more.
+        let even = |chunks: usize| match pixels.div_ceil(chunks) {
+            few if few < 16 * PIXELS => few,
+            many => many.next_multiple_of(PIXELS),
+        };
+        let each = |chunks: usize| match chunks {
+            0 | 1 => 1,
+            more => more.next_multiple_of(cores),
+        };
+        let chunk = match even(each(pixels / chunk)) {
+            most if most <= TASK_PIXELS => most,
+            _ => even(each(pixels.div_ceil(chunk))),
+        };
         let chunks = pixels.div_ceil(chunk);
         let parts = wanted.div_ceil(chunks).min(self.groups * self.panels);
         (chunk, parts)
@@ -123,15 +137,22 @@ impl<E: Element> Operands<'_, E> {
         let chunks = pixels.div_ceil(chunk);
         let panels = conv.groups * conv.panels;
         cores.for_each(chunks * parts, |task, _| {
-            let (start, part) = (task % chunks * chunk, task / chunks);
+            let (start, turn) = (task / parts * chunk, task % parts);
             let first = |part: usize| part * panels / parts;
-            // what this core is likely to do next
-            let after = part + (task % chunks + cores.count()) / chunks;
+            // the part, and the one that this core is likely to do next
+            let (part, after) = if chunks == 1 && parts % cores.count() == 0 {
+                // the cores side by side through weights that all must read
+                let (each, all) = (parts / cores.count(), cores.count());
+                let part = turn % each * all + turn / each;
+                (part, (part + all).min(parts - 1))
+            } else {
+                (turn, (turn + 1) % parts)
+            };
             let task = Task {
                 operands: self,
                 pixels: start..pixels.min(start + chunk),
                 panels: first(part)..first(part + 1),
-                after: first(after.min(parts - 1)),
+                after: first(after),
             };
             dispatch(conv.level, task);
         });

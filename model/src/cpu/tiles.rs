@@ -57,7 +57,7 @@ pub(crate) fn run<E: Element>(operands: Operands<E>, cores: &Cores) {
     let chunks = pixels.div_ceil(chunk);
     let panels = conv.groups * conv.panels;
     cores.for_each(chunks * parts, |task, worker| {
-        let (start, part) = (task % chunks * chunk, task / chunks);
+        let (start, part) = (task / parts * chunk, task % parts);
         let task = Task {
             operands,
             pixels: start..pixels.min(start + chunk),

@@ -50,7 +50,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// `None` where direct multiplication is less work, or impossible.
-    pub(crate) fn new(conv: &PackedConv, map: &Map) -> Option<Self> {
+    pub(crate) fn new(conv: &PackedConv, map: &Map, workers: usize) -> Option<Self> {
         let spec = &conv.spec;
         let lanes = conv.level.lanes();
         // bytes would have to grow before they are multiplied; tiles multiply
@@ -72,7 +72,10 @@ impl Layout {
         let room = HALF_L2 / POINTS;
         let weights_first = spec.cin <= 128 && tiles >= 36;
         let block = if weights_first {
-            (room / conv.words()).clamp(12, 24).min(tiles)
+            let most = (room / conv.words()).clamp(12, 24);
+            // as many tasks for each worker
+            let tasks = tiles.div_ceil(most).next_multiple_of(workers);
+            tiles.div_ceil(tasks)
         } else {
             tiles.min(SHARED_TILES)
         };
