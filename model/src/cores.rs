@@ -233,10 +233,14 @@ mod tests {
     fn a_waited_for_job_goes_before_queued_ones() {
         let cores = Cores::new(1).unwrap();
         let (release, held) = mpsc::channel::<()>();
+        let (started, start) = mpsc::channel();
         let done = Arc::new(AtomicUsize::new(0));
         cores.spawn(move || {
+            started.send(()).unwrap();
             let _ = held.recv();
         });
+        // else the job that is waited for might be the first of all
+        start.recv().unwrap();
         for _ in 0..5 {
             let done = Arc::clone(&done);
             cores.spawn(move || {
