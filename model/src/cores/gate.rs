@@ -14,7 +14,7 @@ const PARTS: usize = 16;
 /// Each worker begins with a part of its own, the same in every loop, and helps
 /// in the others when that is done: what a worker wrote in one loop, the same
 /// rows of the same images, it reads in the next from its own cache. Where the
-/// cores share none, a line of another's takes five times as long.
+/// cores share none, a line of another's takes far longer.
 struct Loop<'a> {
     body: &'a (dyn Fn(usize, usize) + Sync),
     count: usize,
