@@ -3,7 +3,8 @@
 //!
 //! The early steps are large maps and small weights, the late ones the
 //! reverse. So the early ones take a few images at a time, whose maps stay in
-//! the cache, and the late ones the whole batch, which reads their weights once.
+//! the cache, and the late ones the whole batch, whose pixels share a reading of
+//! the weights.
 
 use crate::cpu::Map;
 use crate::fuse::{Kind, Step};
@@ -24,9 +25,12 @@ pub(crate) struct Layout {
     early: Early,
 }
 
-/// Words of maps that may be in use at a time while the early steps run: an
-/// eighth of a common last-level cache.
-const EARLY_WORDS: usize = 1 << 20;
+/// Words of a map of the images that a core takes at a time in the early
+/// steps, where one image has fewer: about what a second-level cache holds.
+const EARLY_WORDS: usize = 1 << 18;
+
+/// Pixels of a core in an early step: enough to read all weights for.
+const EARLY_PIXELS: usize = 128;
 
 /// The steps that take a few images at a time.
 #[derive(Clone, Debug)]
@@ -43,7 +47,7 @@ pub(crate) struct Early {
 impl Layout {
     /// Lays the steps' values out: borders as wide as their readers' padding,
     /// slots by liveness.
-    pub(crate) fn new(graph: &Graph, steps: &[Step], per_word: usize) -> Self {
+    pub(crate) fn new(graph: &Graph, steps: &[Step], per_word: usize, cores: usize) -> Self {
         let last = graph.output();
         let mut maps = vec![None; graph.nodes.len()];
         for step in steps {
@@ -68,24 +72,21 @@ impl Layout {
                 few: vec![false; graph.nodes.len()],
             },
         };
-        layout.early = layout.find_early(graph, steps);
+        layout.early = layout.find_early(steps, cores);
         layout.assign(steps);
         layout
     }
 
-    /// Steps whose maps are larger than their weights, up to the last after
+    /// Steps that have work for each core in a few images, up to the last after
     /// which one value is all that is read later.
-    fn find_early(&self, graph: &Graph, steps: &[Step]) -> Early {
-        let weights = |step: &Step| match step.kind {
-            Kind::Conv { node, .. } | Kind::Linear { node } => {
-                let parameters = graph.parameters_of(&graph.nodes[node]);
-                let numbers = parameters[0].1.iter().product::<usize>();
-                numbers / self.per_word
-            }
-            _ => 0,
-        };
+    fn find_early(&self, steps: &[Step], cores: usize) -> Early {
         let words = |step: &Step| self.words(step.output, 1);
-        let large = steps.iter().take_while(|step| words(step) >= weights(step));
+        let largest = steps.iter().map(words).max().unwrap_or(1);
+        let each = (EARLY_WORDS / largest).max(1);
+        let pixels = |step: &Step| self.maps[step.output].map_or(0, |map| map.height * map.width);
+        let large = steps
+            .iter()
+            .take_while(|step| each * pixels(step) >= EARLY_PIXELS);
         let large = large.count();
         let alone = |count: usize| {
             let made: Vec<Value> = steps[..count].iter().map(|step| step.output).collect();
@@ -94,14 +95,12 @@ impl Layout {
             crossing.all(|value| Some(value) == made.last())
         };
         let steps_early = (1..=large).rev().find(|&count| alone(count)).unwrap_or(0);
-        let early = &steps[..steps_early];
-        let largest = early.iter().map(words).max().unwrap_or(1);
-        let mut few = vec![false; graph.nodes.len()];
-        let but_last = early.iter().take(steps_early.saturating_sub(1));
+        let mut few = vec![false; self.maps.len()];
+        let but_last = steps.iter().take(steps_early.saturating_sub(1));
         but_last.for_each(|step| few[step.output] = true);
         Early {
             steps: steps_early,
-            images: (EARLY_WORDS / largest).max(1),
+            images: each * cores,
             few,
         }
     }

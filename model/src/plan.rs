@@ -126,7 +126,7 @@ impl Plan {
         cores: &Cores,
     ) -> Result<Self> {
         let steps = fuse(graph)?;
-        let layout = Layout::new(graph, &steps, numbers.per_word());
+        let layout = Layout::new(graph, &steps, numbers.per_word(), cores.count());
         let affines = match numbers.dtype {
             Dtype::Int8 => ranges::affines(graph, &steps, checkpoint)?,
             _ => vec![Affine::IDENTITY; graph.nodes.len()],

@@ -29,10 +29,8 @@ impl PackedConv {
         if self.tiled() {
             return tiles::workspace(self, output) * cores.count();
         }
-        Layout::new(self, output, cores.count()).map_or(0, |layout| {
-            let (shared, own) = layout.workspace(self);
-            shared + own * cores.count()
-        })
+        Layout::new(self, output, cores.count())
+            .map_or(0, |layout| layout.workspace(self) * cores.count())
     }
 
     /// Convolves `input` into `output`'s interior.
@@ -137,22 +135,13 @@ impl<E: Element> Operands<'_, E> {
         let chunks = pixels.div_ceil(chunk);
         let panels = conv.groups * conv.panels;
         cores.for_each(chunks * parts, |task, _| {
-            let (start, turn) = (task / parts * chunk, task % parts);
+            let (start, part) = (task / parts * chunk, task % parts);
             let first = |part: usize| part * panels / parts;
-            // the part, and the one that this core is likely to do next
-            let (part, after) = if chunks == 1 && parts % cores.count() == 0 {
-                // the cores side by side through weights that all must read
-                let (each, all) = (parts / cores.count(), cores.count());
-                let part = turn % each * all + turn / each;
-                (part, (part + all).min(parts - 1))
-            } else {
-                (turn, (turn + 1) % parts)
-            };
             let task = Task {
                 operands: self,
                 pixels: start..pixels.min(start + chunk),
                 panels: first(part)..first(part + 1),
-                after: first(after),
+                after: first((part + 1) % parts),
             };
             dispatch(conv.level, task);
         });
@@ -267,13 +256,7 @@ impl<E: Element> Panel<'_, E> {
             // memory and a loop: unrolled, they would be most of the program.
             if P == PIXELS && self.outputs.valid == V * S::LANES && operands.output.floats.is_none()
             {
-                // written out: a loop would take the sums from memory
-                self.finish(start, sums[0]);
-                self.finish(start + 1, sums[1]);
-                self.finish(start + 2, sums[2]);
-                self.finish(start + 3, sums[3]);
-                self.finish(start + 4, sums[4]);
-                self.finish(start + 5, sums[5]);
+                operands.whole(&mut sums, &self.outputs, self.offsets.places(start));
                 return;
             }
             let mut rows = [0f32; PIXELS * WIDEST];

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::element::Element;
 use super::map::{Map, Shared, View, ViewMut};
 use super::micro::{PIXELS, WIDEST};
-use super::pack::{Activation, PackedConv};
+use super::pack::PackedConv;
 use super::simd::Simd;
 
 /// Most pixels of a task: their offsets lie on its stack.
@@ -104,14 +104,9 @@ impl<E: Element> Operands<'_, E> {
         outputs: &Outputs,
         place: (usize, usize),
     ) {
-        // SAFETY: the caller's; bias and scale (which is empty, and not read,
-        // for floats) are padded to whole panels.
+        // SAFETY: the caller's.
         unsafe {
-            for v in 0..V {
-                let at = v * S::LANES;
-                let (scale, bias) = (outputs.scale, outputs.bias);
-                sums[v] = E::result(sums[v], scale.wrapping_add(at), bias.wrapping_add(at));
-            }
+            outputs.floats::<E, S, V>(&mut sums);
             self.finish(sums, place, (outputs.channel, outputs.valid));
         }
     }
@@ -126,61 +121,107 @@ impl<E: Element> Operands<'_, E> {
     #[inline(always)]
     pub(crate) unsafe fn finish<S: Simd, const V: usize>(
         &self,
-        sums: [S; V],
+        mut sums: [S; V],
         (add, out): (usize, usize),
         (channel, valid): (usize, usize),
     ) {
-        let mut sums = sums;
         // SAFETY: the caller's; a panel that is cut short goes through a
         // buffer that is as wide as the widest.
         unsafe {
-            let whole = valid == V * S::LANES;
-            let mut buffer = [0f32; WIDEST];
             if let Some((start, _)) = self.add {
                 let mut from = start.start().cast_const().add(add + channel);
-                if !whole {
+                let mut buffer = [0f32; WIDEST];
+                if valid < V * S::LANES {
                     std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr().cast(), valid);
                     from = buffer.as_ptr().cast();
                 }
-                for v in 0..V {
-                    sums[v] = E::add(sums[v], from.add(v * S::LANES), self.conv.residual);
-                }
-            }
-            if self.conv.activation == Activation::Relu {
-                for sum in &mut sums {
-                    *sum = sum.max(S::splat(self.conv.floor));
-                }
+                self.add(&mut sums, from);
             }
             match self.output.floats {
                 Some(floats) => {
                     let out = floats.start().add(out + channel);
-                    put::<f32, S, V>(sums, out, valid);
+                    self.put::<f32, S, V>(sums, out, valid);
                 }
                 None => {
                     let out = self.output.start.start().add(out + channel);
-                    put::<E, S, V>(sums, out, valid);
+                    self.put::<E, S, V>(sums, out, valid);
                 }
             }
         }
     }
-}
 
-/// Stores the first `valid` of a panel's results.
-#[inline(always)]
-unsafe fn put<E: Element, S: Simd, const V: usize>(sums: [S; V], out: *mut E, valid: usize) {
-    // SAFETY: the caller's `out` has room for `valid` numbers, the buffer for
-    // all of a panel's.
-    unsafe {
-        let mut buffer = [0f32; WIDEST];
-        let whole = valid == V * S::LANES;
-        let to = if whole {
-            out
-        } else {
-            buffer.as_mut_ptr().cast()
-        };
-        E::put_all(sums, to);
-        if !whole {
-            std::ptr::copy_nonoverlapping(to.cast_const(), out, valid);
+    /// A pixel's residual, added.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const V: usize>(&self, sums: &mut [S; V], from: *const E) {
+        for v in 0..V {
+            // SAFETY: the caller's.
+            sums[v] = unsafe { E::add(sums[v], from.add(v * S::LANES), self.conv.residual) };
+        }
+    }
+
+    /// The activation; stores the first `valid` of a panel's results.
+    #[inline(always)]
+    unsafe fn put<O: Element, S: Simd, const V: usize>(
+        &self,
+        mut sums: [S; V],
+        out: *mut O,
+        valid: usize,
+    ) {
+        // SAFETY: the caller's `out` has room for `valid` numbers, the buffer
+        // for all of a panel's.
+        unsafe {
+            for sum in &mut sums {
+                *sum = S::splat(self.conv.floor).max(*sum);
+            }
+            if valid == V * S::LANES {
+                O::put_all(sums, out);
+            } else {
+                let mut buffer = [0f32; WIDEST];
+                let to: *mut O = buffer.as_mut_ptr().cast();
+                O::put_all(sums, to);
+                std::ptr::copy_nonoverlapping(to.cast_const(), out, valid);
+            }
+        }
+    }
+
+    /// The results of a whole tile, without leaving registers: all residuals
+    /// are read before the first result is written, so that none waits to
+    /// learn whether it was.
+    ///
+    /// # Safety
+    /// As [`Operands::result`]'s, of each pixel; all the panel's channels
+    /// exist, and the output is not floats.
+    #[inline(always)]
+    pub(crate) unsafe fn whole<S: Simd, const P: usize, const V: usize>(
+        &self,
+        sums: &mut [[S; V]; P],
+        outputs: &Outputs,
+        places: (&[usize], &[usize]),
+    ) {
+        // written out: a loop would take the sums from memory
+        macro_rules! each {
+            ($p:ident, $work:expr) => {
+                unroll!($p, $work, 0 1 2 3 4 5)
+            };
+        }
+        macro_rules! unroll {
+            ($p:ident, $work:expr, $($i:literal)*) => {
+                $( if $i < P { const $p: usize = $i; $work; } )*
+            };
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            each!(I, outputs.floats::<E, S, V>(&mut sums[I]));
+            if let Some((start, _)) = self.add {
+                let start = start.start().cast_const().add(outputs.channel);
+                each!(I, self.add(&mut sums[I], start.add(places.0[I])));
+            }
+            let start = self.output.start.start().add(outputs.channel);
+            let valid = V * S::LANES;
+            each!(
+                I,
+                self.put::<E, S, V>(sums[I], start.add(places.1[I]), valid)
+            );
         }
     }
 }
@@ -194,6 +235,20 @@ pub(crate) struct Outputs {
     channel: usize,
     /// How many exist.
     pub(crate) valid: usize,
+}
+
+impl Outputs {
+    /// Sums as they were multiplied, as floats with their bias.
+    #[inline(always)]
+    unsafe fn floats<E: Element, S: Simd, const V: usize>(&self, sums: &mut [S; V]) {
+        for v in 0..V {
+            let at = v * S::LANES;
+            let (scale, bias) = (self.scale, self.bias);
+            // SAFETY: bias and scale (which is empty, and not read, for floats)
+            // are padded to whole panels.
+            sums[v] = unsafe { E::result(sums[v], scale.wrapping_add(at), bias.wrapping_add(at)) };
+        }
+    }
 }
 
 /// Where each pixel of a task lies in the three maps.
@@ -236,5 +291,11 @@ impl Offsets {
     #[inline(always)]
     pub(crate) fn place(&self, pixel: usize) -> (usize, usize) {
         (self.add[pixel], self.output[pixel])
+    }
+
+    /// The same of all from the `pixel`th on.
+    #[inline(always)]
+    pub(crate) fn places(&self, pixel: usize) -> (&[usize], &[usize]) {
+        (&self.add[pixel..], &self.output[pixel..])
     }
 }

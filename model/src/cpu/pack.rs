@@ -54,7 +54,6 @@ pub(crate) enum Activation {
 /// vector are merged into one that covers it, with zeros off the diagonal.
 pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
-    pub(crate) activation: Activation,
     pub(crate) level: Level,
     /// Channels in a word: which numbers the weights are.
     pub(crate) per_word: usize,
@@ -72,6 +71,8 @@ pub(crate) struct PackedConv {
     /// How many they are.
     pub(crate) window: usize,
     pub(crate) weights: Floats,
+    /// The same for Winograd's way; empty where none are kept.
+    pub(crate) transformed: Floats,
     /// Padded to whole panels: `[groups][panels][panel]`.
     pub(crate) bias: Floats,
     /// What a unit of the integer sums is worth in units of the output, padded
@@ -126,7 +127,6 @@ impl PackedConv {
         let window = runs.iter().map(|run| run.len).sum();
         let mut packed = Self {
             spec,
-            activation,
             level,
             per_word: E::PER_WORD,
             vectors,
@@ -137,6 +137,7 @@ impl PackedConv {
             runs,
             window,
             weights: Floats::zeros(0),
+            transformed: Floats::zeros(0),
             bias: Floats::zeros(groups * panels * panel),
             scale: Floats::zeros(0),
             residual: 1.0,
@@ -157,18 +158,21 @@ impl PackedConv {
             packed.weights = packed.pack::<E>(weights, &order);
         }
         packed.bias = packed.padded(&bias);
+        packed.keep_transformed::<E>();
         packed
     }
 
     /// Memory of the packed weights, in bytes.
     #[must_use]
     pub(crate) fn bytes(&self) -> usize {
-        4 * (self.weights.len() + self.bias.len() + self.scale.len())
+        let weights = self.weights.len() + self.transformed.len();
+        4 * (weights + self.bias.len() + self.scale.len())
     }
 
     /// Moves the weights into a slab.
     pub(crate) fn settle(&mut self, slab: &mut Slab) {
         self.weights = slab.hold(&self.weights);
+        self.transformed = slab.hold(&self.transformed);
     }
 
     /// Channels of a panel.

@@ -7,20 +7,21 @@
 //! y[tile t, o] = act(bias[o] + residual + output transform of M[.., t, o])
 //! ```
 //!
-//! Transformed weights are four times the size of the weights, so none are
-//! kept: each forward pass makes them afresh, in cache, from the packed ones.
-//! With many tiles, the weights are transformed first and each task takes some
-//! tiles through all output channels; with few, the tiles are transformed
-//! first and each task takes one panel of output channels through all tiles.
+//! A task takes some tiles through some panels of output channels, and shares
+//! nothing that it makes: another core's cache may be far. Transformed weights
+//! are four times the size of the weights. Of layers with few channels they are
+//! made once, at load; of the others, where they would come from memory, each
+//! task makes them afresh, in cache, from the packed ones.
 
 mod products;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::element::Element;
+use super::floats::Floats;
 use super::level::{Kernel, dispatch};
-use super::map::Map;
-
+use super::map::{Map, Shared};
 use super::operands::Operands;
 use super::pack::PackedConv;
 use super::simd::Simd;
@@ -31,8 +32,19 @@ use products::{Planes, products};
 /// Words of a task's transformed tiles or weights: half of a 512 KiB L2.
 const HALF_L2: usize = 64 * 1024;
 
-/// Tiles that share one transform of the weights, where the tiles come first.
-const SHARED_TILES: usize = 96;
+/// The most input channels for which transformed weights are kept: a network's
+/// stay below 10 MB, and are fetched in less time than made.
+const KEPT_CHANNELS: usize = 128;
+
+/// The most tiles that share one transform of the weights: of more, the private
+/// planes leave the caches.
+const SHARED_TILES: usize = 48;
+
+/// What transforms cost, in multiply-adds of a word: of a pair of channels'
+/// weights, and of a tile's channel, each for every channel in the word, since
+/// they stay in f32 when products get faster.
+const WEIGHT_TRANSFORM: usize = 160;
+const INPUT_TRANSFORM: usize = 250;
 
 /// How a convolution of some map is done.
 #[derive(Clone, Copy)]
@@ -41,66 +53,126 @@ pub(crate) struct Layout {
     down: usize,
     across: usize,
     tiles: usize,
-    /// Tiles of a task (weights first) or of a pass (tiles first).
+    /// Tiles of a task, and in how many tasks all are.
     block: usize,
+    blocks: usize,
+    /// Groups of panels: tasks for each block.
+    groups: usize,
     /// Words of input channels whose weights a task transforms at a time.
     depth: usize,
-    weights_first: bool,
+}
+
+impl PackedConv {
+    /// Whether Winograd's way is possible, and pays: bytes would have to grow
+    /// before they are multiplied; tiles multiply faster than vectors transform.
+    fn transformable(&self) -> bool {
+        let (spec, lanes) = (&self.spec, self.level.lanes());
+        self.per_word < 4
+            && !self.tiled()
+            && spec.kernel == (3, 3)
+            && (spec.stride, spec.padding, spec.groups) == (1, 1, 1)
+            && spec.cin.is_multiple_of(lanes)
+            && spec.cout.is_multiple_of(lanes)
+    }
+
+    /// Makes the transformed weights of a layer with few channels; nothing of
+    /// others.
+    pub(super) fn keep_transformed<E: Element>(&mut self) {
+        if self.transformable() && self.spec.cin <= KEPT_CHANNELS {
+            let each = Planes::len(self.words(), self.panel());
+            let mut kept = Floats::zeros(self.panels * each);
+            let to = Shared::new(kept.as_mut_ptr());
+            dispatch(self.level, Transform::<E>(self, to, PhantomData));
+            self.transformed = kept;
+        }
+    }
+
+    /// `U` of one panel, where they are kept.
+    fn kept(&self, panel: usize) -> Planes {
+        let (words, width) = (self.words(), self.panel());
+        let len = Planes::len(words, width);
+        let kept = &self.transformed[panel * len..][..len];
+        // only ever read
+        Planes::new(Shared::new(kept.as_ptr().cast_mut()), words, width)
+    }
+}
+
+/// Transforms all weights, to planes for each panel.
+struct Transform<'a, E>(&'a PackedConv, Shared, PhantomData<E>);
+
+impl<E: Element> Kernel for Transform<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self(conv, to, _) = self;
+        let (words, width) = (conv.words(), conv.panel());
+        for panel in 0..conv.panels {
+            // SAFETY: there are planes for each panel.
+            unsafe {
+                let to = to.add(panel * Planes::len(words, width));
+                weights::<E, S>(conv, panel, 0..words, Planes::new(to, words, width));
+            }
+        }
+    }
 }
 
 impl Layout {
     /// `None` where direct multiplication is less work, or impossible.
     pub(crate) fn new(conv: &PackedConv, map: &Map, workers: usize) -> Option<Self> {
-        let spec = &conv.spec;
         let lanes = conv.level.lanes();
-        // bytes would have to grow before they are multiplied; tiles multiply
-        // faster than vectors transform
-        let fits = conv.per_word < 4
-            && !conv.tiled()
-            && spec.kernel == (3, 3)
-            && (spec.stride, spec.padding, spec.groups) == (1, 1, 1)
-            && spec.cin.is_multiple_of(lanes)
-            && spec.cout.is_multiple_of(lanes);
+        let kept = !conv.transformed.is_empty();
         let (down, across) = (map.height.div_ceil(STEP), map.width.div_ceil(STEP));
         let tiles = map.n * down * across;
-        // Multiply-adds for each pair of channels, and the weights' transform
-        // as if it were some: it stays in f32 when they get faster.
+        // multiply-adds for each pair of channels
         let direct = map.n * map.height * map.width * 9;
-        if !fits || POINTS * tiles + 160 * conv.per_word > direct * 4 / 5 {
+        let transform = if kept {
+            0
+        } else {
+            WEIGHT_TRANSFORM * conv.per_word
+        };
+        if !conv.transformable() || POINTS * tiles + transform >= direct * 4 / 5 {
             return None;
         }
         let room = HALF_L2 / POINTS;
-        let weights_first = spec.cin <= 128 && tiles >= 36;
-        let block = if weights_first {
-            let most = (room / conv.words()).clamp(12, 24);
-            // as many tasks for each worker
-            let tasks = tiles.div_ceil(most).next_multiple_of(workers);
-            tiles.div_ceil(tasks)
+        let most = if kept {
+            (room / conv.words()).clamp(12, 24)
         } else {
-            tiles.min(SHARED_TILES)
+            SHARED_TILES
         };
+        // of all ways to cut tiles and panels, that whose slowest core has least to do
+        let time = |&(blocks, groups): &(usize, usize)| {
+            let (tiles, panels) = (tiles.div_ceil(blocks), conv.panels.div_ceil(groups));
+            let input = tiles * INPUT_TRANSFORM * conv.per_word;
+            let panel = conv.panel() * (transform + tiles * POINTS);
+            (blocks * groups).div_ceil(workers) * (input + panels * panel)
+        };
+        let least = tiles.div_ceil(most);
+        let cuts = (least..=tiles.min(least + workers))
+            .flat_map(|blocks| (1..=conv.panels).map(move |groups| (blocks, groups)));
+        let (blocks, groups) = cuts.min_by_key(time)?;
         Some(Self {
             down,
             across,
             tiles,
-            block,
+            block: tiles.div_ceil(blocks),
+            blocks,
+            groups,
             depth: (room / conv.panel())
                 .next_multiple_of(lanes)
                 .min(conv.words()),
-            weights_first,
         })
     }
 
-    /// Words of the planes shared by all workers, and of each worker's own.
-    pub(crate) fn workspace(&self, conv: &PackedConv) -> (usize, usize) {
+    /// Words of the planes of each worker.
+    pub(crate) fn workspace(&self, conv: &PackedConv) -> usize {
         let (words, panel) = (conv.words(), conv.panel());
-        let products = Planes::len(self.block, panel);
-        let tiles = Planes::len(self.block, words);
-        if self.weights_first {
-            (conv.panels * Planes::len(words, panel), tiles + products)
+        let weights = if conv.transformed.is_empty() {
+            Planes::len(self.depth, panel)
         } else {
-            (tiles, Planes::len(self.depth, panel) + products)
-        }
+            0
+        };
+        Planes::len(self.block, words) + Planes::len(self.block, panel) + weights
     }
 }
 
@@ -114,144 +186,81 @@ pub(crate) struct Winograd<'a, E> {
 impl<E: Element> Winograd<'_, E> {
     pub(crate) fn run(&self, cores: &Cores) {
         let (conv, layout) = (self.operands.conv, self.layout);
-        let step = |start: usize| start..layout.tiles.min(start + layout.block);
-        if layout.weights_first {
-            cores.for_each(conv.panels, |panel, _| {
-                dispatch(conv.level, Step::Weights(self, panel));
-            });
-            cores.for_each(layout.tiles.div_ceil(layout.block), |i, worker| {
-                let tiles = step(i * layout.block);
-                dispatch(conv.level, Step::Tiles(self, tiles, worker));
-            });
-        } else {
-            for start in (0..layout.tiles).step_by(layout.block) {
-                let tiles = step(start);
-                cores.for_each(tiles.len(), |i, _| {
-                    dispatch(conv.level, Step::Input(self, start, start + i));
-                });
-                cores.for_each(conv.panels, |panel, worker| {
-                    dispatch(conv.level, Step::Panel(self, tiles.clone(), panel, worker));
-                });
+        cores.for_each(layout.blocks * layout.groups, |task, worker| {
+            let (block, group) = (task / layout.groups, task % layout.groups);
+            let tile = |block: usize| block * layout.tiles / layout.blocks;
+            let panel = |group: usize| group * conv.panels / layout.groups;
+            let task = Task {
+                winograd: self,
+                tiles: tile(block)..tile(block + 1),
+                panels: panel(group)..panel(group + 1),
+                worker,
+            };
+            dispatch(conv.level, task);
+        });
+    }
+}
+
+/// Some tiles times some panels of output channels.
+struct Task<'a, E> {
+    winograd: &'a Winograd<'a, E>,
+    tiles: Range<usize>,
+    panels: Range<usize>,
+    worker: usize,
+}
+
+impl<E: Element> Kernel for Task<'_, E> {
+    const PER_WORD: usize = E::PER_WORD;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the widths are those this level's weights were packed for.
+        unsafe {
+            match self.winograd.operands.conv.vectors {
+                1 => self.panels::<S, 1>(),
+                2 => self.panels::<S, 2>(),
+                _ if S::LANES == 16 => self.panels::<S, 4>(),
+                _ => unreachable!("narrow vectors have panels of at most two"),
             }
         }
     }
 }
 
-/// What a task does.
-enum Step<'a, E> {
-    /// Transform a panel of weights, for all.
-    Weights(&'a Winograd<'a, E>, usize),
-    /// Take some tiles through all panels.
-    Tiles(&'a Winograd<'a, E>, Range<usize>, usize),
-    /// Transform one tile of the pass that began at the first, for all.
-    Input(&'a Winograd<'a, E>, usize, usize),
-    /// Take one panel through the tiles of a pass.
-    Panel(&'a Winograd<'a, E>, Range<usize>, usize, usize),
-}
-
-impl<E: Element> Kernel for Step<'_, E> {
-    const PER_WORD: usize = E::PER_WORD;
-
+impl<E: Element> Task<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the planes lie apart in a workspace of the asked-for length;
-        // panels, tiles and workers are those of the layout.
+    unsafe fn panels<S: Simd, const V: usize>(&self) {
+        let Winograd { operands, layout } = self.winograd;
+        let (conv, tiles) = (operands.conv, &self.tiles);
+        let (words, width) = (conv.words(), conv.panel());
+        // SAFETY: the workspace has as many words for each worker; a task's
+        // tiles are no more than a block.
         unsafe {
-            match self {
-                Step::Weights(w, panel) => {
-                    let words = 0..w.operands.conv.words();
-                    w.weights::<S>(panel, words, w.shared_weights(panel));
+            let mut free = operands.workspace.add(self.worker * layout.workspace(conv));
+            let v = Planes::new(free, layout.block, words);
+            free = free.add(Planes::len(layout.block, words));
+            let m = Planes::new(free, layout.block, width);
+            free = free.add(Planes::len(layout.block, width));
+            let u = Planes::new(free, layout.depth, width);
+            for (i, tile) in tiles.clone().enumerate() {
+                self.winograd.input::<S>(tile, v, i);
+            }
+            for panel in self.panels.clone() {
+                if conv.transformed.is_empty() {
+                    for start in (0..words).step_by(layout.depth) {
+                        let part = start..words.min(start + layout.depth);
+                        weights::<E, S>(conv, panel, part.clone(), u);
+                        products::<E, S, V>(v, part, u, m, tiles.len());
+                    }
+                } else {
+                    products::<E, S, V>(v, 0..words, conv.kept(panel), m, tiles.len());
                 }
-                Step::Tiles(w, tiles, worker) => match w.operands.conv.vectors {
-                    1 => w.tiles::<S, 1>(tiles, worker),
-                    2 => w.tiles::<S, 2>(tiles, worker),
-                    _ if S::LANES == 16 => w.tiles::<S, 4>(tiles, worker),
-                    _ => unreachable!("narrow vectors have panels of at most two"),
-                },
-                Step::Input(w, first, tile) => {
-                    w.input::<S>(tile, w.shared_tiles(), tile - first);
-                }
-                Step::Panel(w, tiles, panel, worker) => match w.operands.conv.vectors {
-                    1 => w.panel::<S, 1>(tiles, panel, worker),
-                    2 => w.panel::<S, 2>(tiles, panel, worker),
-                    _ if S::LANES == 16 => w.panel::<S, 4>(tiles, panel, worker),
-                    _ => unreachable!("narrow vectors have panels of at most two"),
-                },
+                self.winograd.output::<S, V>(tiles.clone(), panel, m);
             }
         }
     }
 }
 
 impl<E: Element> Winograd<'_, E> {
-    /// `U` of one panel, where all are made first.
-    unsafe fn shared_weights(&self, panel: usize) -> Planes {
-        let (words, width) = (self.operands.conv.words(), self.operands.conv.panel());
-        let before = panel * Planes::len(words, width);
-        // SAFETY: the workspace has a set of planes for each panel.
-        let start = unsafe { self.operands.workspace.add(before) };
-        Planes::new(start, words, width)
-    }
-
-    /// `V` of a pass, where the tiles are transformed first.
-    fn shared_tiles(&self) -> Planes {
-        let words = self.operands.conv.words();
-        Planes::new(self.operands.workspace, self.layout.block, words)
-    }
-
-    /// A worker's own two: `V` of a task's tiles or `U` of its panel, and `M`.
-    unsafe fn own(&self, worker: usize, rows: usize, row: usize) -> (Planes, Planes) {
-        let (shared, own) = self.layout.workspace(self.operands.conv);
-        // SAFETY: the workspace has `own` words for each worker.
-        unsafe {
-            let first = self.operands.workspace.add(shared + worker * own);
-            let second = first.add(Planes::len(rows, row));
-            let width = self.operands.conv.panel();
-            (
-                Planes::new(first, rows, row),
-                Planes::new(second, self.layout.block, width),
-            )
-        }
-    }
-
-    /// Some tiles through all panels.
-    #[inline(always)]
-    unsafe fn tiles<S: Simd, const V: usize>(&self, tiles: Range<usize>, worker: usize) {
-        let words = self.operands.conv.words();
-        // SAFETY: the caller's.
-        unsafe {
-            let (v, m) = self.own(worker, self.layout.block, words);
-            for (i, tile) in tiles.clone().enumerate() {
-                self.input::<S>(tile, v, i);
-            }
-            for panel in 0..self.operands.conv.panels {
-                let u = self.shared_weights(panel);
-                products::<E, S, V>(v, 0..words, u, m, tiles.len());
-                self.output::<S, V>(tiles.clone(), panel, m);
-            }
-        }
-    }
-
-    /// One panel through the tiles of a pass.
-    #[inline(always)]
-    unsafe fn panel<S: Simd, const V: usize>(
-        &self,
-        tiles: Range<usize>,
-        panel: usize,
-        worker: usize,
-    ) {
-        let (conv, depth) = (self.operands.conv, self.layout.depth);
-        // SAFETY: the caller's.
-        unsafe {
-            let (u, m) = self.own(worker, depth, conv.panel());
-            for start in (0..conv.words()).step_by(depth) {
-                let words = start..conv.words().min(start + depth);
-                self.weights::<S>(panel, words.clone(), u);
-                products::<E, S, V>(self.shared_tiles(), words, u, m, tiles.len());
-            }
-            self.output::<S, V>(tiles, panel, m);
-        }
-    }
-
     /// `V` of one tile, to row `r` of `to`. Rows and columns beyond the map
     /// are read from its border.
     #[inline(always)]
@@ -275,38 +284,6 @@ impl<E: Element> Winograd<'_, E> {
                     |i, j| E::load::<S>(rows[i].add(columns[j] + c), affine),
                     |point, v| E::store(v, to_row.add(point * plane + c), affine),
                 );
-            }
-        }
-    }
-
-    /// `U` of some words of input channels of a panel, to the rows of `to`.
-    #[inline(always)]
-    unsafe fn weights<S: Simd>(&self, panel: usize, words: Range<usize>, to: Planes) {
-        let conv = self.operands.conv;
-        let width = conv.panel();
-        let tap = conv.words() * width;
-        // SAFETY: a panel has 9 taps; `to` has the rows.
-        unsafe {
-            let from = conv.weights.as_ptr().add(panel * 9 * tap);
-            for (r, word) in words.enumerate() {
-                for lane in (0..width).step_by(S::LANES) {
-                    let from = from.add(word * width + lane);
-                    let to_row = to.at(0, r).add(lane);
-                    let at = |point: usize| to_row.add(point * to.plane);
-                    if E::PER_WORD == 1 {
-                        let load = |k: usize| S::load(from.add(k * tap));
-                        transform::weights(load, |point, u| u.store(at(point)));
-                    } else {
-                        // two channels a word, transformed apart, joined again
-                        let low = |k: usize| S::load(from.add(k * tap)).low_bf16();
-                        let high = |k: usize| S::load(from.add(k * tap)).high_bf16();
-                        let mut lows = [S::splat(0.0); POINTS];
-                        transform::weights(low, |point, u| lows[point] = u);
-                        transform::weights(high, |point, u| {
-                            S::pair_bf16(lows[point], u).store(at(point));
-                        });
-                    }
-                }
             }
         }
     }
@@ -350,5 +327,41 @@ impl<E: Element> Winograd<'_, E> {
         let Layout { down, across, .. } = self.layout;
         let (n, rest) = (tile / (down * across), tile % (down * across));
         (n, rest / across * STEP, rest % across * STEP)
+    }
+}
+
+/// `U` of some words of input channels of a panel, to the rows of `to`.
+#[inline(always)]
+unsafe fn weights<E: Element, S: Simd>(
+    conv: &PackedConv,
+    panel: usize,
+    words: Range<usize>,
+    to: Planes,
+) {
+    let width = conv.panel();
+    let tap = conv.words() * width;
+    // SAFETY: a panel has 9 taps; `to` has the rows.
+    unsafe {
+        let from = conv.weights.as_ptr().add(panel * 9 * tap);
+        for (r, word) in words.enumerate() {
+            for lane in (0..width).step_by(S::LANES) {
+                let from = from.add(word * width + lane);
+                let to_row = to.at(0, r).add(lane);
+                let at = |point: usize| to_row.add(point * to.plane);
+                if E::PER_WORD == 1 {
+                    let load = |k: usize| S::load(from.add(k * tap));
+                    transform::weights(load, |point, u| u.store(at(point)));
+                } else {
+                    // two channels a word, transformed apart, joined again
+                    let low = |k: usize| S::load(from.add(k * tap)).low_bf16();
+                    let high = |k: usize| S::load(from.add(k * tap)).high_bf16();
+                    let mut lows = [S::splat(0.0); POINTS];
+                    transform::weights(low, |point, u| lows[point] = u);
+                    transform::weights(high, |point, u| {
+                        S::pair_bf16(lows[point], u).store(at(point));
+                    });
+                }
+            }
+        }
     }
 }
