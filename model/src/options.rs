@@ -107,6 +107,8 @@ pub enum Isa {
     Portable,
     /// AVX2 with FMA.
     Avx2,
+    /// AVX2 that multiplies 8-bit integers (Alder Lake).
+    AvxVnni,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
     /// AVX-512 that multiplies 8-bit integers (Ice Lake).
@@ -119,9 +121,10 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Portable,
         Self::Avx2,
+        Self::AvxVnni,
         Self::Avx512,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
@@ -132,6 +135,7 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",

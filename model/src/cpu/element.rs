@@ -178,6 +178,12 @@ impl Element for bf16 {
     }
 
     #[inline(always)]
+    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+        // SAFETY: as above.
+        unsafe { S::store_bf16s(results, to.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn largest<S: Simd>(a: S, b: S) -> S {
         // SAFETY: as above.
         unsafe {

@@ -4,7 +4,7 @@
 use super::amx;
 use super::simd::Simd;
 #[cfg(target_arch = "x86_64")]
-use super::simd::x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni};
+use super::simd::x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 use crate::options::Isa;
 
 /// An instruction set that this processor was seen to have.
@@ -49,20 +49,23 @@ impl Level {
         self.0 >= Isa::Amx
     }
 
-    /// Tiles, which a processor that lacks only them emulates.
+    /// Instruction sets that this processor lacks and emulates: those of which
+    /// it has all but the products.
     #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
-    pub(crate) fn tiles_if_emulated() -> Option<Self> {
-        let emulated = has(Isa::Avx512Bf16) && !has(Isa::Amx);
-        emulated.then(|| {
-            amx::emulator::install();
-            Self(Isa::Amx)
-        })
+    pub(crate) fn emulated() -> Vec<Self> {
+        let lacks = |isa: Isa, base: Isa| (has(base) && !has(isa)).then_some(Self(isa));
+        let levels = [
+            lacks(Isa::AvxVnni, Isa::Avx2),
+            lacks(Isa::Amx, Isa::Avx512Bf16),
+        ];
+        amx::emulator::install();
+        levels.into_iter().flatten().collect()
     }
 
     /// Words of 32 bits in a vector.
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
-            Isa::Portable | Isa::Avx2 => 8,
+            Isa::Portable | Isa::Avx2 | Isa::AvxVnni => 8,
             Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Amx => 16,
         }
     }
@@ -80,6 +83,7 @@ fn has(isa: Isa) -> bool {
     match isa {
         Isa::Portable => true,
         Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        Isa::AvxVnni => has(Isa::Avx2) && is_x86_feature_detected!("avxvnni"),
         Isa::Avx512 => avx512(),
         Isa::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
         Isa::Avx512Bf16 => has(Isa::Avx512Vnni) && is_x86_feature_detected!("avx512bf16"),
@@ -117,7 +121,9 @@ pub(crate) fn dispatch<K: Kernel>(level: Level, kernel: K) {
             #[cfg(target_arch = "x86_64")]
             isa if isa >= Isa::Avx512 => avx512(kernel),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(kernel),
+            Isa::AvxVnni if K::PER_WORD == 4 => avxvnni(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni => avx2(kernel),
             _ => kernel.run::<[f32; 8]>(),
         }
     }
@@ -145,6 +151,13 @@ pub(crate) fn dispatch_tiles<K: Kernel>(level: Level, kernel: K) {
 fn avx2<K: Kernel>(kernel: K) {
     // SAFETY: this function is only entered with AVX2 and FMA; so below.
     unsafe { kernel.run::<Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+fn avxvnni<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<AvxVnni>() }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -137,6 +137,7 @@ impl<E: Element> Operands<'_, E> {
                 }
                 self.add(&mut sums, from);
             }
+            self.activate(&mut sums);
             match self.output.floats {
                 Some(floats) => {
                     let out = floats.start().add(out + channel);
@@ -159,20 +160,25 @@ impl<E: Element> Operands<'_, E> {
         }
     }
 
-    /// The activation; stores the first `valid` of a panel's results.
+    #[inline(always)]
+    unsafe fn activate<S: Simd, const V: usize>(&self, sums: &mut [S; V]) {
+        for sum in sums {
+            // SAFETY: the caller's.
+            *sum = unsafe { S::splat(self.conv.floor).max(*sum) };
+        }
+    }
+
+    /// Stores the first `valid` of a panel's results.
     #[inline(always)]
     unsafe fn put<O: Element, S: Simd, const V: usize>(
         &self,
-        mut sums: [S; V],
+        sums: [S; V],
         out: *mut O,
         valid: usize,
     ) {
         // SAFETY: the caller's `out` has room for `valid` numbers, the buffer
         // for all of a panel's.
         unsafe {
-            for sum in &mut sums {
-                *sum = S::splat(self.conv.floor).max(*sum);
-            }
             if valid == V * S::LANES {
                 O::put_all(sums, out);
             } else {
@@ -215,6 +221,9 @@ impl<E: Element> Operands<'_, E> {
             if let Some((start, _)) = self.add {
                 let start = start.start().cast_const().add(outputs.channel);
                 each!(I, self.add(&mut sums[I], start.add(places.0[I])));
+            }
+            if self.conv.floor > f32::NEG_INFINITY {
+                each!(I, self.activate(&mut sums[I]));
             }
             let start = self.output.start.start().add(outputs.channel);
             let valid = V * S::LANES;

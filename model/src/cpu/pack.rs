@@ -80,7 +80,7 @@ pub(crate) struct PackedConv {
     pub(crate) scale: Floats,
     /// The same of a residual's bytes.
     pub(crate) residual: f32,
-    /// What the activation raises lower results to.
+    /// What the activation raises lower results to, unless rounding does.
     pub(crate) floor: f32,
     /// What it was packed for.
     pub(crate) meanings: Meanings,
@@ -154,6 +154,10 @@ impl PackedConv {
             packed.scale = packed.padded(&scales);
             packed.residual = meanings.residual.scale / meanings.output.scale;
             packed.floor += meanings.output.zero;
+            if packed.floor == 0.0 {
+                // as bytes are clamped
+                packed.floor = f32::NEG_INFINITY;
+            }
         } else {
             packed.weights = packed.pack::<E>(weights, &order);
         }

@@ -34,13 +34,17 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_u8(from: *const u8) -> Self;
     /// Floats as bytes, rounded to nearest even, clamped to 0..=255.
     unsafe fn store_u8(self, to: *mut u8);
-    /// The same of vectors that lie one behind the other.
+    /// Vectors of floats as bf16, one behind the other.
+    #[inline(always)]
+    unsafe fn store_bf16s<const V: usize>(vectors: [Self; V], to: *mut u16) {
+        // SAFETY: the caller's.
+        unsafe { store_bf16s(vectors, to) }
+    }
+    /// Vectors of floats as bytes, one behind the other.
     #[inline(always)]
     unsafe fn store_u8s<const V: usize>(vectors: [Self; V], to: *mut u8) {
-        for (v, x) in vectors.into_iter().enumerate() {
-            // SAFETY: the caller's.
-            unsafe { x.store_u8(to.add(v * Self::LANES)) }
-        }
+        // SAFETY: the caller's.
+        unsafe { store_u8s(vectors, to) }
     }
 
     /// Words of two bf16: the low ones as floats.
@@ -60,6 +64,24 @@ pub(crate) trait Simd: Copy {
     unsafe fn i32_as_floats(self) -> Self;
     /// The larger of each two bytes.
     unsafe fn max_u8(self, b: Self) -> Self;
+}
+
+/// [`Simd::store_bf16s`], one by one.
+#[inline(always)]
+unsafe fn store_bf16s<S: Simd, const V: usize>(vectors: [S; V], to: *mut u16) {
+    for (v, x) in vectors.into_iter().enumerate() {
+        // SAFETY: the caller's.
+        unsafe { x.store_bf16(to.add(v * S::LANES)) }
+    }
+}
+
+/// [`Simd::store_u8s`], one by one.
+#[inline(always)]
+unsafe fn store_u8s<S: Simd, const V: usize>(vectors: [S; V], to: *mut u8) {
+    for (v, x) in vectors.into_iter().enumerate() {
+        // SAFETY: the caller's.
+        unsafe { x.store_u8(to.add(v * S::LANES)) }
+    }
 }
 
 /// Plain Rust. Fused only where the target always has the instruction:

@@ -19,8 +19,6 @@ use crate::error::{Error, Result};
 const CUDA: i32 = 13_000;
 /// The oldest cuDNN whose graphs are used here.
 const CUDNN: usize = 90_800;
-/// The least compute capability: cuDNN 9 and CUDA 13 end there.
-const CAPABILITY: (i32, i32) = (7, 5);
 
 /// A card, opened.
 pub(super) struct Card {
@@ -148,10 +146,7 @@ impl Card {
         let context = stream.context();
         let capability = context.compute_capability();
         let (major, minor) = capability.map_err(|e| failed(e.into()))?;
-        let least = match number {
-            Number::Bf16 => (8, 0),
-            _ => CAPABILITY,
-        };
+        let least = number.capability();
         if (major, minor) < least {
             return Err(refuse(format!(
                 "its compute capability is {major}.{minor}, and {} needs {}.{}",

@@ -33,6 +33,16 @@ impl Number {
         }
     }
 
+    /// The least compute capability that multiplies it: major, minor.
+    #[must_use]
+    pub fn capability(self) -> (i32, i32) {
+        match self {
+            Self::Bf16 => (8, 0),
+            // cuDNN 9 and CUDA 13 end there
+            Self::F16 | Self::F32 => (7, 5),
+        }
+    }
+
     /// `values` as a card stores them.
     pub(crate) fn encode(self, values: &[f32]) -> Vec<u8> {
         let each = values.iter();

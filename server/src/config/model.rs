@@ -49,7 +49,7 @@ pub struct ModelFlags {
     tune: String,
 
     /// Highest instruction set to use: auto, amx, avx512bf16, avx512vnni, avx512,
-    /// avx2 or portable
+    /// avxvnni, avx2 or portable
     #[arg(long, env = "RESNET_ISA", default_value = "auto")]
     isa: String,
 

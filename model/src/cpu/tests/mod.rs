@@ -46,14 +46,14 @@ impl Number for u8 {
     }
 }
 
-/// Every instruction set of this processor, and for numbers that are multiplied
-/// on tiles those, emulated if need be.
+/// Every instruction set of this processor, and for numbers that are words'
+/// parts those that can be emulated.
 fn levels<E: Number>() -> Vec<Level> {
     #[allow(unused_mut)]
     let mut levels = Level::all();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if E::PER_WORD > 1 {
-        levels.extend(Level::tiles_if_emulated());
+        levels.extend(Level::emulated());
     }
     levels
 }
