@@ -13,6 +13,7 @@
 //! made once, at load; of the others, where they would come from memory, each
 //! task makes them afresh, in cache, from the packed ones.
 
+mod layout;
 mod products;
 
 use std::marker::PhantomData;
@@ -21,46 +22,18 @@ use std::ops::Range;
 use super::element::Element;
 use super::floats::Floats;
 use super::level::{Kernel, dispatch};
-use super::map::{Map, Shared};
+use super::map::Shared;
 use super::operands::Operands;
 use super::pack::PackedConv;
 use super::simd::Simd;
 use super::transform::{self, POINTS, SIDE, STEP};
 use crate::cores::Cores;
+pub(crate) use layout::Layout;
 use products::{Planes, products};
-
-/// Words of a task's transformed tiles or weights: half of a 512 KiB L2.
-const HALF_L2: usize = 64 * 1024;
 
 /// The most input channels for which transformed weights are kept: a network's
 /// stay below 10 MB, and are fetched in less time than made.
 const KEPT_CHANNELS: usize = 128;
-
-/// The most tiles that share one transform of the weights: of more, the private
-/// planes leave the caches.
-const SHARED_TILES: usize = 48;
-
-/// What transforms cost, in multiply-adds of a word: of a pair of channels'
-/// weights, and of a tile's channel, each for every channel in the word, since
-/// they stay in f32 when products get faster.
-const WEIGHT_TRANSFORM: usize = 160;
-const INPUT_TRANSFORM: usize = 250;
-
-/// How a convolution of some map is done.
-#[derive(Clone, Copy)]
-pub(crate) struct Layout {
-    /// Tiles down, across, and in the whole batch.
-    down: usize,
-    across: usize,
-    tiles: usize,
-    /// Tiles of a task, and in how many tasks all are.
-    block: usize,
-    blocks: usize,
-    /// Groups of panels: tasks for each block.
-    groups: usize,
-    /// Words of input channels whose weights a task transforms at a time.
-    depth: usize,
-}
 
 impl PackedConv {
     /// Whether Winograd's way is possible, and pays: bytes would have to grow
@@ -114,65 +87,6 @@ impl<E: Element> Kernel for Transform<'_, E> {
                 weights::<E, S>(conv, panel, 0..words, Planes::new(to, words, width));
             }
         }
-    }
-}
-
-impl Layout {
-    /// `None` where direct multiplication is less work, or impossible.
-    pub(crate) fn new(conv: &PackedConv, map: &Map, workers: usize) -> Option<Self> {
-        let lanes = conv.level.lanes();
-        let kept = !conv.transformed.is_empty();
-        let (down, across) = (map.height.div_ceil(STEP), map.width.div_ceil(STEP));
-        let tiles = map.n * down * across;
-        // multiply-adds for each pair of channels
-        let direct = map.n * map.height * map.width * 9;
-        let transform = if kept {
-            0
-        } else {
-            WEIGHT_TRANSFORM * conv.per_word
-        };
-        if !conv.transformable() || POINTS * tiles + transform >= direct * 4 / 5 {
-            return None;
-        }
-        let room = HALF_L2 / POINTS;
-        let most = if kept {
-            (room / conv.words()).clamp(12, 24)
-        } else {
-            SHARED_TILES
-        };
-        // of all ways to cut tiles and panels, that whose slowest core has least to do
-        let time = |&(blocks, groups): &(usize, usize)| {
-            let (tiles, panels) = (tiles.div_ceil(blocks), conv.panels.div_ceil(groups));
-            let input = tiles * INPUT_TRANSFORM * conv.per_word;
-            let panel = conv.panel() * (transform + tiles * POINTS);
-            (blocks * groups).div_ceil(workers) * (input + panels * panel)
-        };
-        let least = tiles.div_ceil(most);
-        let cuts = (least..=tiles.min(least + workers))
-            .flat_map(|blocks| (1..=conv.panels).map(move |groups| (blocks, groups)));
-        let (blocks, groups) = cuts.min_by_key(time)?;
-        Some(Self {
-            down,
-            across,
-            tiles,
-            block: tiles.div_ceil(blocks),
-            blocks,
-            groups,
-            depth: (room / conv.panel())
-                .next_multiple_of(lanes)
-                .min(conv.words()),
-        })
-    }
-
-    /// Words of the planes of each worker.
-    pub(crate) fn workspace(&self, conv: &PackedConv) -> usize {
-        let (words, panel) = (conv.words(), conv.panel());
-        let weights = if conv.transformed.is_empty() {
-            Planes::len(self.depth, panel)
-        } else {
-            0
-        };
-        Planes::len(self.block, words) + Planes::len(self.block, panel) + weights
     }
 }
 
