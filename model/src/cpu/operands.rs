@@ -160,6 +160,7 @@ impl<E: Element> Operands<'_, E> {
         }
     }
 
+    /// Raises results to the activation's floor.
     #[inline(always)]
     unsafe fn activate<S: Simd, const V: usize>(&self, sums: &mut [S; V]) {
         for sum in sums {
@@ -207,10 +208,8 @@ impl<E: Element> Operands<'_, E> {
         // written out: a loop would take the sums from memory
         macro_rules! each {
             ($p:ident, $work:expr) => {
-                unroll!($p, $work, 0 1 2 3 4 5)
+                each!($p, $work, 0 1 2 3 4 5)
             };
-        }
-        macro_rules! unroll {
             ($p:ident, $work:expr, $($i:literal)*) => {
                 $( if $i < P { const $p: usize = $i; $work; } )*
             };
@@ -226,11 +225,7 @@ impl<E: Element> Operands<'_, E> {
                 each!(I, self.activate(&mut sums[I]));
             }
             let start = self.output.start.start().add(outputs.channel);
-            let valid = V * S::LANES;
-            each!(
-                I,
-                self.put::<E, S, V>(sums[I], start.add(places.1[I]), valid)
-            );
+            each!(I, E::put_all(sums[I], start.add(places.1[I])));
         }
     }
 }
