@@ -203,13 +203,15 @@ impl Worker {
             return;
         }
         let started = Instant::now();
-        match self.forward(&batch) {
+        let logits = self.forward(&batch);
+        // of a batch that failed too: its lane may be gone
+        if let Some(usage) = self.network.take_usage() {
+            self.metrics.cards(&usage, self.network.lanes());
+        }
+        match logits {
             Ok(logits) => {
                 let forward = started.elapsed();
                 self.metrics.batch(batch.len(), forward);
-                if let Some(usage) = self.network.take_usage() {
-                    self.metrics.cards(&usage, self.network.lanes());
-                }
                 // [N, classes] -> N x [classes]
                 let rows = logits.chunks_exact(logits.len() / batch.len());
                 for (image, row) in batch.into_iter().zip(rows) {

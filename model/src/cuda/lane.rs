@@ -73,7 +73,9 @@ pub(super) struct Lane {
     uploaded: CudaEvent,
     done: CudaEvent,
     usage: Usage,
-    /// Carries the pixels while `stream` may still compute.
+    /// Carries the pixels, each image's while the next is brought into pinned
+    /// memory. One lane's copies and another's computing overlap; a lane's own
+    /// follow each other.
     copies: Arc<CudaStream>,
     stream: Arc<CudaStream>,
     weights: Arc<Weights>,

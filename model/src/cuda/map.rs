@@ -9,7 +9,8 @@ pub(super) fn padded(channels: usize) -> usize {
 }
 
 /// A batch of maps `[n, height, width, channels]`, dense, in the lane's number
-/// type. Made by `Arena::map` only, which knows that the memory is there.
+/// type. Whoever makes one knows that the memory is there, or (at address 0) only
+/// asks for sizes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Map {
     /// Address of the first value.

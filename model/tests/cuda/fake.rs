@@ -185,6 +185,15 @@ pub(crate) fn workspace(bytes: usize) {
     }
 }
 
+/// Whether no engine makes a plan of anything.
+pub(crate) fn unplanned(on: bool) {
+    // SAFETY: the driver's function of this type.
+    unsafe {
+        let set: extern "C" fn(c_int) = std::mem::transmute(function(c"fake_unplanned"));
+        set(on.into());
+    }
+}
+
 /// Which image of the kernels the last module was loaded from.
 #[cfg(feature = "cubins")]
 pub(crate) fn image() -> String {

@@ -1,7 +1,8 @@
 //! What fails ends as an error that names it, and loses nothing.
 
-use crate::fake::{counts, machine, reset, with_driver};
+use crate::fake::{counts, machine, reset, unplanned, with_driver};
 use crate::networks::{Network, difference, one_lane};
+use model::Tuning;
 use model::cuda::{CudaPlan, Number, Placement};
 use model::plan::Input;
 
@@ -93,6 +94,29 @@ fn a_card_that_is_lost_is_told_and_takes_nothing_with_it() {
             plan.forward(planes).unwrap();
         },
     );
+}
+
+#[test]
+fn a_convolution_without_a_plan_is_named() {
+    with_driver("faults::a_convolution_without_a_plan_is_named", || {
+        let network = network();
+        unplanned(true);
+        for tuning in [Tuning::Guess, Tuning::Measure(None)] {
+            let placement = Placement {
+                tuning,
+                ..one_lane(2)
+            };
+            let error = network.plan(&placement).err().unwrap().to_string();
+            assert!(error.contains("cuda:0"), "{error}");
+            assert!(error.contains("8x16x16 3x3/1 g1 16x16x16"), "{error}");
+            assert_eq!(counts().alive(), []);
+        }
+        unplanned(false);
+        let plan = network.plan(&one_lane(2)).unwrap();
+        plan.forward(Input::Planes(&network.images)).unwrap();
+        drop(plan);
+        assert_eq!(counts().violations, 0);
+    });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `/metrics`: what is counted, and that it moves.
 
-use crate::support::{grey, multipart, server};
+use std::sync::atomic::Ordering;
+
+use crate::support::{Fake, grey, limits, multipart, server, server_of};
 
 #[tokio::test]
 async fn requests_count_by_route_and_status() {
@@ -47,6 +49,24 @@ async fn every_step_of_an_image_is_timed() {
     assert_eq!(server.metric("resnet_forward_seconds_count").await, batches);
     assert_eq!(server.metric("resnet_batch_images_count").await, batches);
     assert_eq!(server.metric("resnet_batch_images_sum").await, 3.0);
+}
+
+#[tokio::test]
+async fn cards_are_timed_and_a_failed_batch_tells_how_many_lanes_are_left() {
+    let server = server_of(Fake::on_card(2), 2, limits());
+    let metrics = async || {
+        [
+            server.metric("resnet_card_upload_seconds_total").await,
+            server.metric("resnet_card_compute_seconds_total").await,
+            server.metric("resnet_card_memory_bytes").await,
+            server.metric("resnet_card_lanes").await,
+        ]
+    };
+    assert_eq!(server.post(grey(1)).await.status, 200);
+    assert_eq!(metrics().await, [1.0, 2.0, 3.0, 2.0]);
+    server.fake.lanes.store(1, Ordering::SeqCst);
+    assert_eq!(server.post(grey(14)).await.status, 500);
+    assert_eq!(metrics().await, [2.0, 4.0, 3.0, 1.0]);
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@
 //! whatever its neighbours in the batch are.
 
 use std::io::Cursor;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use model::{Card, Cores};
+use model::{Card, Cores, Usage};
 use serde_json::Value;
 use server::classifier::Classifier;
 use server::config::Limits;
@@ -36,8 +37,8 @@ pub(crate) struct Fake {
     /// Closed, the next batch waits here.
     pub(crate) gate: Gate,
     /// Makes the preparation of photos panic.
-    pub(crate) panic_on_recipe: std::sync::atomic::AtomicBool,
-    lanes: usize,
+    pub(crate) panic_on_recipe: AtomicBool,
+    pub(crate) lanes: AtomicUsize,
     /// Why the device is lost.
     pub(crate) fault: Mutex<Option<String>>,
 }
@@ -69,16 +70,20 @@ impl Fake {
             batches: Mutex::default(),
             gate: Gate::default(),
             panic_on_recipe: false.into(),
-            lanes: 1,
+            lanes: 1.into(),
             fault: Mutex::default(),
         }
     }
 
-    /// A network on a card that runs so many batches at a time.
+    /// A network on a card that runs so many batches at a time, and fails where
+    /// there is an image of class 14.
     pub(crate) fn on_card(lanes: usize) -> Self {
-        let mut fake = Self::new(|_| Ok(()));
+        let mut fake = Self::new(|classes| match classes.contains(&14) {
+            true => Err(model::Error::Batch("on purpose".into())),
+            false => Ok(()),
+        });
         fake.card.device = "cuda:0".into();
-        fake.lanes = lanes;
+        fake.lanes = lanes.into();
         fake
     }
 }
@@ -89,11 +94,7 @@ impl Network for Fake {
     }
 
     fn recipe(&self) -> &Recipe {
-        assert!(
-            !self
-                .panic_on_recipe
-                .load(std::sync::atomic::Ordering::SeqCst)
-        );
+        assert!(!self.panic_on_recipe.load(Ordering::SeqCst));
         &self.recipe
     }
 
@@ -102,7 +103,15 @@ impl Network for Fake {
     }
 
     fn lanes(&self) -> usize {
-        self.lanes
+        self.lanes.load(Ordering::SeqCst)
+    }
+
+    fn take_usage(&self) -> Option<Usage> {
+        (self.card.device != "cpu").then_some(Usage {
+            upload: Duration::from_secs(1),
+            compute: Duration::from_secs(2),
+            memory: 3,
+        })
     }
 
     fn fault(&self) -> Option<String> {

@@ -26,4 +26,5 @@ EXPORT void fake_card(int devices, int capability, int version, size_t memory) {
   s.devices = devices, s.capability = capability, s.version = version, s.memory = memory;
 }
 EXPORT const char* fake_image() { return state().image.c_str(); }
+EXPORT void fake_unplanned(int on) { state().unplanned = on; }
 EXPORT void fake_workspace(size_t bytes) { state().workspace = bytes; }

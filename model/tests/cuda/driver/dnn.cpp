@@ -262,7 +262,7 @@ EXPORT int cudnnBackendFinalize(void* descriptor) {
   auto* d = (Descriptor*)descriptor;
   if (!s.descriptors.count(descriptor) || d->final || !complete(d)) return BAD_PARAM;
   if (d->kind == CONVOLUTION_FORWARD && !sound_convolution(d)) return BAD_PARAM;
-  if (d->kind == PLAN && engine_of(d) == ENGINES - 1) return UNSUPPORTED;
+  if (d->kind == PLAN && (engine_of(d) == ENGINES - 1 || s.unplanned)) return UNSUPPORTED;
   return d->final = true, OK;
 }
 EXPORT int cudnnBackendGetAttribute(void* descriptor, int name, int, int64_t asked, int64_t* found, void* out) {

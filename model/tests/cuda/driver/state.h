@@ -77,6 +77,7 @@ struct State {
   int devices = 2, capability = 90, version = 13000;
   size_t memory = (size_t)16 << 30;  // of each device
   size_t workspace = 0;  // that an engine wants for each image
+  bool unplanned = false;  // no engine makes a plan
   int retained[8] = {};
   std::string image;  // what the last module was loaded from
   bool deferred = false;  // work runs only when someone waits for it
