@@ -75,8 +75,8 @@ impl Gate {
 
     /// Opens a loop to all, works on it, and returns when nobody does any
     /// more. `worker` is which of how many this is. `wake` is called once it is
-    /// open. Where another loop is open
-    /// already, this one runs on this thread alone.
+    /// open. Where another loop is open already, this one runs on this thread
+    /// alone.
     pub(super) fn run(
         &self,
         count: usize,
