@@ -58,8 +58,11 @@ impl Level {
             lacks(Isa::AvxVnni, Isa::Avx2),
             lacks(Isa::Amx, Isa::Avx512Bf16),
         ];
-        amx::emulator::install();
-        levels.into_iter().flatten().collect()
+        let levels: Vec<Self> = levels.into_iter().flatten().collect();
+        if !levels.is_empty() {
+            amx::emulator::install();
+        }
+        levels
     }
 
     /// Words of 32 bits in a vector.
