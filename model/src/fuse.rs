@@ -94,6 +94,16 @@ pub struct Step {
     pub output: Value,
 }
 
+/// Whether `next` pools what `step` convolves, so that both may run as one loop.
+pub(crate) fn follows(step: &Step, next: &Step) -> bool {
+    let pools = match next.kind {
+        Kind::MaxPool { outside, .. } => outside == Outside::Nothing,
+        Kind::AvgPool { .. } | Kind::GlobalAvgPool => true,
+        _ => false,
+    };
+    pools && matches!(step.kind, Kind::Conv { .. }) && next.inputs[0] == step.output
+}
+
 /// Joins the graph's nodes into steps, in an order in which they can run.
 ///
 /// # Errors

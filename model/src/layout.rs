@@ -7,7 +7,7 @@
 //! the weights.
 
 use crate::cpu::Map;
-use crate::fuse::{Kind, Step};
+use crate::fuse::{Kind, Step, follows};
 use crate::graph::{Graph, Outside, Value};
 
 /// Maps and slots of every value a plan makes.
@@ -94,7 +94,13 @@ impl Layout {
             let mut crossing = read.filter(|value| made.contains(value));
             crossing.all(|value| Some(value) == made.last())
         };
-        let steps_early = (1..=large).rev().find(|&count| alone(count)).unwrap_or(0);
+        // a convolution and the pool that runs with it stay together
+        let apart = |count: usize| match steps.get(count) {
+            Some(next) => !follows(&steps[count - 1], next),
+            None => true,
+        };
+        let cut = |&count: &usize| alone(count) && apart(count);
+        let steps_early = (1..=large).rev().find(cut).unwrap_or(0);
         let mut few = vec![false; self.maps.len()];
         let but_last = steps.iter().take(steps_early.saturating_sub(1));
         but_last.for_each(|step| few[step.output] = true);
@@ -161,6 +167,8 @@ impl Layout {
             step.inputs.iter().for_each(|&v| last_read[v] = at);
         }
         let mut free: Vec<usize> = Vec::new();
+        // what a convolution reads lives until the pool that runs with it has its place
+        let mut held: Vec<usize> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             let ends_here = |v: &Value| last_read[*v] == at;
             // what the early steps leave gathers while they run again and again
@@ -183,7 +191,12 @@ impl Layout {
                 .collect();
             ended.sort_unstable();
             ended.dedup();
-            free.extend(ended.into_iter().filter(|&s| s != slot));
+            ended.retain(|&s| s != slot);
+            free.append(&mut held);
+            match steps.get(at + 1) {
+                Some(next) if follows(step, next) => held = ended,
+                _ => free.append(&mut ended),
+            }
         }
     }
 

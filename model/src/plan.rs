@@ -5,6 +5,7 @@
 mod run;
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use half::bf16;
@@ -14,7 +15,7 @@ use crate::cores::Cores;
 use crate::cost::Cost;
 use crate::cpu::{self, Affine, Floats, Level, Map, Slab};
 use crate::error::{Error, Result};
-use crate::fuse::{Step, fuse};
+use crate::fuse::{Step, follows, fuse};
 use crate::graph::{Graph, Value};
 use crate::layout::Layout;
 use crate::options::Dtype;
@@ -45,6 +46,8 @@ struct Arena {
     slots: Vec<Floats>,
     /// What a step's kernel needs while it runs.
     workspace: Floats,
+    /// What a pool that runs with a convolution waits for.
+    left: Vec<AtomicUsize>,
 }
 
 impl Arena {
@@ -55,6 +58,7 @@ impl Arena {
         Self {
             workspace: pieces.next().unwrap_or_default(),
             slots: pieces.collect(),
+            left: Vec::new(),
         }
     }
 
@@ -179,16 +183,16 @@ impl Plan {
     #[must_use]
     pub fn steps(&self) -> Vec<Cost> {
         let words = |value| self.layout.words(value, 1);
-        let cost = |(step, packed): &(Step, Packed)| {
-            Cost::of(
-                &self.graph,
-                step,
-                words,
-                packed.bytes(),
-                self.layout.slot(step.output),
-            )
+        let cost = |at: usize| {
+            let (step, packed) = &self.steps[at];
+            let slot = self.layout.slot(step.output);
+            let mut cost = Cost::of(&self.graph, step, words, packed.bytes(), slot);
+            if at > 0 && follows(&self.steps[at - 1].0, step) {
+                cost.runs_as = "cpu, with the step before";
+            }
+            cost
         };
-        self.steps.iter().map(cost).collect()
+        (0..self.steps.len()).map(cost).collect()
     }
 
     /// The names of the steps' outputs, in the order they run: under these a

@@ -9,11 +9,13 @@
 use std::ops::Range;
 
 use super::element::Element;
+use super::follow::{Follow, Follower};
 use super::level::{Kernel, dispatch};
 use super::map::{Map, Shared, View};
 use super::micro::{self, PIXELS, WIDEST, multiply, store};
 use super::operands::{Offsets, Operands, Output, Outputs, Residual, TASK_PIXELS, Target};
 use super::pack::PackedConv;
+use super::pool::{Pool, Source};
 use super::simd::Simd;
 use super::tiles;
 use super::winograd::{Layout, Winograd};
@@ -33,7 +35,7 @@ impl PackedConv {
             .map_or(0, |layout| layout.workspace(self) * cores.count())
     }
 
-    /// Convolves `input` into `output`'s interior.
+    /// Convolves `input` into `output`'s interior, and has `follower` pool it.
     ///
     /// # Panics
     /// When the maps do not fit the convolution: channels, sizes, a border
@@ -44,10 +46,11 @@ impl PackedConv {
         cores: &Cores,
         input: View<E>,
         residual: Residual<E>,
-        mut output: Output<E>,
+        (mut output, follower): (Output<E>, Option<Follower<E>>),
         workspace: &mut [f32],
     ) {
         let target = Target::new(&mut output);
+        let follow = follower.map(|follower| self.follow(follower, &target));
         let map = target.map;
         self.check(&input, &residual, &map);
         assert!(workspace.len() >= self.workspace(&map, cores), "workspace");
@@ -63,6 +66,7 @@ impl PackedConv {
                 Residual::InPlace => Some((target.start, map)),
             },
             output: target,
+            follow: follow.as_ref(),
             workspace: Shared::new(workspace.as_mut_ptr()),
         };
         match Layout::new(self, &map, cores.count()) {
@@ -70,6 +74,18 @@ impl PackedConv {
             None if self.tiled() => tiles::run(operands, cores),
             None => operands.run(cores),
         }
+    }
+
+    /// What pools `target` while it is written.
+    fn follow<'a, E: Element>(
+        &self,
+        follower: Follower<'a, E>,
+        &Target { start, map, .. }: &Target<E>,
+    ) -> Follow<'a, E> {
+        let affine = self.meanings.output;
+        let source = Source { start, map, affine };
+        let pool = Pool::new(self.level, follower.pooling, source, follower.output);
+        Follow::new(pool, self.groups * self.panels, follower.left)
     }
 
     fn check<E: Element>(&self, input: &View<E>, residual: &Residual<E>, output: &Map) {
@@ -143,7 +159,9 @@ impl<E: Element> Operands<'_, E> {
                 panels: first(part)..first(part + 1),
                 after: first((part + 1) % parts),
             };
+            let done = (task.pixels.clone(), task.panels.clone());
             dispatch(conv.level, task);
+            self.done(&done.0, done.1);
         });
     }
 }

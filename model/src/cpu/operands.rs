@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::element::Element;
+use super::follow::Follow;
 use super::map::{Map, Shared, View, ViewMut};
 use super::micro::{PIXELS, WIDEST};
 use super::pack::PackedConv;
@@ -65,6 +66,8 @@ pub(crate) struct Operands<'a, E> {
     /// The residual.
     pub(crate) add: Option<(Shared<E>, Map)>,
     pub(crate) output: Target<E>,
+    /// What pools the output.
+    pub(crate) follow: Option<&'a Follow<'a, E>>,
     /// As many words as the convolution asked for.
     pub(crate) workspace: Shared,
 }
@@ -76,6 +79,15 @@ impl<E: Element> Operands<'_, E> {
         let (y, x) = (y as isize, x as isize);
         let add = self.add.map_or(0, |(_, map)| map.at(n, y, x));
         (add, self.output.map.at(n, y, x))
+    }
+
+    /// Some pixels of the batch are done, of some panels.
+    pub(crate) fn done(&self, pixels: &Range<usize>, panels: Range<usize>) {
+        if let Some(follow) = self.follow {
+            for panel in panels {
+                follow.pixels(pixels.clone(), panel, &self.outputs(panel).channels());
+            }
+        }
     }
 
     /// The output channels of a panel.
@@ -242,6 +254,11 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
+    /// Those that exist.
+    pub(crate) fn channels(&self) -> Range<usize> {
+        self.channel..self.channel + self.valid
+    }
+
     /// Sums as they were multiplied, as floats with their bias.
     #[inline(always)]
     unsafe fn floats<E: Element, S: Simd, const V: usize>(&self, sums: &mut [S; V]) {

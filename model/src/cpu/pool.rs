@@ -1,5 +1,7 @@
 //! Pooling over windows of a map, and over the whole of it.
 
+use std::ops::Range;
+
 use super::element::{Affine, Element};
 use super::level::{Kernel, Level, dispatch};
 use super::map::{Map, Shared, View, ViewMut};
@@ -17,99 +19,170 @@ pub(crate) struct Window {
     pub(crate) padding: usize,
 }
 
-/// `y[n, i, j, c]` = the largest of `x` over the window of (`i`, `j`). The
-/// output's size decides how many windows there are (floor or ceiling).
+impl Window {
+    /// The pixels of window `i` that lie in `0..side`.
+    fn clip(&self, i: usize, side: usize) -> Range<usize> {
+        let start = i * self.stride;
+        start.saturating_sub(self.padding)..side.min(start + self.size - self.padding)
+    }
+}
+
+/// Pools the whole of `input` into `output`, each row and image by itself.
 ///
 /// # Panics
 /// When images or channels differ, or a window lies outside the map.
-pub(crate) fn max_pool<E: Element>(
+pub(crate) fn pool<E: Element>(
     cores: &Cores,
     level: Level,
-    window: Window,
+    pooling: Pooling,
     input: View<E>,
     output: ViewMut<E>,
 ) {
-    pool(cores, level, window, false, input, output);
-}
-
-/// As [`max_pool`], with the mean of the pixels inside the map instead of the
-/// largest.
-///
-/// # Panics
-/// As there.
-pub(crate) fn average_pool<E: Element>(
-    cores: &Cores,
-    level: Level,
-    window: Window,
-    input: View<E>,
-    output: ViewMut<E>,
-) {
-    pool(cores, level, window, true, input, output);
-}
-
-/// `y[n, 0, 0, c]` = the mean of `x[n, .., .., c]`.
-///
-/// # Panics
-/// When `output` is not 1x1 with the input's images and channels.
-pub(crate) fn global_average_pool<E: Element>(
-    cores: &Cores,
-    level: Level,
-    input: View<E>,
-    output: ViewMut<E>,
-) {
-    let from = input.map();
-    assert!(output.map().height == 1 && output.map().width == 1);
-    let window = Window {
-        size: from.height.max(from.width),
-        stride: 1,
-        padding: 0,
+    let input = Source {
+        start: Shared::new(input.data().as_ptr().cast_mut()),
+        map: *input.map(),
+        affine: input.affine(),
     };
-    pool(cores, level, window, true, input, output);
-}
-
-fn pool<E: Element>(
-    cores: &Cores,
-    level: Level,
-    window: Window,
-    average: bool,
-    input: View<E>,
-    mut output: ViewMut<E>,
-) {
-    let (from, map) = (*input.map(), *output.map());
-    let inside = |outputs: usize, side: usize| {
-        window.padding < window.size
-            && (outputs == 0 || (outputs - 1) * window.stride < side + window.padding)
-    };
-    assert!(
-        from.n == map.n
-            && from.channels == map.channels
-            && inside(map.height, from.height)
-            && inside(map.width, from.width),
-        "{window:?} from {from:?} to {map:?}"
-    );
-    let affine = output.affine();
-    let to = output.shared();
-    cores.for_each(map.n * map.height, |row, _| {
-        let row = Row {
-            window,
-            average,
-            input,
-            output: (to, map, affine),
-            n: row / map.height,
-            y: row % map.height,
-        };
-        dispatch(level, row);
+    let pool = Pool::new(level, pooling, input, output);
+    // SAFETY: the input is borrowed, and the rows are apart.
+    cores.for_each(pool.rows(), |row, _| unsafe {
+        pool.row(row, 0..usize::MAX)
     });
 }
 
-/// One row of the output.
-struct Row<'a, E> {
+/// What becomes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pooling {
+    /// `y[n, i, j, c]` = the largest of `x` over the window of (`i`, `j`). The
+    /// output's size decides how many windows there are (floor or ceiling).
+    Largest(Window),
+    /// The mean of the window's pixels inside the map.
+    Mean(Window),
+    /// `y[n, 0, 0, c]` = the mean of `x[n, .., .., c]`.
+    MeanOfAll,
+}
+
+/// A map to read that may still be written elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<E> {
+    pub(crate) start: Shared<E>,
+    pub(crate) map: Map,
+    pub(crate) affine: Affine,
+}
+
+/// A pool over a map, row by row.
+pub(crate) struct Pool<E> {
+    level: Level,
     window: Window,
     average: bool,
-    input: View<'a, E>,
-    output: (Shared<E>, Map, Affine),
+    input: Source<E>,
+    output: Source<E>,
+}
+
+impl<E: Element> Pool<E> {
+    /// # Panics
+    /// As [`pool`].
+    pub(crate) fn new(
+        level: Level,
+        pooling: Pooling,
+        input: Source<E>,
+        mut output: ViewMut<E>,
+    ) -> Self {
+        let (from, map) = (input.map, *output.map());
+        let (window, average) = match pooling {
+            Pooling::Largest(window) => (window, false),
+            Pooling::Mean(window) => (window, true),
+            Pooling::MeanOfAll => {
+                assert!(map.height == 1 && map.width == 1);
+                let window = Window {
+                    size: from.height.max(from.width),
+                    stride: 1,
+                    padding: 0,
+                };
+                (window, true)
+            }
+        };
+        let inside = |outputs: usize, side: usize| {
+            window.padding < window.size
+                && (outputs == 0 || (outputs - 1) * window.stride < side + window.padding)
+        };
+        assert!(
+            from.n == map.n
+                && from.channels == map.channels
+                && inside(map.height, from.height)
+                && inside(map.width, from.width),
+            "{window:?} from {from:?} to {map:?}"
+        );
+        Self {
+            level,
+            window,
+            average,
+            input,
+            output: Source {
+                start: output.shared(),
+                map,
+                affine: output.affine(),
+            },
+        }
+    }
+
+    /// The map it reads.
+    pub(crate) fn from(&self) -> &Map {
+        &self.input.map
+    }
+
+    /// Whether each output is made of a whole map.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.average && self.output.map.height == 1
+    }
+
+    /// Rows of the output, of all images.
+    pub(crate) fn rows(&self) -> usize {
+        self.output.map.n * self.output.map.height
+    }
+
+    /// Rows of an image that the windows of a row read.
+    pub(crate) fn reads(&self, row: usize) -> Range<usize> {
+        let y = row % self.output.map.height;
+        self.window.clip(y, self.input.map.height)
+    }
+
+    /// The rows whose windows read any of `rows` of image `n`.
+    pub(crate) fn readers(&self, n: usize, rows: &Range<usize>) -> Range<usize> {
+        let Window {
+            size,
+            stride,
+            padding,
+        } = self.window;
+        let height = self.output.map.height;
+        let first = (rows.start + padding + 1).saturating_sub(size);
+        let end = (rows.end + padding).div_ceil(stride).min(height);
+        n * height + first.div_ceil(stride).min(end)..n * height + end
+    }
+
+    /// Makes some channels of one row.
+    ///
+    /// # Safety
+    /// Nobody writes what the row's windows read, nor these channels of the
+    /// row.
+    pub(crate) unsafe fn row(&self, row: usize, channels: Range<usize>) {
+        let map = &self.output.map;
+        let row = Row {
+            pool: self,
+            n: row / map.height,
+            y: row % map.height,
+            channels: channels.start..channels.end.min(map.channels),
+        };
+        dispatch(self.level, row);
+    }
+}
+
+/// Some channels of one row of the output.
+struct Row<'a, E> {
+    pool: &'a Pool<E>,
     n: usize,
     y: usize,
+    channels: Range<usize>,
 }
 
 impl<E: Element> Kernel for Row<'_, E> {
@@ -117,56 +190,53 @@ impl<E: Element> Kernel for Row<'_, E> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (from, map) = (*self.input.map(), self.output.1);
-        let rows = self.clip(self.y, from.height);
-        let channels = map.channels;
+        let Pool {
+            window,
+            average,
+            input,
+            output,
+            ..
+        } = self.pool;
+        let (from, map) = (input.map, output.map);
+        let rows = window.clip(self.y, from.height);
+        let Range { start, end } = self.channels;
         // the largest of numbers that mean the same is found without their meaning
-        let as_words = !self.average && self.input.affine() == self.output.2;
+        let as_words = !average && input.affine == output.affine;
         let block = if as_words { E::PER_WORD } else { 1 } * S::LANES;
-        let whole = channels / block * block;
+        let whole = start + (end - start) / block * block;
         for x in 0..map.width {
-            let columns = self.clip(x, from.width);
+            let columns = window.clip(x, from.width);
             let count = rows.len() * columns.len();
-            let start = from.at(self.n, rows.start as isize, columns.start as isize);
+            let corner = from.at(self.n, rows.start as isize, columns.start as isize);
             let area = Area {
-                scale: self.average.then(|| 1.0 / count as f32),
-                affine: self.input.affine(),
+                scale: average.then(|| 1.0 / count as f32),
+                affine: input.affine,
                 rows: rows.len(),
                 columns: columns.len(),
                 row: from.row(),
-                pixel: channels,
+                pixel: from.channels,
             };
-            let corner = &self.input.data()[start..];
-            // SAFETY: the window is clipped to the interior; the output's
-            // pixel belongs to this row's task alone.
+            // SAFETY: the window is clipped to the interior; the caller of
+            // `Pool::row` has these channels of the output's pixel to itself.
             unsafe {
-                let corner = corner.as_ptr();
-                let out = self.output.0.start();
+                let corner = input.start.start().cast_const().add(corner);
+                let out = output.start.start();
                 let out = out.add(map.at(self.n, self.y as isize, x as isize));
-                for c in (0..whole).step_by(block) {
+                for c in (start..whole).step_by(block) {
                     if as_words {
                         let y: S = area.largest::<S, E>(corner.add(c));
                         y.store(out.add(c).cast());
                     } else {
                         let y = area.reduce::<S, E>(corner.add(c));
-                        E::store(y, out.add(c), self.output.2);
+                        E::store(y, out.add(c), output.affine);
                     }
                 }
-                for c in whole..channels {
+                for c in whole..end {
                     let y = area.reduce_one(corner.add(c));
-                    *out.add(c) = E::from_f32(y, self.output.2);
+                    *out.add(c) = E::from_f32(y, output.affine);
                 }
             }
         }
-    }
-}
-
-impl<E> Row<'_, E> {
-    /// The pixels of window `i` that lie in `0..side`.
-    fn clip(&self, i: usize, side: usize) -> std::ops::Range<usize> {
-        let start = i * self.window.stride;
-        start.saturating_sub(self.window.padding)
-            ..side.min(start + self.window.size - self.window.padding)
     }
 }
 

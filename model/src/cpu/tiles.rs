@@ -64,7 +64,9 @@ pub(crate) fn run<E: Element>(operands: Operands<E>, cores: &Cores) {
             panels: (part * panels / parts)..((part + 1) * panels / parts),
             worker,
         };
+        let done = (task.pixels.clone(), task.panels.clone());
         dispatch_tiles(conv.level, task);
+        operands.done(&done.0, done.1);
     });
 }
 

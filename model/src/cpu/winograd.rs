@@ -104,14 +104,31 @@ impl<E: Element> Winograd<'_, E> {
             let (block, group) = (task / layout.groups, task % layout.groups);
             let tile = |block: usize| block * layout.tiles / layout.blocks;
             let panel = |group: usize| group * conv.panels / layout.groups;
+            let (tiles, panels) = (tile(block)..tile(block + 1), panel(group)..panel(group + 1));
             let task = Task {
                 winograd: self,
-                tiles: tile(block)..tile(block + 1),
-                panels: panel(group)..panel(group + 1),
+                tiles: tiles.clone(),
+                panels: panels.clone(),
                 worker,
             };
             dispatch(conv.level, task);
+            self.done(tiles, panels);
         });
+    }
+
+    /// Tells the follower of some tiles' outputs, tile by tile.
+    fn done(&self, tiles: Range<usize>, panels: Range<usize>) {
+        let Operands { follow, output, .. } = self.operands;
+        let Some(follow) = follow else { return };
+        let map = output.map;
+        for panel in panels {
+            let channels = self.operands.outputs(panel).channels();
+            for (n, y, x) in tiles.clone().map(|tile| self.place(tile)) {
+                let (rows, columns) = (STEP.min(map.height - y), STEP.min(map.width - x));
+                let first = n * map.height + y;
+                follow.area(first..first + rows, columns, panel, &channels);
+            }
+        }
     }
 }
 

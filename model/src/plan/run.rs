@@ -1,12 +1,15 @@
 //! A forward pass: the steps one after another, each a kernel's call.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
 use super::{Arena, Done, Input, Plan};
-use crate::cpu::{self, Element, Map, Output, Residual, View, ViewMut, Window};
+use crate::cpu::{
+    self, Element, Floats, Follower, Map, Output, Pooling, Residual, View, ViewMut, Window,
+};
 use crate::error::{Error, Result};
-use crate::fuse::{Kind, Step};
+use crate::fuse::{Kind, Step, follows};
 use crate::graph::{Outside, Value};
 use crate::packed::{Packed, activation};
 
@@ -60,24 +63,66 @@ impl Plan {
             input,
             images,
         };
-        for at in steps {
+        let mut at = steps.start;
+        while at < steps.end {
             let (step, packed) = &self.steps[at];
+            let next = self.steps[at + 1..steps.end].first();
+            let pool = next
+                .map(|(next, _)| next)
+                .filter(|next| follows(step, next));
             let start = Instant::now();
+            // outputs are lent out of the arena while the inputs are read from it
             let slot = self.layout.slot(step.output);
-            // the output is lent out of the arena while the inputs are read from it
-            let mut lent = std::mem::take(&mut pass.arena.slots[slot]);
-            let mut workspace = std::mem::take(&mut pass.arena.workspace);
-            let done = pass.step::<E>(step, packed, &mut lent, &mut workspace);
-            pass.arena.slots[slot] = lent;
-            pass.arena.workspace = workspace;
+            let pooled = pool.map(|pool| self.layout.slot(pool.output));
+            let mut lent = pass.arena.lend(slot, pooled);
+            let done = pass.step::<E>(step, packed, pool, &mut lent);
+            pass.arena.take_back(slot, pooled, lent);
             done?;
-            observe(Done {
-                step: at,
-                time: start.elapsed(),
-                values: &|| pass.values::<E>(step.output).unwrap_or_default(),
-            });
+            let times = [start.elapsed(), Duration::ZERO];
+            let steps = std::iter::once(step).chain(pool);
+            for (step, time) in steps.zip(times) {
+                let values = &|| pass.values::<E>(step.output).unwrap_or_default();
+                observe(Done {
+                    step: at,
+                    time,
+                    values,
+                });
+                at += 1;
+            }
         }
         Ok(())
+    }
+}
+
+/// What a step writes, out of the arena while it runs.
+struct Lent {
+    to: Floats,
+    /// What the pool that runs with it writes.
+    pooled: Floats,
+    workspace: Floats,
+    left: Vec<AtomicUsize>,
+}
+
+impl Arena {
+    /// The slot that a step writes, and that of the pool that runs with it.
+    fn lend(&mut self, slot: usize, pooled: Option<usize>) -> Lent {
+        Lent {
+            to: std::mem::take(&mut self.slots[slot]),
+            pooled: pooled.map_or_else(Floats::default, |slot| {
+                std::mem::take(&mut self.slots[slot])
+            }),
+            workspace: std::mem::take(&mut self.workspace),
+            left: std::mem::take(&mut self.left),
+        }
+    }
+
+    fn take_back(&mut self, slot: usize, pooled: Option<usize>, lent: Lent) {
+        self.slots[slot] = lent.to;
+        if let Some(slot) = pooled {
+            self.slots[slot] = lent.pooled;
+        }
+        self.workspace = lent.workspace;
+        self.left = lent.left;
     }
 }
 
@@ -127,29 +172,52 @@ impl Pass<'_> {
         &self,
         step: &Step,
         packed: &Packed,
-        to: &mut cpu::Floats,
-        workspace: &mut [f32],
+        pool: Option<&Step>,
+        lent: &mut Lent,
     ) -> Result<()> {
+        let Lent {
+            to,
+            pooled,
+            workspace,
+            left,
+        } = lent;
         let (map, place) = self.place(step.output)?;
         let affine = self.plan.affines[step.output];
         if let (Kind::Linear { .. }, Packed::Conv(conv)) = (&step.kind, packed) {
             let output = Output::Floats(ViewMut::new(&mut to[place], map, affine));
             let x = self.view::<E>(step.inputs[0])?;
+            let output = (output, None);
             conv.run(&self.plan.cores, x, Residual::None, output, workspace);
             return Ok(());
         }
-        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[place], map, affine);
-        output.clear_border();
+        let output = self.output::<E>(step.output, to)?;
         match packed {
             Packed::Conv(conv) => {
                 let residual = self.residual(step)?;
                 let x = self.view(step.inputs[0])?;
-                let output = Output::Same(output);
+                let follower = match pool {
+                    Some(pool) => Some(Follower {
+                        pooling: pooling(&pool.kind)?,
+                        output: self.output(pool.output, pooled)?,
+                        left,
+                    }),
+                    None => None,
+                };
+                let output = (Output::Same(output), follower);
                 conv.run(&self.plan.cores, x, residual, output, workspace);
                 Ok(())
             }
             _ => self.small(step, packed, output),
         }
+    }
+
+    /// Where a value is written: its border is zeros already.
+    fn output<'a, E: Element>(&self, value: Value, to: &'a mut Floats) -> Result<ViewMut<'a, E>> {
+        let (map, place) = self.place(value)?;
+        let affine = self.plan.affines[value];
+        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[place], map, affine);
+        output.clear_border();
+        Ok(output)
     }
 
     /// What a convolution adds to its sums.
@@ -189,37 +257,18 @@ impl Pass<'_> {
                 let norm = (&scale[..], &shift[..]);
                 cpu::group_norm(cores, *groups, norm, activation(*relu), x(0)?, output);
             }
-            (
-                &Kind::MaxPool {
-                    kernel: size,
-                    stride,
-                    padding,
-                    outside,
-                },
-                _,
-            ) => {
-                let (padding, view) = match outside {
-                    Outside::Nothing => (padding, x(0)?),
+            (Kind::MaxPool { outside, .. }, _) => {
+                let view = match outside {
+                    Outside::Nothing => x(0)?,
                     // the border's zeros compete: they are read as part of the map
-                    Outside::Zeros => (0, x(0)?.with_border_inside()),
+                    Outside::Zeros => x(0)?.with_border_inside(),
                 };
-                let window = Window {
-                    size,
-                    stride,
-                    padding,
-                };
-                cpu::max_pool(cores, level, window, view, output);
+                cpu::pool(cores, level, pooling(&step.kind)?, view, output);
             }
-            (&Kind::AvgPool { size }, _) => {
-                let window = Window {
-                    size,
-                    stride: size,
-                    padding: 0,
-                };
-                cpu::average_pool(cores, level, window, x(0)?, output);
+            (Kind::AvgPool { .. } | Kind::GlobalAvgPool, _) => {
+                cpu::pool(cores, level, pooling(&step.kind)?, x(0)?, output);
             }
             (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(cores, stride, x(0)?, output),
-            (Kind::GlobalAvgPool, _) => cpu::global_average_pool(cores, level, x(0)?, output),
             (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
                 cpu::channel_conv(cores, weight, x(0)?, output);
             }
@@ -236,4 +285,30 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// How a step pools.
+fn pooling(kind: &Kind) -> Result<Pooling> {
+    Ok(match *kind {
+        Kind::MaxPool {
+            kernel: size,
+            stride,
+            padding,
+            outside,
+        } => Pooling::Largest(Window {
+            size,
+            stride,
+            padding: match outside {
+                Outside::Nothing => padding,
+                Outside::Zeros => 0,
+            },
+        }),
+        Kind::AvgPool { size } => Pooling::Mean(Window {
+            size,
+            stride: size,
+            padding: 0,
+        }),
+        Kind::GlobalAvgPool => Pooling::MeanOfAll,
+        _ => return Err(Error::Internal(format!("{kind:?} is no pool"))),
+    })
 }

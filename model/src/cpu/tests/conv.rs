@@ -46,6 +46,33 @@ impl Case {
         }
     }
 
+    /// How its output is pooled in the same loop, and the size of what that
+    /// makes; of some not at all.
+    fn pooling(&self) -> Option<(Pooling, Map)> {
+        let to = self.output();
+        let window = |size, padding| Window {
+            size,
+            stride: 2,
+            padding,
+        };
+        let (pooling, side): (_, fn(usize) -> usize) =
+            match (self.n + self.height + self.width + self.spec.cout) % 4 {
+                0 => return None,
+                1 => (Pooling::Largest(window(3, 1)), |side| side.div_ceil(2)),
+                2 if to.height > 1 && to.width > 1 => {
+                    (Pooling::Mean(window(2, 0)), |side| side / 2)
+                }
+                _ => (Pooling::MeanOfAll, |_| 1),
+            };
+        let (height, width) = (side(to.height), side(to.width));
+        let pooled = Map {
+            height,
+            width,
+            ..to
+        };
+        Some((pooling, pooled))
+    }
+
     /// Its weights, of which those of bytes are whole multiples of one step.
     fn weights<E: Number>(&self) -> Vec<f32> {
         let spec = &self.spec;
@@ -103,10 +130,33 @@ impl Case {
                 _ => Residual::InPlace,
             };
             let mut workspace = vec![f32::NAN; conv.workspace(&to, &cores)];
-            let to = Output::Same(output.view_mut());
+            let (mut left, pooling) = (Vec::new(), self.pooling());
+            let mut pooled =
+                pooling.map(|(_, map)| Buffer::<E>::new(map, covering(&expected), None));
+            let follower = pooling
+                .zip(pooled.as_mut())
+                .map(|((pooling, _), pooled)| Follower {
+                    pooling,
+                    output: pooled.view_mut(),
+                    left: &mut left,
+                });
+            let to = (Output::Same(output.view_mut()), follower);
             conv.run(&cores, input.view(), residual, to, &mut workspace);
             output.assert_untouched();
             output.assert_close(&expected, tolerance, &format!("{level:?} {self:?}"));
+            if let Some(((pooling, map), pooled)) = pooling.zip(pooled) {
+                let mut alone = Buffer::<E>::new(map, of_output, None);
+                pool(&cores, level, pooling, output.view(), alone.view_mut());
+                pooled.assert_untouched();
+                let alone: Vec<f64> = alone.values().into_iter().map(f64::from).collect();
+                // a panel's last channels may be summed one by one, elsewhere in vectors
+                let tolerance = 1e-6 + E::rounding(of_output);
+                pooled.assert_close(
+                    &alone,
+                    tolerance,
+                    &format!("{level:?} {self:?} {pooling:?}"),
+                );
+            }
         }
     }
 

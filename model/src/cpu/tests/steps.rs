@@ -30,11 +30,13 @@ impl Pools {
         for level in Level::all() {
             let input = Buffer::<E>::new(self.from, OF_INPUT, Some(x));
             let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
-            max_pool(&cores, level, self.window, input.view(), output.view_mut());
+            let largest_of = Pooling::Largest(self.window);
+            pool(&cores, level, largest_of, input.view(), output.view_mut());
             output.assert_untouched();
             output.assert_close(largest, tolerance, "max");
             let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
-            average_pool(&cores, level, self.window, input.view(), output.view_mut());
+            let mean_of = Pooling::Mean(self.window);
+            pool(&cores, level, mean_of, input.view(), output.view_mut());
             output.assert_untouched();
             output.assert_close(means, tolerance, "mean");
         }
@@ -69,9 +71,15 @@ impl Norm {
                 ..self.from
             };
             let mut output = Buffer::<E>::new(one, OF_INPUT, None);
-            global_average_pool(&cores, level, input.view(), output.view_mut());
+            pool(
+                &cores,
+                level,
+                Pooling::MeanOfAll,
+                input.view(),
+                output.view_mut(),
+            );
             output.assert_untouched();
-            output.assert_close(means, of_input::<E>(1.0), "global_average_pool");
+            output.assert_close(means, of_input::<E>(1.0), "mean of all");
         }
     }
 }
