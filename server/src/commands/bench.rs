@@ -181,6 +181,8 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
     let total: f64 = medians.iter().sum();
     for (step, time) in steps.iter().zip(medians) {
         let flops = 2.0 * step.multiply_adds as f64 * batch as f64;
+        // a pool that runs with the step before takes no time of its own
+        let rate = if time > 0.0 { flops / time } else { 0.0 };
         let [c, h, w] = step.output;
         say!(
             "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>7.2} {:>9.2}",
@@ -188,8 +190,8 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
             format!("{h}x{w}x{c}"),
             1e3 * time,
             100.0 * time / total,
-            flops / time / 1e9,
-            flops / time / peak,
+            rate / 1e9,
+            rate / peak,
             (step.moved_bytes * batch + step.weight_bytes) as f64 / 1e6,
         )?;
     }
