@@ -48,3 +48,17 @@ pub enum Error {
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
 }
+
+impl Error {
+    /// Whether the device failed, whatever it was given: the same batch again,
+    /// or a part of it, is no better off.
+    #[must_use]
+    pub fn is_the_devices(&self) -> bool {
+        match self {
+            Self::Device { .. } => true,
+            #[cfg(feature = "cuda")]
+            Self::Cuda { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -195,9 +195,7 @@ impl Worker {
             .collect()
     }
 
-    /// Runs a batch and answers each image with its own row. A batch that
-    /// fails runs again image by image, so that an image the network cannot
-    /// bear takes only itself down.
+    /// Runs a batch and answers each image with its own row.
     fn classify(&self, batch: Vec<Waiting>) {
         if batch.is_empty() {
             return;
@@ -218,16 +216,30 @@ impl Worker {
                     self.answer(image, row, started, forward);
                 }
             }
-            Err(failure) => match <[Waiting; 1]>::try_from(batch) {
-                Ok([image]) => image.end(Err(failure)),
-                Err(batch) => {
-                    let images = batch.len();
-                    tracing::error!(images, %failure, "a batch failed: each image runs alone");
-                    batch
-                        .into_iter()
-                        .for_each(|image| self.classify(vec![image]));
+            Err(failure) => self.failed(batch, failure),
+        }
+    }
+
+    /// A batch that failed runs again image by image, so that an image the
+    /// network cannot bear takes only itself down. Where the device failed no
+    /// image is to blame: all end at once, before a lane is lost for each.
+    fn failed(&self, batch: Vec<Waiting>, failure: Failure) {
+        let images = batch.len();
+        if let Failure::Device(error) = failure {
+            tracing::error!(images, %error, "the device failed, and a batch with it");
+            for image in batch {
+                image.end(Err(Failure::Device(Arc::clone(&error))));
+            }
+            return;
+        }
+        match <[Waiting; 1]>::try_from(batch) {
+            Ok([image]) => image.end(Err(failure)),
+            Err(batch) => {
+                tracing::error!(images, %failure, "a batch failed: each image runs alone");
+                for image in batch {
+                    self.classify(vec![image]);
                 }
-            },
+            }
         }
     }
 

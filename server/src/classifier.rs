@@ -28,9 +28,12 @@ pub enum Failure {
     /// Nobody's: there is no room in the queue.
     #[error("the queue to the device is full")]
     Overloaded,
-    /// Ours: the network failed.
+    /// Ours: the device failed, whatever images it was given.
+    #[error("the device failed: {0}")]
+    Device(#[source] Arc<model::Error>),
+    /// Ours: the network failed, perhaps because of an image.
     #[error("the forward pass failed: {0}")]
-    Forward(#[from] model::Error),
+    Forward(#[source] model::Error),
     /// Ours: the network answered with the wrong number of logits, or with
     /// logits that are no numbers.
     #[error("the forward pass gave {found} logits, some of them perhaps NaN; expected {expected}")]
@@ -46,6 +49,15 @@ pub enum Failure {
     /// Ours: the device's worker is no more.
     #[error("the device's worker has stopped")]
     Stopped,
+}
+
+impl From<model::Error> for Failure {
+    fn from(error: model::Error) -> Self {
+        match error.is_the_devices() {
+            true => Self::Device(Arc::new(error)),
+            false => Self::Forward(error),
+        }
+    }
 }
 
 /// A network with the cores and the queue that feed it.

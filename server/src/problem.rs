@@ -212,7 +212,8 @@ impl From<&Failure> for Problem {
                 Kind::Overloaded,
                 format!("{failure}; try again after the time in Retry-After"),
             ),
-            Failure::Forward(_)
+            Failure::Device(_)
+            | Failure::Forward(_)
             | Failure::Logits { .. }
             | Failure::Panicked(_)
             | Failure::Stopped => Self::internal(),

@@ -139,6 +139,32 @@ async fn an_image_the_network_cannot_bear_fails_alone() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_device_fails_ends_at_once() {
+    let server = server_with(limits(), |classes| match classes.contains(&13) {
+        true => Err(model::Error::Device {
+            device: "cuda:0".into(),
+            reason: "on purpose".into(),
+        }),
+        false => Ok(()),
+    });
+    let first = server.occupy_device().await;
+    let rest: Vec<_> = (11..=16)
+        .map(|value| server.spawn_post(grey(value)))
+        .collect();
+    server.until("resnet_queue_depth", 6.0).await;
+    server.fake.gate.open();
+    assert_eq!(first.await.unwrap().class(), 1);
+    for task in rest {
+        task.await.unwrap().assert_problem(500, "internal");
+    }
+    // none of them ran a second time, and the next batch is served
+    let sizes: Vec<usize> = server.batches().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 6]);
+    assert_eq!(server.post(grey(11)).await.class(), 11);
+    assert_eq!(server.metric("resnet_images_in_flight").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_bad_image_harms_none_of_its_request() {
     let server = server_with(limits(), |classes| {
         assert!(!classes.contains(&13), "on purpose");
