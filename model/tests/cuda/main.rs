@@ -9,4 +9,5 @@ mod fake;
 mod faults;
 mod logits;
 mod networks;
+mod rows;
 mod running;
