@@ -155,6 +155,15 @@ pub(crate) fn reset(fail_in: Option<u64>, stays: bool) {
     }
 }
 
+/// Another call fails, so many calls after the one that `reset` was given.
+pub(crate) fn again_in(calls: u64) {
+    // SAFETY: the driver's function of this type.
+    unsafe {
+        let again: extern "C" fn(i64) = std::mem::transmute(function(c"fake_again"));
+        again(calls as i64);
+    }
+}
+
 /// Whether work runs only once somebody waits for it.
 pub(crate) fn defer(on: bool) {
     // SAFETY: the driver's function of this type.

@@ -18,7 +18,12 @@ EXPORT void fake_reset(int64_t fail_in, int stays) {
   LOCKED
   Counts& c = s.counts;
   c.calls = c.allocations = c.waits = c.uploads = c.downloads = c.launches = c.convolutions = c.replays = 0;
-  s.fail_in = fail_in, s.fault_stays = stays, s.lost = SUCCESS;
+  s.fail_in = fail_in, s.again_in = -1, s.fault_stays = stays, s.lost = SUCCESS;
+}
+// Lets another call fail, so many calls after the one that `fake_reset` named.
+EXPORT void fake_again(int64_t again_in) {
+  LOCKED
+  s.again_in = again_in;
 }
 EXPORT void fake_defer(int on) { state().deferred = on; }
 EXPORT void fake_card(int devices, int capability, int version, size_t memory) {

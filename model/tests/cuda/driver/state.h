@@ -12,6 +12,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace fake {
@@ -83,6 +84,7 @@ struct State {
   bool deferred = false;  // work runs only when someone waits for it
   double clock = 0;       // milliseconds, moved on by convolutions
   int64_t fail_in = -1;   // calls until the fault
+  int64_t again_in = -1;  // calls from there to another
   bool fault_stays = false;
   Status lost = SUCCESS;  // the context's error, once it has one
 
@@ -91,6 +93,7 @@ struct State {
     counts.calls++;
     if (lost) return lost;
     if (fail_in < 0 || fail_in-- > 0) return SUCCESS;
+    fail_in = std::exchange(again_in, -1);
     if (fault_stays) return lost = LAUNCH_FAILED;
     return usual;
   }
