@@ -9,21 +9,36 @@ using namespace fake;
 
 namespace {
 
-constexpr size_t ZONE = 512;               // bytes on each side of a buffer
+constexpr size_t ZONE = 512;               // bytes on each side of a buffer and of pinned memory
 constexpr unsigned char ZONE_BYTE = 0xA5;  // what stands in them
 constexpr unsigned char FRESH = 0xFF;      // new memory: NaN in every type
 
 thread_local int bound = -1;
 
+// New memory between two red zones.
+void* fenced(size_t bytes) {
+  void* raw = nullptr;
+  if (posix_memalign(&raw, 512, bytes + 2 * ZONE)) return nullptr;
+  memset(raw, ZONE_BYTE, bytes + 2 * ZONE);
+  return memset((char*)raw + ZONE, FRESH, bytes);
+}
+
+// Frees it; whether its zones are as they were.
+bool unfence(void* start, size_t bytes) {
+  const unsigned char* at = (unsigned char*)start;
+  bool whole = true;
+  for (size_t i = 1; i <= ZONE; i++) whole &= at[-(ptrdiff_t)i] == ZONE_BYTE && at[bytes + i - 1] == ZONE_BYTE;
+  free((char*)start - ZONE);
+  return whole;
+}
+
 Status allocate(State& s, uintptr_t* out, size_t bytes) {
   size_t used = 0;
   for (const auto& [start, buffer] : s.buffers)
     if (buffer.device == bound) used += buffer.bytes;
-  void* raw = nullptr;
-  if (used + bytes > s.memory || posix_memalign(&raw, 512, bytes + 2 * ZONE)) return OUT_OF_MEMORY;
-  memset(raw, ZONE_BYTE, bytes + 2 * ZONE);
-  *out = (uintptr_t)raw + ZONE;
-  memset((void*)*out, FRESH, bytes);
+  void* start = used + bytes > s.memory ? nullptr : fenced(bytes);
+  if (!start) return OUT_OF_MEMORY;
+  *out = (uintptr_t)start;
   s.buffers[*out] = {bytes, bound};
   s.counts.allocations++;
   return SUCCESS;
@@ -32,12 +47,9 @@ Status allocate(State& s, uintptr_t* out, size_t bytes) {
 Status release(State& s, uintptr_t start) {
   const auto it = s.buffers.find(start);
   if (it == s.buffers.end()) return s.broken("a buffer is freed that does not exist");
-  const unsigned char* zone = (unsigned char*)start;
-  bool whole = true;
-  for (size_t i = 1; i <= ZONE; i++) whole &= zone[-(ptrdiff_t)i] == ZONE_BYTE && zone[it->second.bytes + i - 1] == ZONE_BYTE;
+  const size_t bytes = it->second.bytes;
   s.buffers.erase(it);
-  free((char*)start - ZONE);
-  return whole ? SUCCESS : s.broken("a write outside a buffer");
+  return unfence((void*)start, bytes) ? SUCCESS : s.broken("a write outside a buffer");
 }
 
 Status copy(State& s, void* to, const void* from, size_t bytes, bool device_writes) {
@@ -145,18 +157,19 @@ EXPORT int cuMemFreeAsync(uintptr_t start, void* handle) {
 EXPORT int cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   LOCKED
   MAY_FAIL(OUT_OF_MEMORY);
-  *out = malloc(bytes);
-  memset(*out, FRESH, bytes);
+  if (!(*out = fenced(bytes))) return OUT_OF_MEMORY;
   s.pinned[(uintptr_t)*out] = bytes;
   s.counts.allocations++;
   return SUCCESS;
 }
 EXPORT int cuMemFreeHost(void* start) {
   LOCKED
-  if (!s.pinned.erase((uintptr_t)start)) return s.broken("pinned memory is freed that does not exist");
+  const auto it = s.pinned.find((uintptr_t)start);
+  if (it == s.pinned.end()) return s.broken("pinned memory is freed that does not exist");
   for (void* stream : s.streams) s.drain((Stream*)stream);
-  free(start);
-  return SUCCESS;
+  const size_t bytes = it->second;
+  s.pinned.erase(it);
+  return unfence(start, bytes) ? SUCCESS : s.broken("a write outside pinned memory");
 }
 
 EXPORT int cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* handle) {
