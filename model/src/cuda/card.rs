@@ -1,24 +1,19 @@
-//! A card that is known to work: its driver, libraries and compute capability
-//! are checked before anything is loaded, and what is missing is named.
+//! A card that is known to work: what must be installed and its compute
+//! capability are checked before anything is loaded, and what is missing is named.
 
 use std::sync::Arc;
 
 use candle_core::CudaDevice;
-use candle_core::cuda_backend::cudarc::cudnn::result::get_version;
-use candle_core::cuda_backend::cudarc::driver::sys::{
-    self, CUdevice_attribute as Attribute, CUresult,
-};
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaStream, result};
+use candle_core::cuda_backend::CudaError;
+use candle_core::cuda_backend::cudarc::cublas::sys::cublasStatus_t;
+use candle_core::cuda_backend::cudarc::driver::sys::{CUdevice_attribute as Attribute, CUresult};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaStream, DriverError};
 
 use super::fault::Fault;
 use super::kernels::Kernels;
+use super::libraries;
 use super::number::Number;
 use crate::error::{Error, Result};
-
-/// The CUDA version whose functions this build calls, as the driver counts.
-const CUDA: i32 = 13_000;
-/// The oldest cuDNN whose graphs are used here.
-const CUDNN: usize = 90_800;
 
 /// A card, opened.
 pub(super) struct Card {
@@ -62,55 +57,32 @@ impl CardFacts {
     }
 }
 
-/// What is missing, in words, or `None` when some card can be opened.
-pub(super) fn missing() -> Option<String> {
-    match driver() {
-        Err(reason) => Some(reason),
-        Ok(0) => Some("the driver sees no card".into()),
-        Ok(_) => libraries().err(),
-    }
+/// Bytes that are free on card `ordinal`, and that it has in all; nothing where
+/// it cannot even tell.
+pub(super) fn memory(ordinal: usize) -> Option<(usize, usize)> {
+    let context = CudaContext::new(ordinal).ok()?;
+    // what was let go is only free once it has been waited for
+    context.synchronize().ok()?;
+    context.mem_get_info().ok()
 }
 
-/// The number of cards, once the driver is there and new enough.
-fn driver() -> Result<i32, String> {
-    match result::init() {
-        Err(e) if e.0 == CUresult::CUDA_ERROR_SHARED_OBJECT_INIT_FAILED => {
-            return Err("libcuda.so.1 was not found: NVIDIA's driver is not installed".into());
+/// What the driver says, where it is for want of memory that candle fails.
+fn no_memory(error: &candle_core::Error) -> Option<DriverError> {
+    let cause = match error {
+        candle_core::Error::WithBacktrace { inner, .. } => inner,
+        error => error,
+    };
+    let candle_core::Error::Cuda(cause) = cause else {
+        return None;
+    };
+    let none = DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+    match cause.downcast_ref::<CudaError>()? {
+        CudaError::Cuda(error) if *error == none => Some(none),
+        CudaError::Cublas(error) if error.0 == cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED => {
+            Some(none)
         }
-        Err(e) if e.0 == CUresult::CUDA_ERROR_NO_DEVICE => return Ok(0),
-        Err(e) => return Err(format!("NVIDIA's driver does not start: {e}")),
-        Ok(()) => {}
+        _ => None,
     }
-    let mut version = 0;
-    // SAFETY: writes one integer.
-    let asked = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
-    asked.map_err(|e| format!("NVIDIA's driver does not tell its version: {e}"))?;
-    if version < CUDA {
-        let dotted = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
-        return Err(format!(
-            "NVIDIA's driver is for CUDA {}, and this build needs {}: update the driver",
-            dotted(version),
-            dotted(CUDA)
-        ));
-    }
-    CudaContext::device_count().map_err(|e| format!("the cards cannot be counted: {e}"))
-}
-
-/// Whether cuDNN is there and new enough.
-fn libraries() -> Result<(), String> {
-    let version = get_version();
-    let dotted = |v: usize| format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100);
-    if version < 80_000 {
-        return Err("libcudnn.so.9 was not found: install cuDNN 9 for CUDA 13".into());
-    }
-    if version < CUDNN {
-        return Err(format!(
-            "cuDNN is {}, and this build needs {} or newer",
-            dotted(version),
-            dotted(CUDNN)
-        ));
-    }
-    Ok(())
 }
 
 impl Card {
@@ -123,7 +95,7 @@ impl Card {
             device: format!("cuda:{ordinal}"),
             reason,
         };
-        let count = driver().map_err(refuse)?;
+        let count = libraries::cards().map_err(refuse)?;
         if ordinal >= usize::try_from(count).unwrap_or(0) {
             return Err(refuse(match count {
                 0 => "the driver sees no card".into(),
@@ -131,13 +103,16 @@ impl Card {
                 _ => format!("the cards are cuda:0 to cuda:{}", count - 1),
             }));
         }
-        libraries().map_err(refuse)?;
+        libraries::check().map_err(refuse)?;
         let failed = |fault: Fault| Error::Cuda { ordinal, fault };
-        let device = CudaDevice::new_with_stream(ordinal).map_err(|e| {
-            refuse(format!(
-                "candle does not open it (cuBLAS for CUDA 13 and cuRAND are needed too): {e}"
-            ))
+        // before candle does, so that memory that does not even suffice for this
+        // is told as such
+        let opened = CudaContext::new(ordinal).map_err(|e| failed(e.into()))?;
+        let device = CudaDevice::new_with_stream(ordinal).map_err(|e| match no_memory(&e) {
+            Some(none) => failed(none.into()),
+            None => refuse(format!("candle does not open it: {e}")),
         })?;
+        drop(opened);
         // SAFETY: buffers made from here on carry no events. A lane's buffers
         // are used on its own streams, which it orders itself; weights are
         // only read once their upload has been waited for.

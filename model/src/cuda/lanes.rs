@@ -219,16 +219,42 @@ fn make(
 /// batch for which it does, found by trying.
 fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> bool) -> Error {
     let Placement { lanes, largest, .. } = placement;
-    let halves = std::iter::successors(Some(largest / 2), |n| Some(n / 2));
-    let best = halves.take_while(|&n| n > 0).find(|&n| fits(n));
     Error::Device {
         device: format!("cuda:{ordinal}"),
         reason: format!(
             "out of memory with {lanes} lanes for batches of {largest}: {}",
-            match best {
-                Some(n) => format!("the largest batch that fits is {n}"),
-                None => "not even batches of 1 fit; fewer lanes might".into(),
+            match largest_below(*largest, fits) {
+                0 => "not even batches of 1 fit; fewer lanes might".into(),
+                n => format!("the largest batch that fits is {n}"),
             }
         ),
+    }
+}
+
+/// The largest number below `too_many` that fits, 0 where none does. The first
+/// tries are its halves: each is as costly as a load of that batch.
+fn largest_below(mut too_many: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let mut best = 0;
+    while too_many - best > 1 {
+        let middle = best.midpoint(too_many);
+        match fits(middle) {
+            true => best = middle,
+            false => too_many = middle,
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_that_fits_is_found() {
+        for too_many in 1..40 {
+            for most in 0..too_many {
+                assert_eq!(largest_below(too_many, |n| n <= most), most);
+            }
+        }
     }
 }

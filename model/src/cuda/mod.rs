@@ -1,7 +1,7 @@
 //! The network on NVIDIA cards: the same fused steps as the processor's plan,
 //! over NHWC maps whose channels are padded to a multiple of eight.
 //!
-//! The path: `card` (a device that is known to work) -> `network` (what runs,
+//! The path: `libraries` (what is installed) -> `card` (a device that is known to work) -> `network` (what runs,
 //! and where its values live) -> `weights` (folded, once a card) -> `lane` (a
 //! stream with its own maps: one forward pass at a time) -> `lanes` (on all
 //! cards) -> `plan` (what the rest of the program sees). A convolution is a graph
@@ -15,6 +15,7 @@ mod fault;
 mod kernels;
 mod lane;
 mod lanes;
+mod libraries;
 mod map;
 mod memory;
 mod network;

@@ -10,6 +10,7 @@ use weights::{Checkpoint, Recipe};
 use super::card::{self, Card, CardFacts};
 use super::lane::Usage;
 use super::lanes::{Lanes, Source};
+use super::libraries;
 use super::network::Network;
 use super::number::Number;
 use super::tune::Tuner;
@@ -61,8 +62,12 @@ impl CudaPlan {
         let mut sources = HashMap::new();
         let mut cards = Vec::new();
         for &ordinal in &placement.cards {
-            let card = Card::open(ordinal, placement.number)?;
-            let weights = Weights::new(&network, checkpoint, &card)?;
+            let load = || {
+                let card = Card::open(ordinal, placement.number)?;
+                let weights = Weights::new(&network, checkpoint, &card)?;
+                Ok((card, weights))
+            };
+            let (card, weights) = load().map_err(|error| with_memory(error, &network))?;
             let tuner = match &placement.tuning {
                 Tuning::Guess => Tuner::off(),
                 Tuning::Measure(folder) => Tuner::on(&card.facts.name, folder.as_deref()),
@@ -85,7 +90,13 @@ impl CudaPlan {
     /// Why no card can be used, or `None` when one can be opened.
     #[must_use]
     pub fn missing() -> Option<String> {
-        card::missing()
+        libraries::missing()
+    }
+
+    /// The versions of the driver and of cuDNN, in words.
+    #[must_use]
+    pub fn versions() -> String {
+        libraries::versions()
     }
 
     /// What it computes.
@@ -209,6 +220,37 @@ impl CudaPlan {
             return Err(wrong(planes.len(), values));
         }
         Ok(planes.chunks(self.lanes.largest() * values))
+    }
+}
+
+/// Memory that does not suffice for the weights, as an error that says what
+/// would.
+fn with_memory(error: Error, network: &Network) -> Error {
+    let ordinal = match error {
+        Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => ordinal,
+        other => return other,
+    };
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    let there_is = match card::memory(ordinal) {
+        Some((free, total)) => format!(
+            "{:.1} of the card's {:.1} MB are free",
+            megabytes(free),
+            megabytes(total)
+        ),
+        None => "the card has no memory left to be opened with".into(),
+    };
+    let instead = match network.number {
+        Number::F32 => "f16, which needs half, or another card",
+        Number::F16 | Number::Bf16 => "another card, or end what else uses this one",
+    };
+    Error::Device {
+        device: format!("cuda:{ordinal}"),
+        reason: format!(
+            "out of memory while loading the weights: they need {:.1} MB in {}, and {there_is}; \
+             choose {instead}",
+            megabytes(Weights::needed(network)),
+            network.number.name(),
+        ),
     }
 }
 

@@ -50,6 +50,12 @@ impl Weights {
         Ok(Self(packed))
     }
 
+    /// Bytes that the weights of `network` take, before any is read.
+    pub(super) fn needed(network: &Network) -> usize {
+        let each = network.steps.iter().map(|step| needed(network, step));
+        each.sum()
+    }
+
     /// The weights of step `index`.
     pub(super) fn of(&self, index: usize) -> &Packed {
         &self.0[index]
@@ -106,7 +112,6 @@ fn other() -> Fault {
 
 fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, card: &Card) -> Result<Packed> {
     let graph = &network.graph;
-    let channels = |value| graph.shape(value).channels;
     let upload = |number: Number, values: &[f32]| {
         let buffer = Buffer::upload(&card.stream(), &number.encode(values));
         buffer.map_err(|fault| card.error(fault))
@@ -122,21 +127,11 @@ fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, card: &Card) ->
             conv, node, norm, ..
         } => convolution(
             &fold::conv(graph, node, conv, norm, checkpoint)?,
-            Kernels {
-                cout: channels(step.output),
-                cin: channels(step.inputs[0]),
-                side: conv.kernel,
-                groups: conv.groups,
-            },
+            Kernels::of(network, step, (conv.kernel, conv.groups)),
         )?,
         Kind::Linear { node } => convolution(
             &fold::linear(graph, node, checkpoint)?,
-            Kernels {
-                cout: channels(step.output),
-                cin: channels(step.inputs[0]),
-                side: 1,
-                groups: 1,
-            },
+            Kernels::of(network, step, (1, 1)),
         )?,
         Kind::BatchNorm { node, .. } => {
             let folded = fold::batch_norm(graph, node, checkpoint)?;
@@ -163,6 +158,22 @@ fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, card: &Card) ->
     })
 }
 
+/// Bytes that `pack` makes of a step's weights.
+fn needed(network: &Network, step: &Step) -> usize {
+    let channels = padded(network.graph.shape(step.output).channels);
+    let convolution = |sides| {
+        let (outs, area, ins) = Kernels::of(network, step, sides).packed();
+        (outs * area * ins + channels) * network.number.bytes()
+    };
+    match step.kind {
+        Kind::Conv { conv, .. } => convolution((conv.kernel, conv.groups)),
+        Kind::Linear { .. } => convolution((1, 1)),
+        Kind::BatchNorm { .. } | Kind::GroupNorm { .. } => 2 * channels * Number::F32.bytes(),
+        Kind::ChannelConv { kernel, .. } => kernel * Number::F32.bytes(),
+        _ => 0,
+    }
+}
+
 /// `[C]` with zeros for the padding channels.
 fn pad(values: &[f32]) -> Vec<f32> {
     let mut all = values.to_vec();
@@ -180,22 +191,40 @@ struct Kernels {
 }
 
 impl Kernels {
+    /// Those of a step, `side` wide and in so many groups.
+    fn of(network: &Network, step: &Step, (side, groups): (usize, usize)) -> Self {
+        let channels = |value| network.graph.shape(value).channels;
+        Self {
+            cout: channels(step.output),
+            cin: channels(step.inputs[0]),
+            side,
+            groups,
+        }
+    }
+
+    /// Kernels, values of a channel and channels, as they are packed.
+    fn packed(self) -> (usize, usize, usize) {
+        let inputs = self.cin / self.groups;
+        let area = self.side * self.side;
+        match self.groups {
+            1 => (padded(self.cout), area, padded(inputs)),
+            // padding would have to go between the groups
+            _ => (self.cout, area, inputs),
+        }
+    }
+
     /// `[K, C / groups, R, S]` to `[K, R, S, C / groups]`, zeros for the
     /// padding channels of both ends.
     fn pack(self, weight: &[f32]) -> Result<Vec<f32>> {
         let inputs = self.cin / self.groups;
-        let area = self.side * self.side;
-        let (outs, ins) = match self.groups {
-            1 => (padded(self.cout), padded(inputs)),
-            // padding would have to go between the groups
-            _ if self.cin.is_multiple_of(8) && self.cout.is_multiple_of(8) => (self.cout, inputs),
-            _ => {
-                return Err(Error::Internal(format!(
-                    "{} groups of {} channels to {} do not fill eights",
-                    self.groups, self.cin, self.cout
-                )));
-            }
-        };
+        let (outs, area, ins) = self.packed();
+        let in_eights = self.cin.is_multiple_of(8) && self.cout.is_multiple_of(8);
+        if self.groups > 1 && !in_eights {
+            return Err(Error::Internal(format!(
+                "{} groups of {} channels to {} do not fill eights",
+                self.groups, self.cin, self.cout
+            )));
+        }
         let mut packed = vec![0.0; outs * area * ins];
         for (k, kernel) in weight.chunks_exact(inputs * area).enumerate() {
             for (c, plane) in kernel.chunks_exact(area).enumerate() {

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
@@ -13,14 +13,34 @@ unsafe extern "C" {
 /// Set in the process that has the driver.
 const INSIDE: &str = "RESNET_FAKE_DRIVER";
 
+/// What the fake driver stands for: `libcuda.so.1` and so on.
+const LIBRARIES: [&str; 4] = [
+    "libcuda.so.1",
+    "libcudnn.so.9",
+    "libcublas.so.13",
+    "libcurand.so.10",
+];
+
 /// Runs `body` in a process where the fake driver stands for the real one.
 /// `name` is the test's own. Skips, with a line that says so, where there is
 /// no C++ compiler.
 pub(crate) fn with_driver(name: &str, body: impl FnOnce()) {
+    with_libraries(name, "fake-driver", &LIBRARIES, body);
+}
+
+/// As [`with_driver`], on a machine where `library` is not installed.
+pub(crate) fn with_driver_but(library: &str, name: &str, body: impl FnOnce()) {
+    let others = LIBRARIES.into_iter().filter(|l| *l != library);
+    let folder = format!("fake-driver-without-{library}");
+    with_libraries(name, &folder, &others.collect::<Vec<_>>(), body);
+}
+
+fn with_libraries(name: &str, folder: &str, libraries: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    let Some(folder) = libraries() else { return };
+    let Some(driver) = driver() else { return };
+    let folder = link(driver, folder, libraries);
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads", "1"])
         .env("LD_LIBRARY_PATH", folder)
@@ -34,10 +54,27 @@ pub(crate) fn with_driver(name: &str, body: impl FnOnce()) {
     assert!(text.contains("1 passed"), "{name} did not run");
 }
 
-/// The folder with the libraries, compiled once.
-fn libraries() -> Option<&'static Path> {
-    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    FOLDER.get_or_init(compile).as_deref()
+/// A folder where `libraries` are the driver.
+fn link(driver: &Path, folder: &str, libraries: &[&str]) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    for library in libraries {
+        let link = folder.join(library);
+        if std::fs::read_link(&link).is_ok_and(|to| to == driver) {
+            continue;
+        }
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(driver, link).unwrap();
+    }
+    folder
+}
+
+/// The driver, compiled once.
+fn driver() -> Option<&'static Path> {
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FILE.get_or_init(compile).as_deref()
 }
 
 fn compile() -> Option<PathBuf> {
@@ -68,18 +105,9 @@ fn compile() -> Option<PathBuf> {
         .status()
         .unwrap();
     assert!(status.success(), "the fake driver does not compile");
-    for name in [
-        "libcuda.so.1",
-        "libcudnn.so.9",
-        "libcublas.so.13",
-        "libcurand.so.10",
-    ] {
-        let link = folder.join(name);
-        let _ = std::fs::remove_file(&link);
-        std::os::unix::fs::symlink("libfake.so", link).unwrap();
-    }
-    std::fs::rename(made, folder.join("libfake.so")).unwrap();
-    Some(folder)
+    let file = folder.join("libfake.so");
+    std::fs::rename(made, &file).unwrap();
+    Some(file)
 }
 
 /// What the driver counted; its own struct, `Counts`.
@@ -200,6 +228,15 @@ pub(crate) fn unplanned(on: bool) {
     unsafe {
         let set: extern "C" fn(c_int) = std::mem::transmute(function(c"fake_unplanned"));
         set(on.into());
+    }
+}
+
+/// cuDNN's version, as it tells it.
+pub(crate) fn dnn(version: usize) {
+    // SAFETY: the driver's function of this type.
+    unsafe {
+        let set: extern "C" fn(usize) = std::mem::transmute(function(c"fake_dnn"));
+        set(version);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What fails ends as an error that names it, and loses nothing.
 
-use crate::fake::{again_in, counts, machine, reset, unplanned, with_driver};
+use crate::fake::{again_in, counts, reset, unplanned, with_driver};
 use crate::networks::{Network, difference, one_lane};
 use model::Tuning;
-use model::cuda::{CudaPlan, Number, Placement};
+use model::cuda::Placement;
 use model::plan::Input;
 
 /// The smallest network of the family: its load is some thousand calls.
@@ -26,7 +26,13 @@ fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
         reset(Some(k), false);
         match network.plan(placement) {
             Err(error) => {
-                assert!(error.to_string().contains("cuda:0"), "call {k}: {error}");
+                let error = error.to_string();
+                assert!(error.contains("cuda:0"), "call {k}: {error}");
+                // memory says what there is of it, or what batch it holds
+                if error.contains("out of memory") {
+                    let says = error.contains(" MB are free") || error.contains("batches of 1");
+                    assert!(says, "call {k}: {error}");
+                }
                 convolutions = counts().convolutions;
                 failed += 1;
             }
@@ -192,79 +198,4 @@ fn a_convolution_without_a_plan_is_named() {
         drop(plan);
         assert_eq!(counts().violations, 0);
     });
-}
-
-#[test]
-fn what_is_missing_is_named() {
-    with_driver("faults::what_is_missing_is_named", || {
-        let network = network();
-        let refused = |placement: &Placement| {
-            let plan = network.plan(placement);
-            plan.err().unwrap().to_string()
-        };
-        assert_eq!(CudaPlan::missing(), None);
-        let second = Placement {
-            cards: vec![2],
-            ..one_lane(1)
-        };
-        let error = refused(&second);
-        assert!(
-            error.contains("cuda:2") && error.contains("cuda:0 to cuda:1"),
-            "{error}"
-        );
-
-        machine(1, 70, 13_000, 16 << 30);
-        let error = refused(&one_lane(1));
-        assert!(error.contains("7.0") && error.contains("7.5"), "{error}");
-        machine(1, 75, 13_000, 16 << 30);
-        let bf16 = Placement {
-            number: Number::Bf16,
-            ..one_lane(1)
-        };
-        let error = refused(&bf16);
-        assert!(
-            error.contains("7.5") && error.contains("bf16 needs 8.0"),
-            "{error}"
-        );
-
-        machine(1, 90, 12_040, 16 << 30);
-        let error = refused(&one_lane(1));
-        assert!(
-            error.contains("CUDA 12.4") && error.contains("13.0"),
-            "{error}"
-        );
-        assert!(CudaPlan::missing().unwrap().contains("update the driver"));
-        machine(0, 90, 13_000, 16 << 30);
-        assert!(CudaPlan::missing().unwrap().contains("no card"));
-        assert_eq!(counts().alive(), []);
-    });
-}
-
-#[test]
-fn memory_that_does_not_suffice_names_the_batch_that_does() {
-    with_driver(
-        "faults::memory_that_does_not_suffice_names_the_batch_that_does",
-        || {
-            let network = network();
-            machine(1, 90, 13_000, 1 << 20);
-            let batches = |largest| Placement {
-                lanes: 2,
-                ..one_lane(largest)
-            };
-            let error = network.plan(&batches(64)).err().unwrap().to_string();
-            assert!(
-                error.contains("cuda:0") && error.contains("2 lanes"),
-                "{error}"
-            );
-            let (_, fits) = error.split_once("the largest batch that fits is ").unwrap();
-            let fits: usize = fits.parse().unwrap();
-            assert!(network.plan(&batches(fits)).is_ok(), "{error}");
-            assert!(network.plan(&batches(2 * fits)).is_err(), "{error}");
-            machine(1, 90, 13_000, 1 << 10);
-            let error = network.plan(&batches(1)).err().unwrap().to_string();
-            assert!(error.contains("out of memory"), "{error}");
-            assert_eq!(counts().alive(), []);
-            assert_eq!(counts().violations, 0);
-        },
-    );
 }

@@ -8,6 +8,7 @@ mod cubins;
 mod fake;
 mod faults;
 mod logits;
+mod missing;
 mod networks;
 mod rows;
 mod running;

@@ -30,6 +30,7 @@ EXPORT void fake_card(int devices, int capability, int version, size_t memory) {
   LOCKED
   s.devices = devices, s.capability = capability, s.version = version, s.memory = memory;
 }
+EXPORT void fake_dnn(size_t version) { state().dnn = version; }
 EXPORT const char* fake_image() { return state().image.c_str(); }
 EXPORT void fake_unplanned(int on) { state().unplanned = on; }
 EXPORT void fake_workspace(size_t bytes) { state().workspace = bytes; }

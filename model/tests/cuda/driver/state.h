@@ -76,6 +76,7 @@ struct State {
   std::map<uintptr_t, size_t> pinned;
   std::set<void*> streams, events, descriptors;
   int devices = 2, capability = 90, version = 13000;
+  size_t dnn = 92100;  // cuDNN's version
   size_t memory = (size_t)16 << 30;  // of each device
   size_t workspace = 0;  // that an engine wants for each image
   bool unplanned = false;  // no engine makes a plan
