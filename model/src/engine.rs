@@ -29,7 +29,8 @@ pub enum Engine {
 /// What cards were used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Time of copying pixels to them.
+    /// From the start of a batch's first copy of pixels to the end of its last,
+    /// with the waits for the host in between.
     pub upload: Duration,
     /// Time from there to the logits.
     pub compute: Duration,

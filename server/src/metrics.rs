@@ -148,12 +148,13 @@ impl Metrics {
         for (name, help, seconds) in [
             (
                 "card_upload_seconds",
-                "Time of CUDA cards, by their clocks, copying pixels to them",
+                "Time of CUDA cards, by their clocks, from the start of a batch's first copy of pixels \
+                 to the end of its last, with the waits for the host in between",
                 &self.upload_seconds,
             ),
             (
                 "card_compute_seconds",
-                "Time of CUDA cards, by their clocks, from pixels to logits",
+                "Time of CUDA cards, by their clocks, from there to the logits on the host",
                 &self.compute_seconds,
             ),
         ] {

@@ -31,10 +31,15 @@ pub(super) fn buckets(largest: usize) -> Vec<usize> {
     buckets
 }
 
+/// Images of one copy to the card. While it runs the next ones are brought into
+/// pinned memory; one copy an image would cost the host some microseconds each.
+const COPIED: usize = 8;
+
 /// Time of a card, as its own clock has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Copying pixels to it.
+    /// From the start of a batch's first copy of pixels to the end of its last:
+    /// with the waits in between for the host to bring them.
     pub upload: Duration,
     /// From there to the logits: computing, and copying them back.
     pub compute: Duration,
@@ -73,7 +78,7 @@ pub(super) struct Lane {
     uploaded: CudaEvent,
     done: CudaEvent,
     usage: Usage,
-    /// Carries the pixels, each image's while the next is brought into pinned
+    /// Carries the pixels, some images' while the next are brought into pinned
     /// memory. One lane's copies and another's computing overlap; a lane's own
     /// follow each other.
     copies: Arc<CudaStream>,
@@ -205,15 +210,17 @@ impl Lane {
     pub(super) fn forward(&mut self, images: &[&[u8]], logits: &mut Vec<f32>) -> Result<(), Fault> {
         let bytes = self.network.pixel_bytes();
         self.began.record(&self.copies)?;
-        for (i, image) in images.iter().enumerate() {
-            // an image is on its way while the next one is copied
-            let part = self.sent.as_mut_slice().get_mut(i * bytes..(i + 1) * bytes);
-            match part {
-                Some(part) if image.len() == bytes => part.copy_from_slice(image),
-                _ => return Err(Fault::Internal("an image of another size".into())),
+        for (index, group) in images.chunks(COPIED).enumerate() {
+            let (start, length) = (index * COPIED * bytes, group.len() * bytes);
+            let part = self.sent.as_mut_slice().get_mut(start..start + length);
+            let part = part.filter(|_| group.iter().all(|image| image.len() == bytes));
+            let Some(part) = part else {
+                return Err(Fault::Internal("an image of another size".into()));
+            };
+            for (to, image) in part.chunks_exact_mut(bytes).zip(group) {
+                to.copy_from_slice(image);
             }
-            self.sent
-                .send(&self.copies, &self.pixels, i * bytes, bytes)?;
+            self.sent.send(&self.copies, &self.pixels, start, length)?;
         }
         self.uploaded.record(&self.copies)?;
         self.stream.wait(&self.uploaded)?;

@@ -36,7 +36,7 @@ fn a_forward_pass_allocates_nothing_and_waits_once() {
             defer(false);
             assert_eq!(after.alive(), before.alive());
             assert_eq!((after.allocations, after.waits), (0, 1));
-            assert_eq!((after.uploads, after.downloads), (3, 1));
+            assert_eq!((after.uploads, after.downloads), (1, 1));
             // the pixels' kernel; everything else is the graph's
             assert_eq!((after.launches, after.replays), (1, 1));
             assert!(after.calls < 30, "{after:?}");
@@ -45,6 +45,26 @@ fn a_forward_pass_allocates_nothing_and_waits_once() {
             assert_eq!(plan.take_usage(), model::cuda::Usage::default());
         },
     );
+}
+
+#[test]
+fn images_are_copied_eight_at_a_time() {
+    with_driver("running::images_are_copied_eight_at_a_time", || {
+        let network = Network::new("cifar_resnet20", 16, 1);
+        let plan = network.plan(&one_lane(19)).unwrap();
+        let pixels = pixels(16, 19);
+        let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
+        let alone = images
+            .iter()
+            .map(|image| plan.forward(Input::Pixels(&[image])).unwrap());
+        let alone = alone.collect::<Vec<_>>().concat();
+        for (n, copies) in [(1, 1), (8, 1), (9, 2), (16, 2), (19, 3)] {
+            reset(None, false);
+            let logits = plan.forward(Input::Pixels(&images[..n])).unwrap();
+            assert_eq!(counts().uploads, copies, "{n} images");
+            assert_eq!(logits, alone[..n * CLASSES], "{n} images");
+        }
+    });
 }
 
 #[test]
