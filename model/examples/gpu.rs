@@ -248,7 +248,7 @@ fn pytorch(network: &str, batches: &[usize]) -> HashMap<usize, f64> {
     lines.lines().filter_map(row).collect()
 }
 
-/// Images a second by batch, on one lane and on two.
+/// Speed by batch, on one lane and on two.
 fn speed(quick: bool) -> Result<(), Failure> {
     let names = if quick {
         vec!["cifar_resnet20"]
@@ -257,39 +257,37 @@ fn speed(quick: bool) -> Result<(), Failure> {
     };
     let largest = if quick { 2 } else { 128 };
     let time = Duration::from_millis(if quick { 1 } else { 2000 });
+    println!(
+        "\nupload hidden: what part of a batch's upload runs while another batch computes, from \
+         its upload and computing on one lane and a batch's time on two"
+    );
     for name in names {
         let network = Network::new(name)?;
-        let multiply_adds = network.graph.multiply_adds() as f64;
         println!("\n{name} in f16, pixels to logits\n");
         println!(
-            "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | of the card's peak | PyTorch's images/s | ours / PyTorch |"
+            "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | upload hidden | of the card's peak | PyTorch's images/s | ours / PyTorch |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|");
         let batches: Vec<usize> = std::iter::successors(Some(1), |n| Some(n * 2))
             .take_while(|&n| n <= largest)
             .collect();
         let torch = pytorch(name, &batches);
+        let mut alone = HashMap::new();
         for lanes in [1, 2] {
             let plan = network.on_card(&placement(Number::F16, largest, lanes))?;
-            let peak = plan.peak();
             for &batch in &batches {
-                let (rate, mut times) = measure(&plan, network.side(), batch, lanes, time)?;
-                times.sort_unstable();
-                let usage = plan.take_usage();
-                let torch = torch.get(&batch).map_or("- | -".into(), |theirs| {
-                    format!("{theirs:.0} | {:.2}", rate / theirs)
-                });
+                let speed = measure(&plan, network.side(), batch, lanes, time)?;
+                let alone = *alone.entry(batch).or_insert(speed);
+                let hidden = (lanes > 1).then(|| speed.hidden(&alone));
+                let torch = torch.get(&batch).copied();
                 println!(
-                    "| {batch} | {lanes} | {rate:.0} | {:.3} | {:.3} | {:.0} | {:.1} % | {torch} |",
-                    1e3 * times[times.len() / 2].as_secs_f64(),
-                    1e3 * times[times.len() * 99 / 100].as_secs_f64(),
-                    100.0 * usage.upload.as_secs_f64() / usage.compute.as_secs_f64().max(1e-9),
-                    100.0 * rate * multiply_adds / peak
+                    "| {batch} | {lanes} | {} |",
+                    speed.line(&plan, hidden, torch)
                 );
             }
             if lanes == 1 {
                 for card in plan.cards() {
-                    println!("<!-- {card:?} -->");
+                    println!("<!-- {card:?}, {} -->", CudaPlan::versions());
                 }
             }
         }
@@ -297,14 +295,53 @@ fn speed(quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Images a second, and the time of each batch, with `callers` at once.
+/// What was measured of one size of batch; seconds of a batch.
+#[derive(Clone, Copy)]
+struct Speed {
+    /// Images a second.
+    rate: f64,
+    /// From call to answer: half are below, and 99 of a hundred.
+    median: f64,
+    slow: f64,
+    /// From one answer to the next.
+    apart: f64,
+    upload: f64,
+    compute: f64,
+}
+
+impl Speed {
+    /// The part of its upload that more lanes hide, when `alone` is one lane's.
+    fn hidden(&self, alone: &Self) -> f64 {
+        let saved = alone.upload + alone.compute - self.apart;
+        (saved / alone.upload.max(1e-9)).clamp(0.0, 1.0)
+    }
+
+    /// Its part of a line; `torch` is PyTorch's rate.
+    fn line(&self, plan: &CudaPlan, hidden: Option<f64>, torch: Option<f64>) -> String {
+        let hidden = hidden.map_or("-".into(), |part| format!("{:.0} %", 100.0 * part));
+        let torch = torch.map_or("- | -".into(), |theirs| {
+            format!("{theirs:.0} | {:.2}", self.rate / theirs)
+        });
+        let done = self.rate * plan.graph().multiply_adds() as f64;
+        format!(
+            "{:.0} | {:.3} | {:.3} | {:.0} | {hidden} | {:.1} % | {torch}",
+            self.rate,
+            1e3 * self.median,
+            1e3 * self.slow,
+            100.0 * self.upload / self.compute.max(1e-9),
+            100.0 * done / plan.peak()
+        )
+    }
+}
+
+/// Batches from `callers` at once.
 fn measure(
     plan: &CudaPlan,
     side: usize,
     batch: usize,
     callers: usize,
     time: Duration,
-) -> Result<(f64, Vec<Duration>), Failure> {
+) -> Result<Speed, Failure> {
     let pixels = pixels(side, batch);
     let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
     for _ in 0..5 {
@@ -312,7 +349,7 @@ fn measure(
     }
     let _ = plan.take_usage();
     let start = Instant::now();
-    let times = std::thread::scope(|scope| {
+    let mut times = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..callers)
             .map(|_| {
                 scope.spawn(|| {
@@ -336,6 +373,15 @@ fn measure(
             .collect::<Result<Vec<_>, Failure>>()
     })?
     .concat();
-    let elapsed = start.elapsed().as_secs_f64();
-    Ok(((times.len() * batch) as f64 / elapsed, times))
+    let (elapsed, usage) = (start.elapsed().as_secs_f64(), plan.take_usage());
+    let batches = times.len() as f64;
+    times.sort_unstable();
+    Ok(Speed {
+        rate: batches * batch as f64 / elapsed,
+        median: times[times.len() / 2].as_secs_f64(),
+        slow: times[times.len() * 99 / 100].as_secs_f64(),
+        apart: elapsed / batches,
+        upload: usage.upload.as_secs_f64() / batches,
+        compute: usage.compute.as_secs_f64() / batches,
+    })
 }
