@@ -19,8 +19,8 @@ pub struct Cost {
     pub weight_bytes: usize,
     /// The arena's slot that holds the output.
     pub slot: usize,
-    /// What runs it: `cpu`, `cudnn` or the name of one of our kernels.
-    pub runs_as: &'static str,
+    /// What runs it: `cpu`, one of cuDNN's engines or one of our kernels.
+    pub runs_as: String,
 }
 
 impl Cost {
@@ -45,7 +45,7 @@ impl Cost {
             moved_bytes: 4 * words,
             weight_bytes,
             slot,
-            runs_as: "cpu",
+            runs_as: "cpu".into(),
         }
     }
 }

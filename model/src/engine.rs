@@ -45,7 +45,7 @@ pub(crate) struct Chosen {
     pub(crate) device: String,
     /// `f32`, ...
     pub(crate) dtype: String,
-    /// Instruction set of the kernels: `avx2`, ..., `ptx`.
+    /// Instruction set of the kernels: `avx2`, ..., `sm_90`.
     pub(crate) isa: String,
 }
 
@@ -269,10 +269,11 @@ fn on_cards(
     let plan = CudaPlan::new(graph, checkpoint, recipe, &placement)?;
     let names: Vec<&str> = plan.cards().iter().map(|c| c.name.as_str()).collect();
     tracing::info!(cards = ?names, lanes = plan.lanes(), "on CUDA");
+    let isa = plan.isa();
     Ok(Chosen {
         engine: Engine::Cuda(plan),
         device: DeviceChoice::Cuda(cards.to_vec()).to_string(),
         dtype: number.name().to_owned(),
-        isa: "ptx".into(),
+        isa,
     })
 }

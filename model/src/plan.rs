@@ -188,7 +188,7 @@ impl Plan {
             let slot = self.layout.slot(step.output);
             let mut cost = Cost::of(&self.graph, step, words, packed.bytes(), slot);
             if at > 0 && follows(&self.steps[at - 1].0, step) {
-                cost.runs_as = "cpu, with the step before";
+                cost.runs_as += ", with the step before";
             }
             cost
         };

@@ -35,7 +35,8 @@ pub struct Card {
     pub device: String,
     /// `f32`, ...
     pub dtype: String,
-    /// Instruction set of the kernels: `avx2`, ..., `ptx` on cards.
+    /// Instruction set of the kernels: `avx2`, ..., on cards the compute
+    /// capability that they run for: `sm_90`; `sm_80,sm_90` on unequal ones.
     pub isa: String,
     /// SHA-256 of the weights.
     pub digest: String,

@@ -69,8 +69,8 @@ pub fn plan_for(
             planned.push(Planned {
                 convolution: convolution.to_string(),
                 engines,
-                parts: chosen.as_ref().map_or(0, |(_, plan)| n / plan.images()),
-                plan: chosen.map(|(index, plan)| (index, plan.workspace())),
+                parts: chosen.as_ref().map_or(0, |plan| n / plan.images()),
+                plan: chosen.map(|plan| (plan.engine(), plan.workspace())),
             });
         }
     }

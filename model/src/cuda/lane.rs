@@ -147,6 +147,16 @@ impl Lane {
         self.card.ordinal
     }
 
+    /// What of cuDNN's runs each step in the largest batch; see
+    /// [`Program::engine`].
+    pub(super) fn engines(&self) -> Vec<Option<String>> {
+        let steps = 0..self.network.steps.len();
+        let largest = self.buckets.last().map(|bucket| &bucket.program);
+        steps
+            .map(|step| largest.and_then(|program| program.engine(step)))
+            .collect()
+    }
+
     /// Prepares batches of `n`: runs the steps once, so that every kernel is
     /// loaded, then captures them.
     fn bucket(&self, n: usize, plans: &Plans) -> Result<Bucket, Fault> {

@@ -28,6 +28,8 @@ pub(super) struct Lanes {
     sources: HashMap<usize, Source>,
     /// Batch sizes, ascending.
     sizes: Vec<usize>,
+    /// What of cuDNN's runs each step in the largest batch, on the first card.
+    engines: Vec<Option<String>>,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -64,6 +66,7 @@ impl Lanes {
         Ok(Self {
             network: Arc::clone(network),
             sizes: buckets(placement.largest),
+            engines: idle.first().map(Lane::engines).unwrap_or_default(),
             freed: Condvar::new(),
             state: Mutex::new(State {
                 alive: idle.len(),
@@ -83,6 +86,11 @@ impl Lanes {
     /// What the lanes are made of, by card.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.values()
+    }
+
+    /// What of cuDNN's runs a step in the largest batch, if something does.
+    pub(super) fn engine(&self, step: usize) -> Option<String> {
+        self.engines.get(step).cloned().flatten()
     }
 
     /// Lanes that work.

@@ -59,8 +59,13 @@ impl Network {
             .map(move |size| size * n * self.number.bytes())
     }
 
-    /// The cost of each step; `weight_bytes` tells that of its weights.
-    pub(super) fn costs(&self, weight_bytes: impl Fn(usize) -> usize) -> Vec<Cost> {
+    /// The cost of each step; `weight_bytes` tells that of its weights, and
+    /// `engine` what of cuDNN's runs it.
+    pub(super) fn costs(
+        &self,
+        weight_bytes: impl Fn(usize) -> usize,
+        engine: impl Fn(usize) -> Option<String>,
+    ) -> Vec<Cost> {
         let cost = |(index, step): (usize, &Step)| {
             let shape = self.graph.shape(step.output);
             let values = step.inputs.iter().chain([&step.output]);
@@ -77,7 +82,7 @@ impl Network {
                     * self.number.bytes(),
                 weight_bytes: weight_bytes(index),
                 slot: self.slot(step.output),
-                runs_as: runs_as(&step.kind),
+                runs_as: engine(index).unwrap_or_else(|| runs_as(&step.kind).into()),
             }
         };
         self.steps.iter().enumerate().map(cost).collect()

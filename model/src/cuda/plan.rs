@@ -1,6 +1,6 @@
 //! A network on one or more cards, as the rest of the program sees it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,8 +140,20 @@ impl CudaPlan {
     #[must_use]
     pub fn steps(&self) -> Vec<Cost> {
         let weights = self.lanes.sources().next().map(|s| &s.weights);
-        self.network
-            .costs(|step| weights.map_or(0, |w| w.of(step).bytes()))
+        let bytes = |step| weights.map_or(0, |w| w.of(step).bytes());
+        self.network.costs(bytes, |step| self.lanes.engine(step))
+    }
+
+    /// The compute capability that its kernels run for: `sm_90`, or those of
+    /// unequal cards.
+    #[must_use]
+    pub fn isa(&self) -> String {
+        let each = self.cards.iter().map(|card| card.capability);
+        let distinct: BTreeSet<_> = each.collect();
+        let names = distinct
+            .into_iter()
+            .map(|(major, minor)| format!("sm_{major}{minor}"));
+        names.collect::<Vec<_>>().join(",")
     }
 
     /// Multiply-adds a second that its cards can do in its numbers, by their

@@ -176,6 +176,23 @@ impl Program {
         Ok(Self { calls })
     }
 
+    /// What of cuDNN's runs step `index`: the engine, the workspace, and the
+    /// parts of the batch if there are several; nothing of a step of our own.
+    pub(super) fn engine(&self, index: usize) -> Option<String> {
+        let of_step = self.calls.iter().filter(|(step, _)| *step == index);
+        let mut runs = of_step.filter_map(|(_, call)| match call {
+            Call::Convolution(bound) => Some(bound.plan()),
+            Call::Kernel(_) => None,
+        });
+        let plan = runs.next()?;
+        let (engine, megabytes) = (plan.engine(), plan.workspace() as f64 / 1e6);
+        let text = format!("cudnn engine {engine}, {megabytes:.1} MB");
+        Some(match 1 + runs.count() {
+            1 => text,
+            parts => format!("{text}, {parts} parts"),
+        })
+    }
+
     /// Queues every launch.
     pub(super) fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), Fault> {
         self.calls

@@ -76,17 +76,17 @@ impl Tuner {
         number: Number,
     ) -> Result<Arc<Plan>, Fault> {
         let choose = |part| self.choose_for(handle, stream, part, number);
-        Ok(in_parts(convolution, choose)?.1)
+        in_parts(convolution, choose)
     }
 
-    /// Engine and plan for just this convolution.
+    /// The plan for just this convolution.
     fn choose_for(
         &self,
         handle: &Handle,
         stream: &Arc<CudaStream>,
         convolution: Convolution,
         number: Number,
-    ) -> Result<(usize, Arc<Plan>), Fault> {
+    ) -> Result<Arc<Plan>, Fault> {
         let target = Target::Handle(handle);
         let engines = Engines::new(target, convolution, number)?;
         if self.measure.is_none() {
@@ -95,13 +95,13 @@ impl Tuner {
         let key = format!("{convolution} {}", number.name());
         let known = self.known().get(&key).copied();
         // a file may be of another time: what it names may not do any more
-        let kept = known.and_then(|index| Some((index, engines.plan(target, index).ok()?)));
-        if let Some(chosen) = kept {
-            return Ok(chosen);
+        let kept = known.and_then(|index| engines.plan(target, index).ok());
+        if let Some(plan) = kept {
+            return Ok(plan);
         }
-        let (index, plan) = fastest(handle, stream, &engines, convolution, number)?;
-        self.known().insert(key, index);
-        Ok((index, plan))
+        let plan = fastest(handle, stream, &engines, convolution, number)?;
+        self.known().insert(key, plan.engine());
+        Ok(plan)
     }
 
     /// Writes what is known to the file, if there is one.
@@ -150,13 +150,13 @@ fn none(convolution: Convolution, number: Number, reason: String) -> Fault {
 /// or only ones with too much workspace, for the half of it, and so on.
 pub(super) fn in_parts(
     whole: Convolution,
-    mut choose: impl FnMut(Convolution) -> Result<(usize, Arc<Plan>), Fault>,
-) -> Result<(usize, Arc<Plan>), Fault> {
+    mut choose: impl FnMut(Convolution) -> Result<Arc<Plan>, Fault>,
+) -> Result<Arc<Plan>, Fault> {
     let mut part = whole;
     loop {
         let chosen = choose(part);
         let does = match &chosen {
-            Ok((_, plan)) => plan.workspace() <= WORKSPACE,
+            Ok(plan) => plan.workspace() <= WORKSPACE,
             Err(fault) => !matches!(fault, Fault::NoEngine { .. }),
         };
         if does || part.n == 1 {
@@ -176,16 +176,16 @@ pub(super) fn first(
     engines: &Engines,
     convolution: Convolution,
     number: Number,
-) -> Result<(usize, Arc<Plan>), Fault> {
+) -> Result<Arc<Plan>, Fault> {
     let mut reason = "there is none".to_owned();
-    let mut least: Option<(usize, Arc<Plan>)> = None;
+    let mut least: Option<Arc<Plan>> = None;
     for index in 0..engines.len() {
         match engines.plan(target, index) {
-            Ok(plan) if plan.workspace() <= WORKSPACE => return Ok((index, plan)),
+            Ok(plan) if plan.workspace() <= WORKSPACE => return Ok(plan),
             Ok(plan) => {
-                let less = |(_, best): &(_, Arc<Plan>)| plan.workspace() < best.workspace();
+                let less = |best: &Arc<Plan>| plan.workspace() < best.workspace();
                 if least.as_ref().is_none_or(less) {
-                    least = Some((index, plan));
+                    least = Some(plan);
                 }
             }
             Err(fault) => reason = fault.to_string(),
@@ -201,8 +201,8 @@ fn fastest(
     engines: &Engines,
     convolution: Convolution,
     number: Number,
-) -> Result<(usize, Arc<Plan>), Fault> {
-    let mut best: Option<(f32, usize, Arc<Plan>)> = None;
+) -> Result<Arc<Plan>, Fault> {
+    let mut best: Option<(f32, Arc<Plan>)> = None;
     let mut measured = 0;
     for index in 0..engines.len() {
         if measured == MEASURED {
@@ -214,12 +214,12 @@ fn fastest(
         };
         measured += 1;
         let time = measure(handle, stream, &plan, &convolution, number)?;
-        if best.as_ref().is_none_or(|(least, ..)| time < *least) {
-            best = Some((time, index, plan));
+        if best.as_ref().is_none_or(|(least, _)| time < *least) {
+            best = Some((time, plan));
         }
     }
     match best {
-        Some((_, index, plan)) => Ok((index, plan)),
+        Some((_, plan)) => Ok(plan),
         None => first(Target::Handle(handle), engines, convolution, number),
     }
 }

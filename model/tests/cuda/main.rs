@@ -12,3 +12,4 @@ mod missing;
 mod networks;
 mod rows;
 mod running;
+mod told;

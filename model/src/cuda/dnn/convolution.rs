@@ -42,6 +42,7 @@ pub(in crate::cuda) struct Plan {
     _configuration: Arc<Descriptor>,
     _graph: Arc<Graph>,
     convolution: Convolution,
+    engine: usize,
     workspace: usize,
 }
 
@@ -116,6 +117,7 @@ impl Engines {
             _configuration: Arc::clone(configuration),
             _graph: Arc::clone(&self.graph),
             convolution: self.convolution,
+            engine: index,
             workspace: usize::try_from(workspace).unwrap_or(0),
         }))
     }
@@ -145,6 +147,11 @@ impl Plan {
     /// Images of a run.
     pub(in crate::cuda) fn images(&self) -> usize {
         self.convolution.n
+    }
+
+    /// Its engine, by the index among the convolution's.
+    pub(in crate::cuda) fn engine(&self) -> usize {
+        self.engine
     }
 
     /// Bytes of workspace it needs.
@@ -187,6 +194,11 @@ impl Plan {
 }
 
 impl Bound {
+    /// What it runs.
+    pub(in crate::cuda) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// Queues it on the handle's stream.
     pub(in crate::cuda) fn run(&self, handle: &Handle) -> Result<(), Fault> {
         // SAFETY: the maps' shapes were checked by `bind`, the weights and the
