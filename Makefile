@@ -75,9 +75,9 @@ cuda:
 		--example gpu --locked -- --quick
 
 # The kernels with NVIDIA's compiler, from PyPI (105 MB): fails where one spills
-# registers or kernels.ptx is stale; $(CUDA)/registers.txt is the report, and
-# $(CUDA)/kernels.fatbin the kernels for CAPABILITIES (all of 7.5 to 12.0 if
-# unset). `make cuda-ptx UPDATE=update` writes kernels.ptx.
+# registers, or kernels.ptx or the report of registers is stale;
+# $(CUDA)/kernels.fatbin is the kernels for CAPABILITIES (all of 7.5 to 12.0 if
+# unset). `make cuda-ptx UPDATE=update` writes both files.
 cuda-ptx:
 	toolkit/kernels.sh $(CUDA) $(UPDATE)
 

@@ -3,7 +3,8 @@
 # each of CAPABILITIES (compute capabilities times ten) into FOLDER/kernels.fatbin,
 # which the feature `cubins` puts into the program, and writes what each kernel
 # uses to FOLDER/registers.txt. Fails where one spills registers to memory, and
-# where model/kernels/kernels.ptx is not what the sources give (`update` writes it).
+# where model/kernels/kernels.ptx or, with all capabilities, registers.txt is not
+# what the sources give (`update` writes them).
 # Says "skipped" where the compiler cannot be fetched; there is no file then.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,15 +43,24 @@ for capability in $capabilities; do
     cubin=$CUDA_HOME/kernels_$capability.cubin
     "$NVCC_REAL" -cubin -O3 -std=c++17 "-arch=sm_$capability" -Xptxas -v -o "$cubin" kernels.cu \
         2>"$CUDA_HOME/ptxas.txt" || { cat "$CUDA_HOME/ptxas.txt" >&2; exit 1; }
+    # a line for each kernel, in the order of their names
     sed -n "s/^.*Compiling entry function '\([a-z0-9_]*\)'.*/sm_$capability \1/p
-            s/^ *\([0-9]* bytes stack frame.*\)/    \1/p
-            s/^.*Used \([0-9]* registers.*\)/    \1/p" "$CUDA_HOME/ptxas.txt" >>"$report"
+            s/^ *\([0-9]* bytes stack frame.*\)/\1/p
+            s/^.*Used \([0-9]* registers.*\)/\1/p" "$CUDA_HOME/ptxas.txt" |
+        paste -d, - - - | sed 's/,\([^ ]\)/, \1/g' | LC_ALL=C sort >>"$report"
     images+=("--image3=kind=elf,sm=$capability,file=$cubin")
 done
 echo "$(grep -c '^sm_' "$report" || true) kernels for $(wc -w <<<"$capabilities") compute capabilities: $report"
-if grep -B1 -E '[1-9][0-9]* bytes (stack frame|spill)' "$report"; then
+if grep -E '[1-9][0-9]* bytes (stack frame|spill)' "$report"; then
     echo 'a kernel spills registers: see the report' >&2
     exit 1
+fi
+if [ -z "${CAPABILITIES+set}" ]; then
+    if [ "${2:-}" = update ]; then cp "$report" registers.txt; fi
+    if ! diff -q "$report" registers.txt; then
+        echo 'registers.txt is not made from these sources: make cuda-ptx UPDATE=update' >&2
+        exit 1
+    fi
 fi
 # whole, so that the driver of our own can read it
 "$(dirname "$NVCC_REAL")/fatbinary" --create="$CUDA_HOME/kernels.fatbin" --64 --compress=false "${images[@]}"
