@@ -44,10 +44,11 @@ for capability in $capabilities; do
     "$NVCC_REAL" -cubin -O3 -std=c++17 "-arch=sm_$capability" -Xptxas -v -o "$cubin" kernels.cu \
         2>"$CUDA_HOME/ptxas.txt" || { cat "$CUDA_HOME/ptxas.txt" >&2; exit 1; }
     # a line for each kernel, in the order of their names
-    sed -n "s/^.*Compiling entry function '\([a-z0-9_]*\)'.*/sm_$capability \1/p
-            s/^ *\([0-9]* bytes stack frame.*\)/\1/p
-            s/^.*Used \([0-9]* registers.*\)/\1/p" "$CUDA_HOME/ptxas.txt" |
-        paste -d, - - - | sed 's/,\([^ ]\)/, \1/g' | LC_ALL=C sort >>"$report"
+    awk -v name="sm_$capability" '
+        /Compiling entry function/ { split($0, part, "\047"); kernel = name " " part[2] }
+        /bytes stack frame/ { sub(/^ */, ""); frame = frame ", " $0 }
+        /Used [0-9]+ registers/ { sub(/^.*Used /, ""); print kernel frame ", " $0; frame = "" }
+    ' "$CUDA_HOME/ptxas.txt" | LC_ALL=C sort >>"$report"
     images+=("--image3=kind=elf,sm=$capability,file=$cubin")
 done
 echo "$(grep -c '^sm_' "$report" || true) kernels for $(wc -w <<<"$capabilities") compute capabilities: $report"

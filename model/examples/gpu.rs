@@ -258,14 +258,14 @@ fn speed(quick: bool) -> Result<(), Failure> {
     let largest = if quick { 2 } else { 128 };
     let time = Duration::from_millis(if quick { 1 } else { 2000 });
     println!(
-        "\nupload hidden: what part of a batch's upload runs while another batch computes, from \
-         its upload and computing on one lane and a batch's time on two"
+        "\nupload hidden: at most what part of a batch's upload runs while another batch computes: \
+         all that a batch on two lanes is faster than its upload and computing on one"
     );
     for name in names {
         let network = Network::new(name)?;
         println!("\n{name} in f16, pixels to logits\n");
         println!(
-            "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | upload hidden | of the card's peak | PyTorch's images/s | ours / PyTorch |"
+            "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | upload hidden, at most | of the card's peak | PyTorch's images/s | ours / PyTorch |"
         );
         println!("|---|---|---|---|---|---|---|---|---|---|");
         let batches: Vec<usize> = std::iter::successors(Some(1), |n| Some(n * 2))

@@ -95,7 +95,7 @@ pub struct Step {
 }
 
 /// Whether `next` pools what `step` convolves, so that both may run as one loop.
-pub(crate) fn follows(step: &Step, next: &Step) -> bool {
+pub(crate) fn runs_with(step: &Step, next: &Step) -> bool {
     let pools = match next.kind {
         Kind::MaxPool { outside, .. } => outside == Outside::Nothing,
         Kind::AvgPool { .. } | Kind::GlobalAvgPool => true,

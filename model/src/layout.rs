@@ -7,7 +7,7 @@
 //! the weights.
 
 use crate::cpu::Map;
-use crate::fuse::{Kind, Step, follows};
+use crate::fuse::{Kind, Step, runs_with};
 use crate::graph::{Graph, Outside, Value};
 
 /// Maps and slots of every value a plan makes.
@@ -96,7 +96,7 @@ impl Layout {
         };
         // a convolution and the pool that runs with it stay together
         let apart = |count: usize| match steps.get(count) {
-            Some(next) => !follows(&steps[count - 1], next),
+            Some(next) => !runs_with(&steps[count - 1], next),
             None => true,
         };
         let cut = |&count: &usize| alone(count) && apart(count);
@@ -194,7 +194,7 @@ impl Layout {
             ended.retain(|&s| s != slot);
             free.append(&mut held);
             match steps.get(at + 1) {
-                Some(next) if follows(step, next) => held = ended,
+                Some(next) if runs_with(step, next) => held = ended,
                 _ => free.append(&mut ended),
             }
         }

@@ -15,7 +15,7 @@ use crate::cores::Cores;
 use crate::cost::Cost;
 use crate::cpu::{self, Affine, Floats, Level, Map, Slab};
 use crate::error::{Error, Result};
-use crate::fuse::{Step, follows, fuse};
+use crate::fuse::{Step, fuse, runs_with};
 use crate::graph::{Graph, Value};
 use crate::layout::Layout;
 use crate::options::Dtype;
@@ -187,7 +187,7 @@ impl Plan {
             let (step, packed) = &self.steps[at];
             let slot = self.layout.slot(step.output);
             let mut cost = Cost::of(&self.graph, step, words, packed.bytes(), slot);
-            if at > 0 && follows(&self.steps[at - 1].0, step) {
+            if at > 0 && runs_with(&self.steps[at - 1].0, step) {
                 cost.runs_as += ", with the step before";
             }
             cost

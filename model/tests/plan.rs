@@ -125,6 +125,33 @@ fn every_block_kind_runs_in_8_bits_on_every_instruction_set() {
 }
 
 #[test]
+fn a_pool_runs_with_the_convolution_before_it() {
+    let cores = Cores::new(1).unwrap();
+    for (name, pools) in [
+        ("resnet50", vec!["max-pool", "global average"]),
+        // the means of its blocks; the last is of what a gate made
+        (
+            "seresnet50",
+            std::iter::once("max-pool")
+                .chain(["global average"; 16])
+                .collect(),
+        ),
+        // its last map is a norm's, and its maximum sees a border of zeros
+        ("resnetv2_50x1_bit", vec![]),
+    ] {
+        let row = family::find(name).unwrap();
+        let graph = build::build(row, 32, CLASSES);
+        let numbers = Numbers::f32(Level::best());
+        let checkpoint = checkpoint(row, 32);
+        let plan = Plan::new(&graph, &checkpoint, &Recipe::imagenet(), numbers, &cores).unwrap();
+        let mut steps = plan.steps();
+        steps.retain(|step| step.runs_as.ends_with("with the step before"));
+        let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, pools, "{name}");
+    }
+}
+
+#[test]
 fn eight_bits_without_ranges_are_refused() {
     let cores = Cores::new(1).unwrap();
     let options = Options {

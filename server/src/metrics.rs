@@ -154,7 +154,7 @@ impl Metrics {
             ),
             (
                 "card_compute_seconds",
-                "Time of CUDA cards, by their clocks, from there to the logits on the host",
+                "Time of CUDA cards, by their clocks, from the last copied pixel to the logits on the host",
                 &self.compute_seconds,
             ),
         ] {

@@ -3,9 +3,9 @@
 use super::element::{Affine, Element};
 
 /// The geometry of a batch of feature maps: `[n, height + 2 * border,
-/// width + 2 * border, channels]`, row-major. The border is zeroed once by the
-/// arena; kernels write the interior only, so a convolution whose padding is
-/// not above the border reads its neighbours without a check.
+/// width + 2 * border, channels]`, row-major. The border is zeroed before a map
+/// is written; kernels write the interior only, so a convolution whose padding
+/// is not above the border reads its neighbours without a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Map {
     /// Images.
@@ -126,12 +126,13 @@ impl<'a, E: Element> ViewMut<'a, E> {
 }
 
 /// The start of a buffer that tasks write at the same time, each its own
-/// pixels and channels: no number belongs to two tasks of one loop.
+/// pixels and channels: no number is written by two tasks of one loop, and none
+/// is read by another before `follow`'s counters say that it is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared<E = f32>(*mut E);
 
-// SAFETY: a plain address; whoever writes through it states why no other task
-// of the loop touches the same numbers, and the loop ends before the borrow of
+// SAFETY: a plain address; whoever uses it states why no other task of the
+// loop touches the same numbers at that time, and the loop ends before the borrow of
 // the buffer does.
 unsafe impl<E> Send for Shared<E> {}
 // SAFETY: as above.

@@ -4,7 +4,8 @@
 //! The path: `input` (pixels to the stem's map) -> `conv` (packed by
 //! `pack`, multiplied by `micro`, by `winograd` where that is less work,
 //! or on `tiles` where the processor has them) -> `pool`, in the convolution's
-//! own loop by `follow` -> linear, which is a 1x1 convolution. `simd` is the vector they are all written over, `element` the numbers a map holds.
+//! own loop by `follow` -> linear, which is a 1x1 convolution. `simd` is the
+//! vector they are all written over, `element` the numbers a map holds.
 
 mod amx;
 mod conv;

@@ -80,6 +80,8 @@ pub(crate) struct Pool<E> {
 }
 
 impl<E: Element> Pool<E> {
+    /// Of a map that is whole when [`Pool::row`] is called, not before.
+    ///
     /// # Panics
     /// As [`pool`].
     pub(crate) fn new(
@@ -133,7 +135,8 @@ impl<E: Element> Pool<E> {
 
     /// Whether each output is made of a whole map.
     pub(crate) fn takes_all(&self) -> bool {
-        self.average && self.output.map.height == 1
+        let Map { height, width, .. } = self.input.map;
+        self.average && self.window.size >= height.max(width)
     }
 
     /// Rows of the output, of all images.
@@ -163,8 +166,8 @@ impl<E: Element> Pool<E> {
     /// Makes some channels of one row.
     ///
     /// # Safety
-    /// Nobody writes what the row's windows read, nor these channels of the
-    /// row.
+    /// The maps are there; nobody writes what the row's windows read, nor these
+    /// channels of the row.
     pub(crate) unsafe fn row(&self, row: usize, channels: Range<usize>) {
         let map = &self.output.map;
         let row = Row {

@@ -59,7 +59,12 @@ impl Lanes {
         let make = |largest| make(network, &sources, placement, &buckets(largest));
         let idle = make(placement.largest).map_err(|e| match e {
             Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => {
-                too_large(ordinal, placement, |largest| make(largest).is_ok())
+                let fits = |largest| match make(largest) {
+                    Ok(_) => Ok(true),
+                    Err(Error::Cuda { fault, .. }) if fault.is_out_of_memory() => Ok(false),
+                    Err(other) => Err(other),
+                };
+                too_large(ordinal, placement, fits)
             }
             other => other,
         })?;
@@ -225,13 +230,17 @@ fn make(
 
 /// The error of a card whose memory does not hold the lanes, with the largest
 /// batch for which it does, found by trying.
-fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> bool) -> Error {
+fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> Result<bool>) -> Error {
     let Placement { lanes, largest, .. } = placement;
+    let best = match largest_below(*largest, fits) {
+        Ok(best) => best,
+        Err(other) => return other,
+    };
     Error::Device {
         device: format!("cuda:{ordinal}"),
         reason: format!(
             "out of memory with {lanes} lanes for batches of {largest}: {}",
-            match largest_below(*largest, fits) {
+            match best {
                 0 => "not even batches of 1 fit; fewer lanes might".into(),
                 n => format!("the largest batch that fits is {n}"),
             }
@@ -241,16 +250,16 @@ fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> bool
 
 /// The largest number below `too_many` that fits, 0 where none does. The first
 /// tries are its halves: each is as costly as a load of that batch.
-fn largest_below(mut too_many: usize, fits: impl Fn(usize) -> bool) -> usize {
+fn largest_below(mut too_many: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let mut best = 0;
     while too_many - best > 1 {
         let middle = best.midpoint(too_many);
-        match fits(middle) {
+        match fits(middle)? {
             true => best = middle,
             false => too_many = middle,
         }
     }
-    best
+    Ok(best)
 }
 
 #[cfg(test)]
@@ -261,7 +270,8 @@ mod tests {
     fn the_largest_that_fits_is_found() {
         for too_many in 1..40 {
             for most in 0..too_many {
-                assert_eq!(largest_below(too_many, |n| n <= most), most);
+                let found = largest_below(too_many, |n| Ok(n <= most)).unwrap();
+                assert_eq!(found, most);
             }
         }
     }

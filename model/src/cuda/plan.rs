@@ -249,7 +249,7 @@ fn with_memory(error: Error, network: &Network) -> Error {
             megabytes(free),
             megabytes(total)
         ),
-        None => "the card has no memory left to be opened with".into(),
+        None => "the card does not even tell what is free".into(),
     };
     let instead = match network.number {
         Number::F32 => "f16, which needs half, or another card",

@@ -9,7 +9,7 @@ use crate::cpu::{
     self, Element, Floats, Follower, Map, Output, Pooling, Residual, View, ViewMut, Window,
 };
 use crate::error::{Error, Result};
-use crate::fuse::{Kind, Step, follows};
+use crate::fuse::{Kind, Step, runs_with};
 use crate::graph::{Outside, Value};
 use crate::packed::{Packed, activation};
 
@@ -69,7 +69,7 @@ impl Plan {
             let next = self.steps[at + 1..steps.end].first();
             let pool = next
                 .map(|(next, _)| next)
-                .filter(|next| follows(step, next));
+                .filter(|next| runs_with(step, next));
             let start = Instant::now();
             // outputs are lent out of the arena while the inputs are read from it
             let slot = self.layout.slot(step.output);
@@ -211,7 +211,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Where a value is written: its border is zeros already.
+    /// Where a value is written, its border zeroed.
     fn output<'a, E: Element>(&self, value: Value, to: &'a mut Floats) -> Result<ViewMut<'a, E>> {
         let (map, place) = self.place(value)?;
         let affine = self.plan.affines[value];
