@@ -132,8 +132,8 @@ impl<'a, E: Element> ViewMut<'a, E> {
 pub(crate) struct Shared<E = f32>(*mut E);
 
 // SAFETY: a plain address; whoever uses it states why no other task of the
-// loop touches the same numbers at that time, and the loop ends before the borrow of
-// the buffer does.
+// loop touches the same numbers at that time, and the loop ends before the
+// borrow of the buffer does.
 unsafe impl<E> Send for Shared<E> {}
 // SAFETY: as above.
 unsafe impl<E> Sync for Shared<E> {}

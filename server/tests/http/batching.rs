@@ -12,11 +12,7 @@ use crate::support::{
 #[tokio::test]
 async fn what_waits_runs_together_and_at_once() {
     let server = server();
-    let first = server.occupy_device().await;
-    let rest: Vec<_> = (2..=6)
-        .map(|value| server.spawn_post(grey(value)))
-        .collect();
-    server.until("resnet_queue_depth", 5.0).await;
+    let (first, rest) = server.fill_queue(2..=6).await;
     server.fake.gate.open();
     assert_eq!(first.await.unwrap().class(), 1);
     for (task, class) in rest.into_iter().zip(2..) {
@@ -56,11 +52,7 @@ async fn a_batch_is_never_larger_than_allowed() {
     let mut limits = limits();
     limits.max_batch = 2;
     let server = server_with(limits, |_| Ok(()));
-    let first = server.occupy_device().await;
-    let rest: Vec<_> = (2..=6)
-        .map(|value| server.spawn_post(grey(value)))
-        .collect();
-    server.until("resnet_queue_depth", 5.0).await;
+    let (first, rest) = server.fill_queue(2..=6).await;
     server.fake.gate.open();
     for (task, class) in std::iter::once(first).chain(rest).zip(1..) {
         assert_eq!(task.await.unwrap().class(), class);
@@ -122,11 +114,7 @@ async fn an_image_the_network_cannot_bear_fails_alone() {
         }
         Ok(())
     });
-    let first = server.occupy_device().await;
-    let rest: Vec<_> = (11..=16)
-        .map(|value| server.spawn_post(grey(value)))
-        .collect();
-    server.until("resnet_queue_depth", 6.0).await;
+    let (first, rest) = server.fill_queue(11..=16).await;
     server.fake.gate.open();
     assert_eq!(first.await.unwrap().class(), 1);
     for (task, class) in rest.into_iter().zip(11..) {
@@ -147,11 +135,7 @@ async fn a_batch_whose_device_fails_ends_at_once() {
         }),
         false => Ok(()),
     });
-    let first = server.occupy_device().await;
-    let rest: Vec<_> = (11..=16)
-        .map(|value| server.spawn_post(grey(value)))
-        .collect();
-    server.until("resnet_queue_depth", 6.0).await;
+    let (first, rest) = server.fill_queue(11..=16).await;
     server.fake.gate.open();
     assert_eq!(first.await.unwrap().class(), 1);
     for task in rest {

@@ -7,11 +7,7 @@ use crate::support::{grey, server};
 #[tokio::test]
 async fn draining_answers_all_that_were_let_in() {
     let server = server();
-    let first = server.occupy_device().await;
-    let waiting: Vec<_> = (2..=9)
-        .map(|value| server.spawn_post(grey(value)))
-        .collect();
-    server.until("resnet_queue_depth", 8.0).await;
+    let (first, waiting) = server.fill_queue(2..=9).await;
 
     let service = Arc::clone(&server.service);
     let drained = tokio::spawn(async move { service.drain().await });

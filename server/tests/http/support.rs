@@ -249,6 +249,21 @@ impl Server {
         task
     }
 
+    /// As [`Server::occupy_device`], and lets images of these values wait behind
+    /// the one that is held.
+    pub(crate) async fn fill_queue(
+        &self,
+        values: std::ops::RangeInclusive<u8>,
+    ) -> (
+        tokio::task::JoinHandle<Answer>,
+        Vec<tokio::task::JoinHandle<Answer>>,
+    ) {
+        let first = self.occupy_device().await;
+        let rest: Vec<_> = values.map(|value| self.spawn_post(grey(value))).collect();
+        self.until("resnet_queue_depth", rest.len() as f64).await;
+        (first, rest)
+    }
+
     /// Posts from a task of its own.
     pub(crate) fn spawn_post(&self, body: Vec<u8>) -> tokio::task::JoinHandle<Answer> {
         let service = Arc::clone(&self.service);
