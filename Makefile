@@ -1,7 +1,7 @@
-# The one habit file. `make check` is the habit; what touches CUDA runs `make cuda`,
-# `make cuda-ptx` and `make cuda-release` too. CI runs these four, no more and no less.
+# Run `make check` before each commit. After a change to the CUDA backend, also run
+# `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: check fmt lint docs test race miri tsan bench family docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: reload check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -17,30 +17,35 @@ docs:
 test:
 	cargo test --workspace --locked
 
-# No data race: CONTRIBUTING.md says what each of these looks for. loom's part is
-# an ordinary test. The others need `rustup toolchain install nightly
-# --component miri --component rust-src`, and an hour or so.
+# Checks for data races; CONTRIBUTING.md explains the tools. The loom test is part of
+# `make test`. Miri and ThreadSanitizer take about an hour each and need
+# `rustup toolchain install nightly --component miri --component rust-src`.
 race: miri tsan
-	cargo test --package model --test loom --locked
+	cargo test --package resnet-model --test loom --locked
 
-# The team with several orders of its threads, then the kernels.
-MIRI = CARGO_TARGET_DIR=target/miri cargo +nightly miri test --package model --lib --locked
+# The thread pool in eight thread schedules, then the portable kernels.
+MIRI = CARGO_TARGET_DIR=target/miri cargo +nightly miri test --package resnet-model --lib --locked
 miri:
 	@if cargo +nightly miri --version > /dev/null 2>&1; then set -ex; \
-		MIRIFLAGS=-Zmiri-many-seeds=0..8 $(MIRI) -- cores; \
+		MIRIFLAGS=-Zmiri-many-seeds=0..8 $(MIRI) -- threads; \
 		$(MIRI) -- cpu::tests; \
-	else echo "skipped: miri, no nightly toolchain has it"; fi
+	else echo "skipped: Miri is not installed for the nightly toolchain"; fi
 
-# The standard library is built too: its locks are what orders the threads.
+# The standard library is instrumented too, because its locks synchronize the threads.
 TSAN = CARGO_TARGET_DIR=target/tsan CARGO_INCREMENTAL=0 RUSTFLAGS=-Zsanitizer=thread \
 	cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/^host: //p') --locked
 tsan:
 	@if [ -d "$$(rustc +nightly --print sysroot 2> /dev/null)/lib/rustlib/src" ]; then set -ex; \
-		$(TSAN) --package model --lib --test plan; \
-		$(TSAN) --package server --test http; \
-	else echo "skipped: ThreadSanitizer, no nightly toolchain has rust-src"; fi
+		$(TSAN) --package resnet-model --lib --test plan; \
+		$(TSAN) --package resnet-server --test http; \
+	else echo "skipped: ThreadSanitizer needs rust-src of the nightly toolchain"; fi
 
-# The forward pass alone; MODEL, BATCH and THREADS may be set.
+# Models are replaced, broken, unloaded and evicted under load, for minutes.
+reload:
+	RELOAD_SECONDS=60 RELOAD_CYCLES=50 RELOAD_MODEL=resnet50 cargo test --release \
+		--package resnet-server --test reload --locked -- --nocapture --test-threads 1
+
+# Speed of the forward pass: make bench MODEL=resnet18 BATCH=16 THREADS=8
 MODEL ?= resnet50
 BATCH ?= 1
 THREADS ?= 2
@@ -49,7 +54,7 @@ bench:
 	target/release/resnet bench --model $(MODEL) --batch $(BATCH) --threads $(THREADS)
 	target/release/resnet bench --model $(MODEL) --batch $(BATCH) --threads $(THREADS) --layers
 
-# A line for each network: time grows with the multiply-adds.
+# Speed of several architectures, one line each: make family DTYPE=f32
 FAMILY ?= resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 resnext50_32x4d resnetv2_50 seresnet50
 DTYPE ?= auto
 family:
@@ -58,44 +63,50 @@ family:
 		target/release/resnet bench --model $$model --dtype $(DTYPE) --batch $(BATCH) --threads $(THREADS); \
 	done
 
+# The plot and the speed table of the README, from bench/results.json.
+plot:
+	python3 bench/plot.py
+
+# The container image.
 docker:
 	docker build -f docker/Dockerfile -t resnet .
 
-# The CUDA feature without a card (model/CUDA.md): lint, documentation, and the
-# executor on a driver of our own. Nothing is downloaded. CUDA is a folder for
-# what the build needs, kept between runs.
+# The CUDA feature without a GPU (model/CUDA.md): lints, documentation, and the
+# executor on a simulated driver. Downloads nothing. CUDA is the folder of the
+# generated build files; it is kept between runs.
 CUDA ?= target/cuda
 WITH_CUDA = export CARGO_INCREMENTAL=0 && exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
 cuda:
 	$(WITH_CUDA) cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
-	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package model --no-deps \
+	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package resnet-model --no-deps \
 		--document-private-items --features cuda --locked
-	$(WITH_CUDA) cargo test --package model --features cuda --lib --test cuda --locked
-	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package model --features cuda \
+	$(WITH_CUDA) cargo test --package resnet-model --features cuda --lib --test cuda --locked
+	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package resnet-model --features cuda \
 		--example gpu --locked -- --quick
 
-# The kernels with NVIDIA's compiler, from PyPI (105 MB): fails where one spills
-# registers, or kernels.ptx or the report of registers is stale;
-# $(CUDA)/kernels.fatbin is the kernels for CAPABILITIES (all of 7.5 to 12.0 if
-# unset). `make cuda-ptx UPDATE=update` writes both files.
+# Compiles the kernels with NVIDIA's compiler from PyPI (105 MB). Fails if a kernel
+# spills registers, or if kernels.ptx or registers.txt is not up to date;
+# `make cuda-ptx UPDATE=update` writes both. The output, $(CUDA)/kernels.fatbin,
+# is for the compute capabilities in CAPABILITIES (default: all from 7.5 to 12.0).
 cuda-ptx:
 	toolkit/kernels.sh $(CUDA) $(UPDATE)
 
-# The release binary with the feature, and with the kernels of `make cuda-ptx`
-# if there are any: it links to no library of NVIDIA's, and starts without them.
+# Builds the release binary with the CUDA feature, and with the compiled kernels of
+# `make cuda-ptx` if they exist. Checks that it links to no NVIDIA library and
+# starts without them.
 cuda-release:
 	$(WITH_CUDA) if [ -e "$$RESNET_KERNELS" ]; then feature=cubins; else feature=cuda; fi && \
-		cargo test --release --package model --package server --features $$feature \
+		cargo test --release --package resnet-model --package resnet-server --features $$feature \
 		--test cuda --locked -- cubins without_a_driver
 	readelf --dynamic target/release/resnet | grep NEEDED
 	! readelf --dynamic target/release/resnet | grep -E 'NEEDED.*lib(cu|nv)'
 
-# Whether the real cuDNN, from PyPI (1.5 GB on disk), plans our graphs for five
-# cards that need not be here. `make cuda-plans ARGUMENTS="f16 bf16"`.
+# Checks that the real cuDNN, from PyPI (1.5 GB on disk), can plan our graphs for five
+# GPU models. Needs no GPU. `make cuda-plans ARGUMENTS="f16 bf16"`.
 cuda-plans:
 	toolkit/plans.sh $(CUDA) $(ARGUMENTS)
 
-# On a machine with a card: logits against the processor's, memory over many
-# passes, speed; prints a table.
+# On a machine with a GPU: compares the logits with the CPU's, checks the memory over
+# many passes, and prints a table with the speed.
 gpu:
-	$(WITH_CUDA) cargo run --release --package model --features cuda --example gpu --locked
+	$(WITH_CUDA) cargo run --release --package resnet-model --features cuda --example gpu --locked

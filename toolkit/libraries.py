@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""libraries.py FOLDER CUDARC_SOURCE: libcuda.a, libcudnn.a and so on, to link with.
+"""libraries.py FOLDER CUDARC_SOURCE: creates stub libraries libcuda.a, libcudnn.a, ...
 
-Each function of the real library is one jump through a pointer. When the
-program starts, the pointers are filled from the shared libraries that are
-there; a function of one that is not returns that library's own error. So one binary runs with a card, with a driver too old, and with no
-driver at all, and can say which of these it met.
+Each function is a jump through a pointer. When the program starts, the pointers are
+set to the functions of the shared libraries that are installed. A function of a
+library that is not installed returns an error code of that library. So one binary
+runs with a GPU, with an outdated driver and without a driver, and can report which
+of these is the case.
 """
 
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# stem, shared library, what its functions return while it is missing
+# stem, shared library, return value of its functions if it is not installed
 LIBRARIES = [
     ("cudnn", "libcudnn.so.9", 1001),  # CUDNN_STATUS_NOT_INITIALIZED
     ("cublasLt", "libcublasLt.so.13", 1),  # CUBLAS_STATUS_NOT_INITIALIZED
@@ -25,7 +26,7 @@ FOLDERS = ["cudnn", "cublaslt", "cublas", "curand", "nvrtc", "driver"]
 
 
 def functions(source: Path) -> list[str]:
-    """Every function that cudarc declares, whatever the version."""
+    """All functions that cudarc declares, for any CUDA version."""
     found = set()
     for folder in FOLDERS:
         text = (source / folder / "sys" / "mod.rs").read_text()
@@ -78,7 +79,7 @@ def main() -> None:
         subprocess.check_call(["ar", "crs", archive, c.with_suffix(".o")])
         c.with_suffix(".o").unlink()
         c.unlink()
-    # candle's empty objects call nothing of the runtime, but name it to the linker
+    # candle links the CUDA runtime, but its empty objects call no function of it
     subprocess.check_call(["ar", "crs", folder / "libcudart.a"])
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# plans.sh FOLDER [ARGUMENTS]: fetches the real cuDNN from PyPI into FOLDER/cudnn
-# (1.5 GB on disk) and asks it to plan the graphs that this program builds, for
-# cards that need not be there (model/examples/plans.rs).
+# plans.sh FOLDER [ARGUMENTS]: downloads the real cuDNN from PyPI into FOLDER/cudnn
+# (1.5 GB on disk) and runs model/examples/plans.rs with it, which plans this
+# project's graphs for GPUs that are not in this machine.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:?folder}
@@ -15,8 +15,8 @@ if [ ! -e "$CUDA_HOME/cudnn/complete" ]; then
     touch "$CUDA_HOME/cudnn/complete"
 fi
 wheels=$(echo "$CUDA_HOME"/cudnn/lib/python3*/site-packages/nvidia)
-# with the server, so that the crates beneath are those of `make cuda-release`
-cargo build --release --manifest-path "$here/../Cargo.toml" --package model --package server \
+# together with the server, to reuse the dependencies built by `make cuda-release`
+cargo build --release --manifest-path "$here/../Cargo.toml" --package resnet-model --package resnet-server \
     --features cuda --example plans --locked
 LD_LIBRARY_PATH=$wheels/cudnn/lib:$wheels/cu13/lib \
     "${CARGO_TARGET_DIR:-$here/../target}/release/examples/plans" "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""torch_speed.py NETWORK BATCH...: images a second of torchvision's network in
-f16, channels last, as a CUDA graph, pixels to logits; a line `BATCH RATE` each.
-`make gpu` compares itself with it where PyTorch and torchvision are installed."""
+"""torch_speed.py NETWORK BATCH...: speed of a torchvision network in f16, channels
+last, as a CUDA graph, from pixels to logits. Prints a line `BATCH IMAGES_PER_SECOND`
+for each batch size. `make gpu` runs it if PyTorch and torchvision are installed."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ SECONDS = 2.0
 
 
 def rate(model, batch):
-    """Images a second: bytes from pinned memory, normalised on the card."""
+    """Images per second: pixels in pinned memory, normalized on the GPU."""
     host = torch.randint(0, 256, (batch, 224, 224, 3), dtype=torch.uint8).pin_memory()
     pixels = torch.empty_like(host, device="cuda")
     mean = torch.tensor([0.485, 0.456, 0.406], device="cuda").view(1, 3, 1, 1)

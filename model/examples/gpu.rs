@@ -1,22 +1,24 @@
-//! `make gpu`: what only a machine with a card can show. The logits against
-//! the processor's, memory over many passes, and how fast it is, beside PyTorch
-//! if that is installed; a table to paste, and a status of 1 when something is
-//! wrong. `--quick` does a little of each.
+//! `make gpu`: the checks that need a GPU. Compares logits with those of the CPU,
+//! checks memory use over many passes, and measures speed, also of PyTorch if it is
+//! installed. Prints Markdown tables and exits with status 1 if a check fails.
+//! `--quick` runs a small part of each.
 
 use std::collections::HashMap;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use model::cuda::{CudaPlan, Number, Placement};
-use model::graph::Graph;
-use model::plan::{Input, Numbers, Plan};
-use model::{Cores, Level, Tuning, build, family};
-use weights::{Checkpoint, Facts, Recipe, synthetic};
+use resnet_model::cuda::{CudaPlan, Placement};
+use resnet_model::graph::Graph;
+use resnet_model::plan::{CpuConfig, CpuPlan};
+use resnet_model::{
+    Backend, Dtype, Input, Outputs, SupportedIsa, ThreadPool, Tuning, build, family,
+};
+use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
-type Failure = Box<dyn std::error::Error>;
+type AnyError = Box<dyn std::error::Error>;
 
-/// Rows that between them use every kind of step.
-const ROWS: [&str; 10] = [
+/// Architectures that together use every kind of step.
+const ARCHITECTURES: [&str; 10] = [
     "resnet18",
     "resnet50",
     "resnext50_32x4d",
@@ -29,38 +31,34 @@ const ROWS: [&str; 10] = [
     "cifar_resnet20",
 ];
 
-/// Number types, and how far from the processor's f32 the logits may be, as a
-/// part of the largest; four times as far after group norms, which divide by
-/// what little the maps vary.
-const NUMBERS: [(Number, f32); 3] = [
-    (Number::F32, 1e-4),
-    (Number::F16, 1e-2),
-    (Number::Bf16, 8e-2),
-];
+/// The dtypes, and the tolerance of the difference to the CPU's f32 logits,
+/// relative to the largest logit. The tolerance is four times as large for networks
+/// with group norms, which divide by small standard deviations.
+const DTYPES: [(Dtype, f32); 3] = [(Dtype::F32, 1e-4), (Dtype::F16, 1e-2), (Dtype::Bf16, 8e-2)];
 
-/// A network with made-up weights.
+/// A network with random weights.
 struct Network {
     graph: Graph,
     checkpoint: Checkpoint,
 }
 
 impl Network {
-    fn new(name: &str) -> Result<Self, Failure> {
-        let row = family::find(name).ok_or("no such row")?;
+    fn new(name: &str) -> Result<Self, AnyError> {
+        let row = family::find(name).ok_or("there is no such architecture")?;
         let graph = build::build(row, row.input, row.classes);
         let parameters = graph.parameters();
         Ok(Self {
-            checkpoint: Checkpoint::synthetic(row.name, Facts::default(), parameters)?,
+            checkpoint: Checkpoint::synthetic(row.name, Metadata::default(), parameters)?,
             graph,
         })
     }
 
-    fn on_card(&self, placement: &Placement) -> Result<CudaPlan, Failure> {
-        let recipe = Recipe::imagenet();
+    fn on_gpu(&self, placement: &Placement) -> Result<CudaPlan, AnyError> {
+        let preprocessing = Preprocessing::imagenet();
         Ok(CudaPlan::new(
             &self.graph,
             &self.checkpoint,
-            &recipe,
+            &preprocessing,
             placement,
         )?)
     }
@@ -70,83 +68,86 @@ impl Network {
     }
 }
 
-fn placement(number: Number, largest: usize, lanes: usize) -> Placement {
+fn placement(dtype: Dtype, largest_batch: usize, streams: usize) -> Placement {
     Placement {
-        cards: vec![0],
-        lanes,
-        largest,
-        number,
+        gpus: vec![0],
+        streams,
+        largest_batch,
+        dtype,
         tuning: Tuning::Measure(None),
     }
 }
 
-fn main() -> Result<ExitCode, Failure> {
+fn main() -> Result<ExitCode, AnyError> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     if let Some(reason) = CudaPlan::missing() {
-        println!("no card can be used: {reason}");
+        println!("no GPU can be used: {reason}");
         return Ok(ExitCode::FAILURE);
     }
-    let mut sound = logits(quick)?;
-    sound &= soak(quick)?;
+    let mut passed = logits(quick)?;
+    passed &= soak(quick)?;
     speed(quick)?;
     println!(
         "\n{}",
-        if sound {
-            "all well"
+        if passed {
+            "all checks passed"
         } else {
-            "SOMETHING IS WRONG, see above"
+            "A CHECK FAILED, see above"
         }
     );
-    Ok(if sound {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Logits against the processor's plan in f32.
-fn logits(quick: bool) -> Result<bool, Failure> {
-    println!("\nlogits: largest difference over the largest logit, from the processor's in f32\n");
+/// Compares logits with those of the CPU plan in f32.
+fn logits(quick: bool) -> Result<bool, AnyError> {
+    println!("\nlogits: largest difference from the CPU in f32, relative to the largest logit\n");
     println!("| network | f32 | f16 | bf16 |\n|---|---|---|---|");
-    let cores = Cores::new(std::thread::available_parallelism()?.get())?;
-    let mut sound = true;
-    let rows = if quick { &ROWS[9..] } else { &ROWS[..] };
-    for name in rows {
+    let threads = ThreadPool::new(std::thread::available_parallelism()?.get())?;
+    let mut passed = true;
+    let names = if quick {
+        &ARCHITECTURES[9..]
+    } else {
+        &ARCHITECTURES[..]
+    };
+    for name in names {
         let network = Network::new(name)?;
-        let slack = if name.ends_with("_bit") { 4.0 } else { 1.0 };
+        let factor = if name.ends_with("_bit") { 4.0 } else { 1.0 };
         let inputs = Inputs::new(network.side());
-        let recipe = Recipe::imagenet();
-        let plan = Plan::new(
+        let preprocessing = Preprocessing::imagenet();
+        let plan = CpuPlan::new(
             &network.graph,
             &network.checkpoint,
-            &recipe,
-            Numbers::f32(Level::best()),
-            &cores,
+            &preprocessing,
+            CpuConfig::f32(SupportedIsa::best()),
+            &threads,
         )?;
-        let expected = inputs.logits(|input| plan.forward(input))?;
+        let expected = inputs.logits(&plan)?;
         let mut line = format!("| {name} |");
-        for (number, tolerance) in NUMBERS {
-            line += &match network.on_card(&placement(number, 4, 1)) {
+        for (dtype, tolerance) in DTYPES {
+            line += &match network.on_gpu(&placement(dtype, 4, 1)) {
                 Ok(plan) => {
-                    let logits = inputs.logits(|input| plan.forward(input))?;
+                    let logits = inputs.logits(&plan)?;
                     let pairs = logits.iter().zip(&expected);
                     let error = pairs.fold(0f32, |m, (a, b)| m.max(difference(a, b)));
-                    let well = error <= slack * tolerance;
-                    sound &= well;
-                    format!(" {error:.1e}{} |", if well { "" } else { " WRONG" })
+                    let within = error <= factor * tolerance;
+                    passed &= within;
+                    format!(" {error:.1e}{} |", if within { "" } else { " TOO LARGE" })
                 }
-                // bf16 before compute capability 8.0
-                Err(reason) if number == Number::Bf16 => format!(" {reason} |"),
+                // no bf16 below compute capability 8.0
+                Err(reason) if dtype == Dtype::Bf16 => format!(" {reason} |"),
                 Err(reason) => return Err(reason),
             };
         }
         println!("{line}");
     }
-    Ok(sound)
+    Ok(passed)
 }
 
-/// What the networks are asked: planes, and pixels in batches that fill a bucket
-/// of the card's and that do not.
+/// Inputs: planes, and pixels in batches that do and do not fill a bucket.
 struct Inputs {
     planes: Vec<f32>,
     pixels: Vec<Vec<u8>>,
@@ -161,14 +162,12 @@ impl Inputs {
         }
     }
 
-    /// The logits of each.
-    fn logits(
-        &self,
-        forward: impl Fn(Input) -> model::Result<Vec<f32>>,
-    ) -> model::Result<Vec<Vec<f32>>> {
+    /// The logits of every input.
+    fn logits(&self, backend: &dyn Backend) -> resnet_model::Result<Vec<Vec<f32>>> {
         let images: Vec<&[u8]> = self.pixels.iter().map(Vec::as_slice).collect();
         let pixels = [1, 3, 4].map(|n| Input::Pixels(&images[..n]));
         let inputs = std::iter::once(Input::Planes(&self.planes)).chain(pixels);
+        let forward = |input| Ok(backend.forward(input, Outputs::LOGITS)?.logits);
         inputs.map(forward).collect()
     }
 }
@@ -187,18 +186,18 @@ fn pixels(side: usize, n: usize) -> Vec<Vec<u8>> {
     (0..n).map(|n| image(n).collect()).collect()
 }
 
-/// Many passes on two lanes at once: the same logits every time, and no more
-/// memory at the end than at the start.
-fn soak(quick: bool) -> Result<bool, Failure> {
+/// Runs many passes on two streams at once. The logits must be the same every time,
+/// and memory use must not grow.
+fn soak(quick: bool) -> Result<bool, AnyError> {
     let network = Network::new(if quick { "cifar_resnet20" } else { "resnet50" })?;
-    let plan = network.on_card(&placement(Number::F16, 16, 2))?;
+    let plan = network.on_gpu(&placement(Dtype::F16, 16, 2))?;
     let pixels = pixels(network.side(), 16);
     let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
-    let expected = plan.forward(Input::Pixels(&images))?;
-    let alone = plan.forward(Input::Pixels(&images[..1]))?;
+    let expected = plan.forward(Input::Pixels(&images), Outputs::LOGITS)?;
+    let alone = plan.forward(Input::Pixels(&images[..1]), Outputs::LOGITS)?;
     let before = plan.memory_in_use();
     let passes = if quick { 10 } else { 5000 };
-    let same = std::thread::scope(|scope| {
+    let identical = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..3)
             .map(|thread| {
                 let (plan, images, expected, alone) = (&plan, &images, &expected, &alone);
@@ -206,7 +205,7 @@ fn soak(quick: bool) -> Result<bool, Failure> {
                     (0..passes).all(|pass| {
                         let one = (pass + thread) % 5 == 0;
                         let n = if one { 1 } else { images.len() };
-                        let logits = plan.forward(Input::Pixels(&images[..n]));
+                        let logits = plan.forward(Input::Pixels(&images[..n]), Outputs::LOGITS);
                         logits.is_ok_and(|l| l == *if one { alone } else { expected })
                     })
                 })
@@ -215,20 +214,20 @@ fn soak(quick: bool) -> Result<bool, Failure> {
         threads.into_iter().all(|t| t.join().unwrap_or(false))
     });
     let grown = plan.memory_in_use().saturating_sub(before);
-    let sound = same && grown == 0 && plan.fault().is_none();
+    let passed = identical && grown == 0 && plan.failure().is_none();
     println!(
-        "\nsoak: {} passes from 3 threads on 2 lanes: {}; memory grew by {grown} bytes",
+        "\nsoak: {} passes from 3 threads on 2 streams: {}; memory grew by {grown} bytes",
         3 * passes,
-        if same {
-            "the same logits every time"
+        if identical {
+            "identical logits every time"
         } else {
             "LOGITS DIFFER"
         }
     );
-    Ok(sound)
+    Ok(passed)
 }
 
-/// Images a second of PyTorch by batch; nothing where it is not installed.
+/// PyTorch's images per second by batch size; empty if it is not installed.
 fn pytorch(network: &str, batches: &[usize]) -> HashMap<usize, f64> {
     let output = Command::new("python3")
         .arg(concat!(
@@ -248,8 +247,8 @@ fn pytorch(network: &str, batches: &[usize]) -> HashMap<usize, f64> {
     lines.lines().filter_map(row).collect()
 }
 
-/// Speed by batch, on one lane and on two.
-fn speed(quick: bool) -> Result<(), Failure> {
+/// Measures the speed for each batch size, on one stream and on two.
+fn speed(quick: bool) -> Result<(), AnyError> {
     let names = if quick {
         vec!["cifar_resnet20"]
     } else {
@@ -258,14 +257,15 @@ fn speed(quick: bool) -> Result<(), Failure> {
     let largest = if quick { 2 } else { 128 };
     let time = Duration::from_millis(if quick { 1 } else { 2000 });
     println!(
-        "\nupload hidden: at most what part of a batch's upload runs while another batch computes: \
-         all that a batch on two lanes is faster than its upload and computing on one"
+        "\nupload hidden: upper bound of the part of a batch's upload that overlaps with the \
+         computation of another batch. It is the time per batch saved by the second stream, \
+         relative to the upload"
     );
     for name in names {
         let network = Network::new(name)?;
         println!("\n{name} in f16, pixels to logits\n");
         println!(
-            "| batch | lanes | images/s | ms a batch | 99th ms | upload, % of computing | upload hidden, at most | of the card's peak | PyTorch's images/s | ours / PyTorch |"
+            "| batch | streams | images/s | median ms | p99 ms | upload, % of compute | upload hidden, at most | of peak | PyTorch images/s | ratio to PyTorch |"
         );
         println!("|---|---|---|---|---|---|---|---|---|---|");
         let batches: Vec<usize> = std::iter::successors(Some(1), |n| Some(n * 2))
@@ -273,21 +273,21 @@ fn speed(quick: bool) -> Result<(), Failure> {
             .collect();
         let torch = pytorch(name, &batches);
         let mut alone = HashMap::new();
-        for lanes in [1, 2] {
-            let plan = network.on_card(&placement(Number::F16, largest, lanes))?;
+        for streams in [1, 2] {
+            let plan = network.on_gpu(&placement(Dtype::F16, largest, streams))?;
             for &batch in &batches {
-                let speed = measure(&plan, network.side(), batch, lanes, time)?;
+                let speed = measure(&plan, network.side(), batch, streams, time)?;
                 let alone = *alone.entry(batch).or_insert(speed);
-                let hidden = (lanes > 1).then(|| speed.hidden(&alone));
+                let hidden = (streams > 1).then(|| speed.hidden(&alone));
                 let torch = torch.get(&batch).copied();
                 println!(
-                    "| {batch} | {lanes} | {} |",
+                    "| {batch} | {streams} | {} |",
                     speed.line(&plan, hidden, torch)
                 );
             }
-            if lanes == 1 {
-                for card in plan.cards() {
-                    println!("<!-- {card:?}, {} -->", CudaPlan::versions());
+            if streams == 1 {
+                for gpu in plan.gpus() {
+                    println!("<!-- {gpu:?}, {} -->", CudaPlan::versions());
                 }
             }
         }
@@ -295,57 +295,58 @@ fn speed(quick: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was measured of one size of batch; seconds of a batch.
+/// Measurements of one batch size; times are seconds per batch.
 #[derive(Clone, Copy)]
 struct Speed {
-    /// Images a second.
+    /// Images per second.
     rate: f64,
-    /// From call to answer: half are below, and 99 of a hundred.
+    /// Latency of `forward`: median and 99th percentile.
     median: f64,
-    slow: f64,
-    /// From one answer to the next.
-    apart: f64,
+    p99: f64,
+    /// Wall time divided by the number of batches.
+    interval: f64,
     upload: f64,
     compute: f64,
 }
 
 impl Speed {
-    /// The part of its upload that more lanes hide, when `alone` is one lane's.
+    /// The part of the upload that several streams hide; `alone` is the measurement
+    /// on one stream.
     fn hidden(&self, alone: &Self) -> f64 {
-        let saved = alone.upload + alone.compute - self.apart;
+        let saved = alone.upload + alone.compute - self.interval;
         (saved / alone.upload.max(1e-9)).clamp(0.0, 1.0)
     }
 
-    /// Its part of a line; `torch` is PyTorch's rate.
+    /// The columns of a table row; `torch` is PyTorch's rate.
     fn line(&self, plan: &CudaPlan, hidden: Option<f64>, torch: Option<f64>) -> String {
         let hidden = hidden.map_or("-".into(), |part| format!("{:.0} %", 100.0 * part));
-        let torch = torch.map_or("- | -".into(), |theirs| {
-            format!("{theirs:.0} | {:.2}", self.rate / theirs)
+        let torch = torch.map_or("- | -".into(), |torch| {
+            format!("{torch:.0} | {:.2}", self.rate / torch)
         });
-        let done = self.rate * plan.graph().multiply_adds() as f64;
+        let multiply_adds = self.rate * plan.graph().multiply_adds() as f64;
         format!(
             "{:.0} | {:.3} | {:.3} | {:.0} | {hidden} | {:.1} % | {torch}",
             self.rate,
             1e3 * self.median,
-            1e3 * self.slow,
+            1e3 * self.p99,
             100.0 * self.upload / self.compute.max(1e-9),
-            100.0 * done / plan.peak()
+            100.0 * multiply_adds / plan.peak()
         )
     }
 }
 
-/// Batches from `callers` at once.
+/// Measures batches from `callers` concurrent threads.
 fn measure(
     plan: &CudaPlan,
     side: usize,
     batch: usize,
     callers: usize,
     time: Duration,
-) -> Result<Speed, Failure> {
+) -> Result<Speed, AnyError> {
     let pixels = pixels(side, batch);
     let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
     for _ in 0..5 {
-        plan.forward(Input::Pixels(&images))?;
+        plan.forward(Input::Pixels(&images), Outputs::LOGITS)?;
     }
     let _ = plan.take_usage();
     let start = Instant::now();
@@ -356,10 +357,10 @@ fn measure(
                     let mut times = Vec::new();
                     while times.is_empty() || start.elapsed() < time {
                         let began = Instant::now();
-                        plan.forward(Input::Pixels(&images))?;
+                        plan.forward(Input::Pixels(&images), Outputs::LOGITS)?;
                         times.push(began.elapsed());
                     }
-                    Ok::<_, model::Error>(times)
+                    Ok::<_, resnet_model::Error>(times)
                 })
             })
             .collect();
@@ -368,19 +369,22 @@ fn measure(
             .map(|times| {
                 times
                     .map_err(|_| "a thread panicked")?
-                    .map_err(Failure::from)
+                    .map_err(AnyError::from)
             })
-            .collect::<Result<Vec<_>, Failure>>()
+            .collect::<Result<Vec<_>, AnyError>>()
     })?
     .concat();
-    let (elapsed, usage) = (start.elapsed().as_secs_f64(), plan.take_usage());
+    let (elapsed, usage) = (
+        start.elapsed().as_secs_f64(),
+        plan.take_usage().unwrap_or_default(),
+    );
     let batches = times.len() as f64;
     times.sort_unstable();
     Ok(Speed {
         rate: batches * batch as f64 / elapsed,
         median: times[times.len() / 2].as_secs_f64(),
-        slow: times[times.len() * 99 / 100].as_secs_f64(),
-        apart: elapsed / batches,
+        p99: times[times.len() * 99 / 100].as_secs_f64(),
+        interval: elapsed / batches,
         upload: usage.upload.as_secs_f64() / batches,
         compute: usage.compute.as_secs_f64() / batches,
     })

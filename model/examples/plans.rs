@@ -1,26 +1,27 @@
-//! `make cuda-plans`: whether the real cuDNN has a plan for every convolution of
-//! the family, on cards that need not be here. A line a card; a status of 1
-//! where a plan is missing or wants more workspace than the tuner allows.
-//! Arguments: number types (f16 if none), `--quick` for one network.
+//! `make cuda-plans`: checks that the real cuDNN has a plan for every convolution of
+//! the family on several GPU models, which need not be in this machine. Prints a
+//! line per GPU model. Exits with status 1 if a plan is missing or needs more
+//! workspace than the tuner allows. Arguments: dtypes (f16 if none), and `--quick`
+//! for a single network.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use model::cuda::{Number, Planned, plan_for};
-use model::graph::Graph;
-use model::{build, family};
+use resnet_model::cuda::{PlannedConvolution, plan_for};
+use resnet_model::graph::Graph;
+use resnet_model::{Dtype, build, family};
 
-/// The tuner's limit.
-const WORKSPACE: usize = 256 << 20;
+/// The tuner's workspace limit in bytes.
+const WORKSPACE_LIMIT: usize = 256 << 20;
 
-/// The batch sizes that lanes capture by default.
+/// The batch sizes that are captured by default.
 const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 
-/// Cards, and their properties where they matter to cuDNN.
+/// GPU models, with the properties that cuDNN uses.
 #[rustfmt::skip]
-const CARDS: [(&str, [u64; 8]); 5] = [
-    // compute    multi-      shared memory  threads and blocks   L2,  clock,     memory,
-    // capability processors  of a block     of a multiprocessor  MiB  kHz        GiB
+const GPUS: [(&str, [u64; 8]); 5] = [
+    // compute    multi-      shared memory  threads, blocks      L2,  clock,     memory,
+    // capability processors  per block      per multiprocessor   MiB  kHz        GiB
     ("Tesla T4",
         [750,      40,         65_536,        1024,  16,            4, 1_590_000,  16]),
     ("NVIDIA A100-SXM4-80GB",
@@ -33,7 +34,7 @@ const CARDS: [(&str, [u64; 8]); 5] = [
         [1000,    148,        232_448,        2048,  32,          126, 1_965_000, 180]),
 ];
 
-/// A card as cuDNN writes and reads it.
+/// The properties in cuDNN's JSON format.
 fn json((name, properties): (&str, [u64; 8])) -> String {
     let [
         capability,
@@ -59,73 +60,73 @@ fn json((name, properties): (&str, [u64; 8])) -> String {
     )
 }
 
-/// A line of one card's plans, and some of what is wrong or cut up; whether
-/// nothing is wrong.
-fn report(card: (&str, [u64; 8]), graphs: &[Graph], number: Number) -> model::Result<bool> {
-    let (name, number_name) = (card.0, number.name());
-    let (major, minor) = number.capability();
-    if card.1[0] < 100 * major as u64 + 10 * minor as u64 {
-        println!("{name} has no {number_name}, and is refused");
+/// Prints a summary of the plans for one GPU model, and up to ten plans that failed
+/// or are split. Returns whether all convolutions have a plan within the limit.
+fn report(gpu: (&str, [u64; 8]), graphs: &[Graph], dtype: Dtype) -> resnet_model::Result<bool> {
+    let (name, dtype_name) = (gpu.0, dtype.name());
+    let (major, minor) = dtype.capability();
+    if gpu.1[0] < 100 * major as u64 + 10 * minor as u64 {
+        println!("{name} does not support {dtype_name}");
         return Ok(true);
     }
     let start = Instant::now();
-    let planned = plan_for(&json(card), graphs, &BATCHES, number)?;
-    let workspace = |p: &Planned| p.plan.as_ref().map_or(0, |(_, w)| *w);
+    let planned = plan_for(&json(gpu), graphs, &BATCHES, dtype)?;
+    let workspace = |p: &PlannedConvolution| p.plan.as_ref().map_or(0, |(_, w)| *w);
     let largest = planned.iter().map(workspace).max().unwrap_or(0);
-    let wrong: Vec<_> = planned
+    let failed: Vec<_> = planned
         .iter()
-        .filter(|p| p.plan.is_err() || workspace(p) > WORKSPACE)
+        .filter(|p| p.plan.is_err() || workspace(p) > WORKSPACE_LIMIT)
         .collect();
     let first = planned.iter().filter(|p| matches!(p.plan, Ok((0, _))));
-    let parted: Vec<_> = planned.iter().filter(|p| p.parts > 1).collect();
+    let split: Vec<_> = planned.iter().filter(|p| p.parts > 1).collect();
     println!(
-        "{name} in {number_name}: {} of {} convolutions have a plan, {} the first engine named, \
-         {} in parts of the batch; largest workspace {:.1} MiB; {:.0} s",
-        planned.len() - wrong.len(),
+        "{name} in {dtype_name}: {} of {} convolutions have a plan, {} use cuDNN's first engine, \
+         {} split the batch; largest workspace {:.1} MiB; {:.0} s",
+        planned.len() - failed.len(),
         planned.len(),
         first.count(),
-        parted.len(),
+        split.len(),
         largest as f64 / f64::from(1 << 20),
         start.elapsed().as_secs_f64(),
     );
-    for p in wrong.iter().chain(&parted).take(10) {
+    for p in failed.iter().chain(&split).take(10) {
         let (convolution, parts, engines) = (&p.convolution, p.parts, p.engines);
         println!(
             "    {convolution}, {parts} parts, {engines} engines: {:?}",
             p.plan
         );
     }
-    Ok(wrong.is_empty())
+    Ok(failed.is_empty())
 }
 
-fn main() -> model::Result<ExitCode> {
-    let (mut numbers, mut quick) = (Vec::new(), false);
+fn main() -> resnet_model::Result<ExitCode> {
+    let (mut dtypes, mut quick) = (Vec::new(), false);
     for argument in std::env::args().skip(1) {
-        let all = [Number::F16, Number::Bf16, Number::F32];
-        match all.into_iter().find(|number| number.name() == argument) {
-            Some(number) => numbers.push(number),
+        let all = [Dtype::F16, Dtype::Bf16, Dtype::F32];
+        match all.into_iter().find(|dtype| dtype.name() == argument) {
+            Some(dtype) => dtypes.push(dtype),
             None if argument == "--quick" => quick = true,
             None => {
-                eprintln!("{argument} is none of f16, bf16, f32 and --quick");
+                eprintln!("invalid argument {argument}: use f16, bf16, f32 or --quick");
                 return Ok(ExitCode::FAILURE);
             }
         }
     }
-    if numbers.is_empty() {
-        numbers.push(Number::F16);
+    if dtypes.is_empty() {
+        dtypes.push(Dtype::F16);
     }
     let rows = family::FAMILY.iter();
     let rows = rows.filter(|row| !quick || row.name == "resnet50");
     let graphs: Vec<_> = rows
         .map(|row| build::build(row, row.input, row.classes))
         .collect();
-    let mut sound = true;
-    for number in numbers {
-        for card in CARDS {
-            sound &= report(card, &graphs, number)?;
+    let mut passed = true;
+    for dtype in dtypes {
+        for gpu in GPUS {
+            passed &= report(gpu, &graphs, dtype)?;
         }
     }
-    Ok(if sound {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,6 +1,6 @@
-// Steps that touch each value once. One item is eight channels of a pixel.
+// Elementwise steps. One loop item is eight channels of a pixel.
 
-// y = act(x * scale[c] + shift[c]): a batch norm that no convolution precedes.
+// y = act(x * scale[c] + shift[c]): a batch norm that does not follow a convolution.
 extern "C" __global__ void NAMED(scale_shift)(const VALUE* x, const float* scale, const float* shift, VALUE* y,
                                               int channels, int relu, int count) {
   const unsigned eights = channels / EIGHT;
@@ -17,9 +17,9 @@ extern "C" __global__ void NAMED(scale_shift)(const VALUE* x, const float* scale
 }
 HOST_KERNEL(NAMED(scale_shift))
 
-// Option A's shortcut: every `stride`-th pixel of every `stride`-th row, `old`
-// channels from channel `before` on, zeros around them. `cin` and `cout` are
-// the channels of a pixel with their padding.
+// The option A shortcut: every `stride`-th pixel of every `stride`-th row. The
+// `old` input channels start at output channel `before`; the other channels are
+// zero. `cin` and `cout` are the padded channel counts.
 extern "C" __global__ void NAMED(zero_pad)(const VALUE* x, VALUE* y, int cin, int cout, int old, int before, int hin,
                                            int win, int hout, int wout, int stride, int count) {
   const unsigned eights = cout / EIGHT;

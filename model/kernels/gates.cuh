@@ -18,7 +18,7 @@ extern "C" __global__ void NAMED(excite)(const VALUE* x, const VALUE* gate, cons
 }
 HOST_KERNEL(NAMED(excite))
 
-// y = h t + x (1 - t), t = sigmoid(gate), all maps of one size.
+// y = h t + x (1 - t), t = sigmoid(gate). All feature maps have the same size.
 extern "C" __global__ void NAMED(highway)(const VALUE* h, const VALUE* gate, const VALUE* x, VALUE* y, int count) {
   EACH(i, count) {
     float v[EIGHT], g[EIGHT], s[EIGHT];
@@ -35,8 +35,8 @@ extern "C" __global__ void NAMED(highway)(const VALUE* h, const VALUE* gate, con
 }
 HOST_KERNEL(NAMED(highway))
 
-// A convolution along the channels of vectors [n, channels], of which `real`
-// are not padding; zeros beyond the ends. One item is a channel.
+// A 1-D convolution over the channels of [n, channels], zero-padded at both ends.
+// The first `real` channels are not padding. One loop item is a channel.
 extern "C" __global__ void NAMED(channel_conv)(const VALUE* x, const float* weight, VALUE* y, int channels, int real,
                                                int kernel, int count) {
   EACH(i, count) {

@@ -1,6 +1,6 @@
-// The kernels of the steps that are no convolution, once for each number type
-// that maps are stored in. They compute in float, and compile as CUDA and, with
-// the types of tests/cuda/host, as C++ for the processor.
+// The kernels of every step except convolutions, compiled once per data type of
+// the feature maps. They compute in float. The source compiles as CUDA and, with
+// the types in tests/cuda/host, as C++ for the CPU.
 #include "values.cuh"
 
 #define VALUE __half

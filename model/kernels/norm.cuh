@@ -1,8 +1,8 @@
-// Group norm (Wu and He 2018), in two kernels: the statistics, then the map.
+// Group norm (Wu and He 2018) in two kernels: statistics, then normalization.
 
 #ifndef BLOCK_SUM
 #define BLOCK_SUM
-// The sum of `x` over the 256 threads of a block, in every thread.
+// Returns the sum of `x` over the 256 threads of a block, in every thread.
 __device__ __forceinline__ float block_sum(float x) {
   __shared__ float parts[8];
   for (int lanes = 16; lanes; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);
@@ -15,9 +15,9 @@ __device__ __forceinline__ float block_sum(float x) {
 }
 #endif
 
-// statistics[n, group] = (mean, 1 / sqrt(var + epsilon)) over the `pixels` and
-// the `size` channels of a group. Blocks of 256 threads, a grid of (groups, n).
-// Two passes: a difference of large squares would lose what the norm needs.
+// statistics[n, group] = (mean, 1 / sqrt(var + epsilon)) over `pixels` pixels and
+// the `size` channels of a group. Block size 256, grid size (groups, n). Two
+// passes, because E[x^2] - E[x]^2 would suffer from cancellation.
 extern "C" __global__ void NAMED(group_statistics)(const VALUE* x, float* statistics, int channels, int size,
                                                    int pixels, float epsilon) {
   const VALUE* group = x + (size_t)blockIdx.y * pixels * channels + blockIdx.x * size;
@@ -38,11 +38,11 @@ extern "C" __global__ void NAMED(group_statistics)(const VALUE* x, float* statis
     out[1] = 1.0f / sqrtf(variance + epsilon);
   }
 }
-HOST_KERNEL_WAITS(NAMED(group_statistics))
+HOST_KERNEL_WITH_BARRIERS(NAMED(group_statistics))
 
-// y = act((x - mean) / deviation * scale[c] + shift[c]). One item is eight
-// channels of a pixel; padding channels belong to no group and have scale and
-// shift 0.
+// y = act((x - mean) / deviation * scale[c] + shift[c]). One loop item is eight
+// channels of a pixel. Padding channels belong to no group; their scale and shift
+// are 0.
 extern "C" __global__ void NAMED(group_norm)(const VALUE* x, const float* statistics, const float* scale,
                                              const float* shift, VALUE* y, int channels, int size, int groups,
                                              int pixels, int relu, int count) {

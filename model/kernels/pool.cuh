@@ -1,8 +1,8 @@
-// Pooling over windows and over the whole map. One item of the loops is eight
-// channels of an output pixel; `count` = n * hout * wout * channels / 8.
+// Pooling over windows and global pooling. One loop item is eight channels of an
+// output pixel; `count` = n * hout * wout * channels / 8.
 
-// Maximum over a window. Where `zeros` is not 0, zeros outside the map compete;
-// else only what is inside does.
+// Max pooling. If `zeros` is not 0, the padding counts as zeros; or else it is
+// ignored.
 extern "C" __global__ void NAMED(max_pool)(const VALUE* x, VALUE* y, int channels, int hin, int win, int hout,
                                            int wout, int kernel, int stride, int padding, int zeros, int count) {
   const unsigned eights = channels / EIGHT;
@@ -27,8 +27,8 @@ extern "C" __global__ void NAMED(max_pool)(const VALUE* x, VALUE* y, int channel
 }
 HOST_KERNEL(NAMED(max_pool))
 
-// Mean over windows of side and step `size`; a window that sticks out at the
-// far edges averages what it has.
+// Average pooling with kernel size and stride `size`. A window that extends past
+// the right or bottom edge averages only the pixels inside.
 extern "C" __global__ void NAMED(average_pool)(const VALUE* x, VALUE* y, int channels, int hin, int win, int hout,
                                                int wout, int size, int count) {
   const unsigned eights = channels / EIGHT;
@@ -52,9 +52,9 @@ extern "C" __global__ void NAMED(average_pool)(const VALUE* x, VALUE* y, int cha
 }
 HOST_KERNEL(NAMED(average_pool))
 
-// Mean over the map: [n, pixels, channels] -> [n, channels]. Blocks of 32 x 8
-// threads, a grid of (channels / 256 rounded up, n): a column of threads reads
-// eight channels of every eighth pixel, a row of threads 512 bytes in a line.
+// Global average pooling: [n, pixels, channels] -> [n, channels]. Block size
+// 32 x 8, grid size (channels / 256 rounded up, n). A column of threads reads eight
+// channels of every eighth pixel; a row of threads reads 512 contiguous bytes.
 extern "C" __global__ void NAMED(global_average_pool)(const VALUE* x, VALUE* y, int channels, int pixels) {
   __shared__ float parts[8][32][EIGHT];
   const int c = (blockIdx.x * 32 + threadIdx.x) * EIGHT;
@@ -79,4 +79,4 @@ extern "C" __global__ void NAMED(global_average_pool)(const VALUE* x, VALUE* y, 
     store_eight(y + (size_t)blockIdx.y * channels + c, sum);
   }
 }
-HOST_KERNEL_WAITS(NAMED(global_average_pool))
+HOST_KERNEL_WITH_BARRIERS(NAMED(global_average_pool))

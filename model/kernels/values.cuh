@@ -1,20 +1,20 @@
-// What every kernel shares: values of a map to floats and back, eight at a
-// time, and the loop over a grid. Maps are NHWC, their channels padded with
-// zeros to a multiple of eight, so eight values always lie in one pixel and
-// start at a multiple of 16 bytes.
+// Common code of the kernels: conversion between stored values and floats, eight
+// at a time, and the grid-stride loop. Feature maps are NHWC, with channels
+// zero-padded to a multiple of eight. So eight values always belong to one pixel
+// and are aligned to 16 bytes.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <stdint.h>
 
-// Registers a kernel with the processor's build; `WAITS` where threads wait for
-// one another. CUDA finds kernels by their names.
+// Registers a kernel in the CPU build; `WITH_BARRIERS` if its threads synchronize.
+// CUDA looks kernels up by name.
 #ifndef HOST_KERNEL
 #define HOST_KERNEL(name)
-#define HOST_KERNEL_WAITS(name)
+#define HOST_KERNEL_WITH_BARRIERS(name)
 #endif
 
-// Values that one thread moves at once.
+// Number of values that one thread loads and stores together.
 constexpr int EIGHT = 8;
 
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
@@ -25,7 +25,7 @@ __device__ __forceinline__ void from_float(float x, __half& y) { y = __float2hal
 __device__ __forceinline__ void from_float(float x, __nv_bfloat16& y) { y = __float2bfloat16_rn(x); }
 __device__ __forceinline__ void from_float(float x, float& y) { y = x; }
 
-// Eight values from `p`, a multiple of 16 bytes, in loads of 16 bytes.
+// Loads eight values from `p` with 16-byte loads. `p` is aligned to 16 bytes.
 template <class T>
 __device__ __forceinline__ void load_eight(const T* p, float (&x)[EIGHT]) {
   uint4 words[EIGHT * sizeof(T) / sizeof(uint4)];
@@ -36,7 +36,7 @@ __device__ __forceinline__ void load_eight(const T* p, float (&x)[EIGHT]) {
   for (int i = 0; i < EIGHT; i++) x[i] = to_float(values[i]);
 }
 
-// Eight values to `p`, as `load_eight` reads them.
+// Stores eight values at `p`; the counterpart of `load_eight`.
 template <class T>
 __device__ __forceinline__ void store_eight(T* p, const float (&x)[EIGHT]) {
   uint4 words[EIGHT * sizeof(T) / sizeof(uint4)];
@@ -49,11 +49,11 @@ __device__ __forceinline__ void store_eight(T* p, const float (&x)[EIGHT]) {
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// max(x, 0) where `relu` is not 0.
+// ReLU if `relu` is not 0, or else the identity.
 __device__ __forceinline__ float activate(float x, int relu) { return relu ? fmaxf(x, 0.0f) : x; }
 
-// `i` runs over this thread's share of `count` items, whatever the grid. Counts
-// stay below 2^31: divisions of 32 bits are several times as fast as of 64.
+// Grid-stride loop: `i` runs over this thread's share of `count` items. Counts
+// are below 2^31, because 32-bit divisions are several times faster than 64-bit.
 #define EACH(i, count)                                                                \
   for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (unsigned)(count); \
        i += gridDim.x * blockDim.x)

@@ -1,34 +1,42 @@
-//! What 8-bit numbers should cover and how their rounding is made good: learnt
-//! from photos that run through the network in f32.
+//! Calibration for 8-bit integers: runs images in f32 and collects the range of
+//! every step's output and what the rounding of the weights adds on average.
 
 use std::collections::HashMap;
 
-use weights::{Checkpoint, Ranges, as_int8};
+use weights::{Checkpoint, Preprocessing, Ranges, fake_quantize};
 
+use crate::backend::{Backend, Input};
+use crate::build::build;
+use crate::cpu::SupportedIsa;
+use crate::detect::{Detected, detect};
 use crate::error::Result;
 use crate::fuse::{Kind, Step};
 use crate::graph::Value;
 use crate::histogram::Histogram;
-use crate::plan::{Done, Input, Plan};
+use crate::model::preprocessing;
+use crate::outputs::Outputs;
+use crate::plan::{CpuConfig, CpuPlan, Done};
+use crate::threads::ThreadPool;
 
 /// Statistics of every step's output over the images seen.
-pub struct Calibration<'a> {
+pub struct Calibration {
     /// In f32.
-    plan: &'a Plan,
-    outputs: Vec<Output>,
+    plan: CpuPlan,
+    preprocessing: Preprocessing,
+    outputs: Vec<OutputStatistics>,
 }
 
-/// Of one step.
+/// Statistics of one step's output.
 #[derive(Default)]
-struct Output {
+struct OutputStatistics {
     histogram: Histogram,
-    /// Of each channel.
+    /// The sum of each channel.
     sums: Vec<f64>,
     pixels: f64,
 }
 
-impl Output {
-    /// `values` `[.., channels]`.
+impl OutputStatistics {
+    /// Adds `values`, `[.., channels]`.
     fn add(&mut self, values: &[f32], channels: usize) {
         self.histogram.add(values);
         self.sums.resize(channels, 0.0);
@@ -45,29 +53,53 @@ impl Output {
     }
 }
 
-impl<'a> Calibration<'a> {
-    /// Nothing seen yet. `plan` computes in f32.
-    #[must_use]
-    pub fn new(plan: &'a Plan) -> Self {
-        let outputs = plan.kinds().map(|_| Output::default()).collect();
-        Self { plan, outputs }
-    }
-
-    /// Runs `input` through the network and counts what its steps make.
+impl Calibration {
+    /// Loads the network of `checkpoint` in f32.
     ///
     /// # Errors
-    /// As [`Plan::forward`].
+    /// A checkpoint that matches no architecture of the family, or a parameter
+    /// that is wrong.
+    pub fn new(checkpoint: &Checkpoint, threads: &ThreadPool) -> Result<Self> {
+        let Detected { row, classes } = detect(checkpoint)?;
+        let preprocessing = preprocessing(row, checkpoint);
+        let graph = build(row, preprocessing.crop as usize, classes);
+        let config = CpuConfig::f32(SupportedIsa::best());
+        let plan = CpuPlan::new(&graph, checkpoint, &preprocessing, config, threads)?;
+        Ok(Self::of(plan, preprocessing))
+    }
+
+    /// Statistics of `plan`, which computes in f32.
+    fn of(plan: CpuPlan, preprocessing: Preprocessing) -> Self {
+        let outputs = plan.fused().map(|_| OutputStatistics::default()).collect();
+        Self {
+            plan,
+            preprocessing,
+            outputs,
+        }
+    }
+
+    /// How to prepare an image for the network.
+    #[must_use]
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
+    /// Runs `input` through the network and adds the outputs of its steps.
+    ///
+    /// # Errors
+    /// An input that is not whole images of the network's size.
     pub fn add(&mut self, input: Input) -> Result<()> {
         let graph = self.plan.graph();
         let channels: Vec<usize> = self
             .plan
-            .kinds()
+            .fused()
             .map(|step| graph.shape(step.output).channels)
             .collect();
         let outputs = &mut self.outputs;
-        self.plan.forward_observed(input, &mut |done: Done| {
-            outputs[done.step].add(&(done.values)(), channels[done.step]);
-        })?;
+        self.plan
+            .forward_observed(input, Outputs::LOGITS, &mut |done: Done| {
+                outputs[done.step].add(&(done.values)(), channels[done.step]);
+            })?;
         Ok(())
     }
 
@@ -81,8 +113,8 @@ impl<'a> Calibration<'a> {
         self.plan.keys().into_iter().zip(ranges).collect()
     }
 
-    /// Biases and means that take out what the rounding of the weights adds on
-    /// average (Nagel et al. 2019, "bias correction"):
+    /// Biases and means that cancel the mean error of rounded weights (Nagel et
+    /// al. 2019, "bias correction"):
     ///
     /// ```text
     /// E[y'] - E[y] = sum over c of (sum over r, s of w'[o, c, r, s] - w[o, c, r, s]) * E[x[c]]
@@ -93,12 +125,12 @@ impl<'a> Calibration<'a> {
     pub fn corrections(&self, checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<f32>)>> {
         let made: HashMap<Value, usize> = self
             .plan
-            .kinds()
+            .fused()
             .enumerate()
             .map(|(i, step)| (step.output, i))
             .collect();
         let mut corrections = Vec::new();
-        for step in self.plan.kinds() {
+        for step in self.plan.fused() {
             let Some((node, to, sign)) = self.corrected(step) else {
                 continue;
             };
@@ -110,7 +142,7 @@ impl<'a> Calibration<'a> {
             let weights = checkpoint.read(&name, &shape)?;
             let (cout, per_group) = (shape[0], shape[1]);
             let groups = graph.shape(step.inputs[0]).channels / per_group;
-            let errors: Vec<f64> = as_int8(&weights, cout)
+            let errors: Vec<f64> = fake_quantize(&weights, cout)
                 .iter()
                 .zip(&weights)
                 .map(|(rounded, w)| f64::from(rounded - w))
@@ -131,8 +163,8 @@ impl<'a> Calibration<'a> {
         Ok(corrections)
     }
 
-    /// Of a step with weights: its node, and the vector that takes the
-    /// correction, with its sign: the norm's mean, else the bias.
+    /// For a step with weights: its node, and the vector that is corrected with
+    /// the sign of the correction: the norm's mean, else the bias.
     fn corrected(&self, step: &Step) -> Option<(usize, String, f64)> {
         let name = |node: usize| &self.plan.graph().nodes[node].name;
         match step.kind {

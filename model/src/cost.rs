@@ -2,7 +2,7 @@
 //! benchmark's table.
 
 use crate::fuse::{Kind, Step};
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Node, Op, Value};
 
 /// One step's cost for one image, its weights apart.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub struct Cost {
     pub moved_bytes: usize,
     /// Bytes of packed weights.
     pub weight_bytes: usize,
-    /// The arena's slot that holds the output.
-    pub slot: usize,
+    /// The slot of the arena that holds the output, where there is an arena.
+    pub slot: Option<usize>,
     /// What runs it: `cpu`, one of cuDNN's engines or one of our kernels.
     pub runs_as: String,
 }
@@ -30,7 +30,7 @@ impl Cost {
         step: &Step,
         words: impl Fn(Value) -> usize,
         weight_bytes: usize,
-        slot: usize,
+        slot: Option<usize>,
     ) -> Self {
         let shape = graph.shape(step.output);
         let values = step.inputs.iter().chain([&step.output]);
@@ -79,4 +79,28 @@ pub(crate) fn layer<'a>(graph: &'a Graph, kind: &Kind) -> &'a str {
         Kind::Excite { .. } => "excite",
         Kind::Highway => "highway gate",
     }
+}
+
+/// The node's name, or what an operation without parameters does.
+pub(crate) fn node_name(node: &Node) -> String {
+    let operation = match node.op {
+        Op::Input => "input",
+        Op::Relu => "relu",
+        Op::Sigmoid => "sigmoid",
+        Op::MaxPool { .. } => "max-pool",
+        Op::AvgPool { .. } => "average-pool",
+        Op::ZeroPad { .. } => "zero-pad",
+        Op::GlobalAvgPool => "global average",
+        Op::Add => "add",
+        Op::Scale => "scale",
+        Op::Highway => "highway gate",
+        Op::Conv(_)
+        | Op::BatchNorm
+        | Op::GroupNorm { .. }
+        | Op::ChannelConv { .. }
+        | Op::Linear => {
+            return node.name.clone();
+        }
+    };
+    operation.to_owned()
 }

@@ -1,13 +1,15 @@
-//! What can go wrong between a checkpoint and its logits.
+//! Errors of loading and running a network.
+
+use crate::dtype::Dtype;
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A fault of loading or running a network.
+/// An error of loading or running a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The checkpoint is at fault.
+    /// The checkpoint cannot be read.
     #[error(transparent)]
     Weights(#[from] weights::Error),
     /// The device that was asked for cannot be used.
@@ -18,7 +20,7 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// An option does not fit this machine or build.
+    /// An option that this machine, build or checkpoint does not support.
     #[error("`{option}` cannot be used: {reason}")]
     Option {
         /// The option and its value.
@@ -26,32 +28,54 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
-    /// No row of the family fits the checkpoint.
+    /// No architecture of the family matches the checkpoint.
     #[error("{0}")]
     Architecture(String),
-    /// The caller's batch has the wrong size.
+    /// The input is not whole images of the network's size.
     #[error("batch: {0}")]
     Batch(String),
-    /// A rule of our own is broken: ours to fix.
+    /// An output that this network does not have.
+    #[error("this network has no {output}: no global pooling precedes its classifier")]
+    MissingOutput {
+        /// `embedding` or `feature map`.
+        output: &'static str,
+    },
+    /// The kernels compute wrong logits on this machine.
+    #[error(
+        "self-check of {backend}: the logits differ from those of the portable kernels in \
+         {reference} by {difference:.1e} of the largest logit, more than the {tolerance:.0e} that \
+         rounding explains; choose another device, dtype or instruction set, or the candle engine"
+    )]
+    SelfCheck {
+        /// Engine, device, dtype and instruction set.
+        backend: String,
+        /// The data type of the portable kernels.
+        reference: Dtype,
+        /// Largest absolute difference over the largest absolute logit.
+        difference: f32,
+        /// The largest that is allowed.
+        tolerance: f32,
+    },
+    /// A broken invariant of this crate: a bug.
     #[error("internal: {0}")]
     Internal(String),
-    /// A card failed while the network was loaded or run.
+    /// A GPU failed while the network was loaded or run.
     #[cfg(feature = "cuda")]
     #[error("cuda:{ordinal}: {fault}")]
     Cuda {
-        /// The card.
+        /// The GPU.
         ordinal: usize,
         /// What failed.
-        fault: crate::cuda::Fault,
+        fault: crate::cuda::CudaError,
     },
-    /// candle failed: ours to fix.
+    /// An operation of candle failed.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
 }
 
 impl Error {
-    /// Whether the device failed, whatever it was given: the same batch again,
-    /// or a part of it, is no better off.
+    /// Whether the device failed whatever its input was: a retry with the same
+    /// batch, or with a part of it, fails too.
     #[must_use]
     pub fn is_the_devices(&self) -> bool {
         match self {

@@ -4,8 +4,7 @@
 use weights::Checkpoint;
 
 use crate::error::Result;
-use crate::graph::{Conv, Graph};
-use crate::reference::NORM_EPSILON;
+use crate::graph::{Conv, Graph, NORM_EPSILON};
 
 /// What a convolution or classifier multiplies and adds.
 pub(crate) struct Folded {

@@ -5,6 +5,10 @@
 /// Index of a value: node `i` makes value `i`.
 pub type Value = usize;
 
+/// Epsilon of batch and group norm in every framework that the weights come
+/// from.
+pub const NORM_EPSILON: f64 = 1e-5;
+
 /// Channels, height and width of one image's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -14,6 +18,14 @@ pub struct Shape {
     pub height: usize,
     /// W
     pub width: usize,
+}
+
+impl Shape {
+    /// C * H * W
+    #[must_use]
+    pub fn values(self) -> usize {
+        self.channels * self.height * self.width
+    }
 }
 
 /// A square convolution, without what follows it.
@@ -150,6 +162,25 @@ impl Graph {
     #[must_use]
     pub fn output(&self) -> Value {
         self.nodes.len() - 1
+    }
+
+    /// The embedding's value, `[C, 1, 1]`: what the classifier reads. `None` for
+    /// a graph that does not end in one.
+    #[must_use]
+    pub fn embedding(&self) -> Option<Value> {
+        let last = self.nodes.last()?;
+        (last.op == Op::Linear).then(|| last.inputs[0])
+    }
+
+    /// The value of the last feature map, `[C, H, W]`: what the global pooling
+    /// before the classifier reads. `None` for a graph without one.
+    #[must_use]
+    pub fn feature_map(&self) -> Option<Value> {
+        let mut value = self.embedding()?;
+        while self.nodes[value].op != Op::GlobalAvgPool {
+            value = *self.nodes[value].inputs.first()?;
+        }
+        Some(self.nodes[value].inputs[0])
     }
 
     /// Appends an operation. `channels` is its output's; for most operations

@@ -1,13 +1,13 @@
-//! How often values of each size occur, and the range that 8-bit numbers had
-//! best cover.
+//! A histogram of activations, and the range that 8-bit quantisation should
+//! cover.
 
 use crate::cpu::Affine;
 
 /// Bins on each side of 0.
 const HALF: usize = 2048;
 
-/// Counts of values in equal bins over `-reach..reach`; the reach doubles as
-/// larger values come.
+/// Counts of values in bins of equal width over `-reach..reach`. The reach
+/// doubles when a larger value arrives.
 pub(crate) struct Histogram {
     reach: f32,
     bins: Vec<u64>,
@@ -27,7 +27,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts some values.
+    /// Counts the finite values.
     pub(crate) fn add(&mut self, values: &[f32]) {
         for &x in values.iter().filter(|x| x.is_finite()) {
             while x.abs() >= self.reach {
@@ -39,7 +39,7 @@ impl Histogram {
         }
     }
 
-    /// Twice the reach: two bins become one.
+    /// Doubles the reach: two bins become one.
     fn double(&mut self) {
         let old = std::mem::replace(&mut self.bins, vec![0; 2 * HALF]);
         for (i, count) in old.into_iter().enumerate() {
@@ -48,9 +48,9 @@ impl Histogram {
         self.reach *= 2.0;
     }
 
-    /// The range, of those that are parts of what was seen, over which 256
-    /// numbers leave the least squared error: to leave out the rarest values
-    /// is often worth finer steps for all others.
+    /// The range with the smallest squared quantisation error, among scaled
+    /// versions of the observed range. Clipping rare outliers often allows a
+    /// finer step for all other values.
     pub(crate) fn best_range(&self) -> [f32; 2] {
         let part = |i: u8| f32::from(i) / 64.0;
         let candidates = (16..=64).map(|i| [self.low * part(i), self.high * part(i)]);
@@ -58,7 +58,8 @@ impl Histogram {
         best.unwrap_or([self.low, self.high])
     }
 
-    /// The squared error of all values when 256 numbers cover `low..=high`.
+    /// The squared error of all values when 256 steps cover `low..=high`:
+    /// clipping outside the range, rounding (step² / 12) for every value.
     fn error(&self, [low, high]: [f32; 2]) -> f64 {
         let step = f64::from(Affine::covering(low, high).scale);
         let (low, high) = (f64::from(low), f64::from(high));
@@ -82,14 +83,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_outlier_of_millions_is_left_out_and_even_values_are_kept() {
+    fn rare_outliers_are_clipped_and_uniform_values_are_not() {
         let mut histogram = Histogram::default();
-        let even: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
-        histogram.add(&even);
+        let uniform: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
+        histogram.add(&uniform);
         let [low, high] = histogram.best_range();
         assert!(low == 0.0 && high > 0.98, "{low} {high}");
         for _ in 0..50 {
-            histogram.add(&even);
+            histogram.add(&uniform);
         }
         histogram.add(&[3.5]);
         let [_, high] = histogram.best_range();
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_loses_no_count() {
+    fn doubling_the_reach_loses_no_count() {
         let mut histogram = Histogram::default();
         histogram.add(&[0.01, -0.01, 100.0, -7.0]);
         assert_eq!(histogram.bins.iter().sum::<u64>(), 4);

@@ -1,58 +1,72 @@
-//! Where each value of a plan lives: its map, and a slot of the arena that is
-//! reused as soon as nothing reads it any more.
+//! Where each value of a plan is stored: its feature map, and the slot of the
+//! arena that holds it. A slot is reused as soon as no later step reads it.
 //!
-//! The early steps are large maps and small weights, the late ones the
-//! reverse. So the early ones take a few images at a time, whose maps stay in
-//! the cache, and the late ones the whole batch, whose pixels share a reading of
-//! the weights.
+//! The early steps have large feature maps and small weights, the late ones the
+//! reverse. So the early steps process a few images at a time, whose maps fit
+//! in the cache, and the late ones the whole batch, so that the weights are
+//! read once for all of its images.
 
-use crate::cpu::Map;
+use std::cmp::Reverse;
+
+use crate::cpu::FeatureMap;
 use crate::fuse::{Kind, Step, runs_with};
 use crate::graph::{Graph, Outside, Value};
+use crate::outputs::OutputValues;
 
-/// Maps and slots of every value a plan makes.
-pub(crate) struct Layout {
-    /// The map of each value, for one image; `None` for what fusion swallowed.
-    maps: Vec<Option<Map>>,
-    /// The slot of each value.
-    slots: Vec<usize>,
-    /// Words of 32 bits an image needs in each slot: of the values that hold a
-    /// few images, and of those that hold the whole batch.
+/// Feature maps and slots of all values of a plan. The values that a pass can
+/// return (logits, embedding, last feature map) keep their slots to its end.
+pub(crate) struct ArenaLayout {
+    /// The map of each value, for one image; `None` for values inside a fused
+    /// step, which are never stored.
+    maps: Vec<Option<FeatureMap>>,
+    /// The slot of each stored value.
+    slots: Vec<Option<usize>>,
+    /// Words of 32 bits per image in each slot: of the values that hold a few
+    /// images, and of those that hold the whole batch.
     sizes: Vec<[usize; 2]>,
-    /// Channels in a word; of the last value, 1: logits are floats.
+    /// Channels in a word. The logits are always f32.
     per_word: usize,
-    last: Value,
+    outputs: OutputValues,
     early: Early,
 }
 
-/// Words of a map of the images that a core takes at a time in the early
-/// steps, where one image has fewer: about what a second-level cache holds.
+/// Words of the feature maps that a core processes at a time in the early
+/// steps, unless one image has more: about a second-isa cache.
 const EARLY_WORDS: usize = 1 << 18;
 
-/// Pixels of a core in an early step: enough to read all weights for.
+/// Pixels per core in an early step that make reading all weights worthwhile.
 const EARLY_PIXELS: usize = 128;
 
-/// The steps that take a few images at a time.
+/// The steps that process a few images at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Early {
     /// How many steps.
     pub(crate) steps: usize,
     /// Images at a time.
     pub(crate) images: usize,
-    /// Of each value, whether it is theirs: all that they make but the last,
-    /// which is the whole batch's.
+    /// Whether a value holds only these images: the outputs of all early steps
+    /// except the last, whose output holds the whole batch.
     few: Vec<bool>,
 }
 
-impl Layout {
-    /// Lays the steps' values out: borders as wide as their readers' padding,
-    /// slots by liveness.
-    pub(crate) fn new(graph: &Graph, steps: &[Step], per_word: usize, cores: usize) -> Self {
-        let last = graph.output();
+impl ArenaLayout {
+    /// Assigns borders as wide as the padding of the steps that read a value,
+    /// and slots by liveness.
+    pub(crate) fn new(graph: &Graph, steps: &[Step], per_word: usize, threads: usize) -> Self {
+        Self::keeping(OutputValues::of(graph), graph, steps, (per_word, threads))
+    }
+
+    /// A layout that keeps `outputs` to the end of a pass.
+    fn keeping(
+        outputs: OutputValues,
+        graph: &Graph,
+        steps: &[Step],
+        (per_word, threads): (usize, usize),
+    ) -> Self {
         let mut maps = vec![None; graph.nodes.len()];
         for step in steps {
             let shape = graph.shape(step.output);
-            maps[step.output] = Some(Map {
+            maps[step.output] = Some(FeatureMap {
                 n: 1,
                 height: shape.height,
                 width: shape.width,
@@ -62,24 +76,24 @@ impl Layout {
         }
         let mut layout = Self {
             maps,
-            slots: vec![usize::MAX; graph.nodes.len()],
+            slots: vec![None; graph.nodes.len()],
             sizes: Vec::new(),
             per_word,
-            last,
+            outputs,
             early: Early {
                 steps: 0,
-                images: usize::MAX,
+                images: 1,
                 few: vec![false; graph.nodes.len()],
             },
         };
-        layout.early = layout.find_early(steps, cores);
+        layout.early = layout.find_early(steps, threads);
         layout.assign(steps);
         layout
     }
 
-    /// Steps that have work for each core in a few images, up to the last after
-    /// which one value is all that is read later.
-    fn find_early(&self, steps: &[Step], cores: usize) -> Early {
+    /// The steps in which a few images give every core enough work, up to the
+    /// last after which a single value is still needed.
+    fn find_early(&self, steps: &[Step], threads: usize) -> Early {
         let words = |step: &Step| self.words(step.output, 1);
         let largest = steps.iter().map(words).max().unwrap_or(1);
         let each = (EARLY_WORDS / largest).max(1);
@@ -90,11 +104,12 @@ impl Layout {
         let large = large.count();
         let alone = |count: usize| {
             let made: Vec<Value> = steps[..count].iter().map(|step| step.output).collect();
-            let read = steps[count..].iter().flat_map(|step| &step.inputs);
-            let mut crossing = read.filter(|value| made.contains(value));
-            crossing.all(|value| Some(value) == made.last())
+            let read = steps[count..].iter().flat_map(|step| &step.inputs).copied();
+            let needed = read.chain(self.outputs.kept());
+            let mut crossing = needed.filter(|value| made.contains(value));
+            crossing.all(|value| Some(&value) == made.last())
         };
-        // a convolution and the pool that runs with it stay together
+        // a convolution and the pool that is fused with it stay together
         let apart = |count: usize| match steps.get(count) {
             Some(next) => !runs_with(&steps[count - 1], next),
             None => true,
@@ -106,12 +121,12 @@ impl Layout {
         but_last.for_each(|step| few[step.output] = true);
         Early {
             steps: steps_early,
-            images: each * cores,
+            images: each * threads,
             few,
         }
     }
 
-    /// The steps that take a few images at a time.
+    /// The steps that process a few images at a time.
     pub(crate) fn early(&self) -> &Early {
         &self.early
     }
@@ -121,7 +136,7 @@ impl Layout {
         !self.early.few[value]
     }
 
-    /// Images of a batch of `n` that `value` holds at a time.
+    /// How many images of a batch of `n` are in `value` at a time.
     pub(crate) fn images(&self, value: Value, n: usize) -> usize {
         if self.is_whole(value) {
             n
@@ -131,12 +146,12 @@ impl Layout {
     }
 
     /// The map of `value` for a batch of `n`.
-    pub(crate) fn map(&self, value: Value, n: usize) -> Option<Map> {
-        self.maps[value].map(|map| Map { n, ..map })
+    pub(crate) fn map(&self, value: Value, n: usize) -> Option<FeatureMap> {
+        self.maps[value].map(|map| FeatureMap { n, ..map })
     }
 
-    /// The slot of `value`.
-    pub(crate) fn slot(&self, value: Value) -> usize {
+    /// The slot of `value`; `None` for a value inside a fused step.
+    pub(crate) fn slot(&self, value: Value) -> Option<usize> {
         self.slots[value]
     }
 
@@ -150,36 +165,34 @@ impl Layout {
     /// Words of `value` for a batch of `n`.
     pub(crate) fn words(&self, value: Value, n: usize) -> usize {
         let numbers = self.map(value, n).map_or(0, |map| map.len());
-        if value == self.last {
+        if value == self.outputs.logits {
             numbers
         } else {
-            // the last word of a window may reach beyond the last pixel
+            // the last word of a window may extend past the last pixel
             numbers.div_ceil(self.per_word) + usize::from(self.per_word > 1)
         }
     }
 
-    /// Gives each step's output a slot that nothing live holds: the tightest
-    /// that is large enough, else the largest, made larger.
+    /// Assigns each step's output a slot without a live value: the smallest
+    /// that is large enough, else the largest, which grows.
     fn assign(&mut self, steps: &[Step]) {
-        let mut last_read = vec![0; self.maps.len()];
-        for (at, step) in steps.iter().enumerate() {
-            last_read[step.output] = at;
-            step.inputs.iter().for_each(|&v| last_read[v] = at);
-        }
+        let last_read = self.last_reads(steps);
         let mut free: Vec<usize> = Vec::new();
-        // what a convolution reads lives until the pool that runs with it has its place
+        // the input of a convolution is live until the pool fused with it has a slot
         let mut held: Vec<usize> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             let ends_here = |v: &Value| last_read[*v] == at;
-            // what the early steps leave gathers while they run again and again
-            let gathers = at + 1 == self.early.steps;
-            let slot = match step.inputs.get(1).filter(|v| ends_here(v)) {
-                _ if gathers => self.open(),
+            // the early steps run several times and fill their last output part by part
+            let is_filled_in_parts = at + 1 == self.early.steps;
+            let residual = step.inputs.get(1).filter(|v| ends_here(v));
+            let residual = residual.filter(|v| self.in_place(step, **v));
+            let slot = match residual.and_then(|v| self.slots[*v]) {
+                _ if is_filled_in_parts => self.open(),
                 // a sum may overwrite its residual
-                Some(&residual) if self.in_place(step, residual) => self.slots[residual],
-                _ => self.take_tightest(&mut free, step.output),
+                Some(slot) => slot,
+                None => self.take_smallest(&mut free, step.output),
             };
-            self.slots[step.output] = slot;
+            self.slots[step.output] = Some(slot);
             let kind = usize::from(self.is_whole(step.output));
             let words = self.words(step.output, 1);
             self.sizes[slot][kind] = self.sizes[slot][kind].max(words);
@@ -187,7 +200,7 @@ impl Layout {
                 .inputs
                 .iter()
                 .filter(|v| ends_here(v))
-                .map(|&v| self.slots[v])
+                .filter_map(|&v| self.slots[v])
                 .collect();
             ended.sort_unstable();
             ended.dedup();
@@ -200,6 +213,21 @@ impl Layout {
         }
     }
 
+    /// For each value the index of the last step that reads it; of a value that
+    /// a pass can return, an index past all steps.
+    fn last_reads(&self, steps: &[Step]) -> Vec<usize> {
+        let mut last_read = vec![0; self.maps.len()];
+        for (at, step) in steps.iter().enumerate() {
+            last_read[step.output] = at;
+            step.inputs.iter().for_each(|&v| last_read[v] = at);
+        }
+        for value in self.outputs.kept() {
+            last_read[value] = steps.len();
+        }
+        last_read
+    }
+
+    /// Whether `step` can write its output over `residual`.
     fn in_place(&self, step: &Step, residual: Value) -> bool {
         matches!(step.kind, Kind::Conv { residual: true, .. })
             && self.maps[residual] == self.maps[step.output]
@@ -207,21 +235,23 @@ impl Layout {
             && step.inputs[0] != residual
     }
 
-    /// A slot that nothing used before.
+    /// A new slot.
     fn open(&mut self) -> usize {
         self.sizes.push([0; 2]);
         self.sizes.len() - 1
     }
 
-    /// The free slot that fits `value` best; a new one when none is free.
-    fn take_tightest(&mut self, free: &mut Vec<usize>, value: Value) -> usize {
+    /// The smallest free slot that is large enough for `value`, else the
+    /// largest; a new one when none is free.
+    fn take_smallest(&mut self, free: &mut Vec<usize>, value: Value) -> usize {
         let (size, kind) = (self.words(value, 1), usize::from(self.is_whole(value)));
         let best = (0..free.len()).min_by_key(|&i| {
             let have = self.sizes[free[i]][kind];
+            // `Ok` sorts before `Err`
             if have >= size {
-                (0, have)
+                Ok(have)
             } else {
-                (1, usize::MAX - have)
+                Err(Reverse(have))
             }
         });
         match best {
@@ -244,4 +274,27 @@ fn border(value: Value, steps: &[Step]) -> usize {
     };
     let readers = steps.iter().filter(|step| step.inputs.contains(&value));
     readers.map(padding).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{build::build, family, fuse::fuse};
+
+    #[test]
+    fn keeping_the_outputs_costs_no_memory() {
+        for row in family::FAMILY {
+            let graph = build(row, row.input, row.classes);
+            let steps = fuse(&graph).unwrap();
+            for per_word in [1, 2, 4] {
+                let bytes = |outputs: OutputValues| {
+                    let layout = ArenaLayout::keeping(outputs, &graph, &steps, (per_word, 2));
+                    layout.slot_sizes(8).sum::<usize>()
+                };
+                let outputs = OutputValues::of(&graph);
+                let kept = bytes(outputs);
+                assert_eq!(kept, bytes(outputs.only_logits()), "{}", row.name);
+            }
+        }
+    }
 }

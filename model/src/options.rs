@@ -1,126 +1,135 @@
-//! What the user may choose about how a network runs.
+//! What a user can choose about how a network runs.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// `auto`, `cpu`, `cuda`, `cuda:N` or `cuda:N,M`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// CUDA where it works, else the CPU; the log says which and why.
+use crate::device::Device;
+use crate::dtype::Dtype;
+
+/// A value that the user names or leaves to this crate: `auto`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice<T> {
+    /// The best that this machine, build and checkpoint allow; the next best
+    /// where that turns out not to work.
     #[default]
     Auto,
-    /// The processor.
-    Cpu,
-    /// CUDA cards by their ordinals; an error when one cannot be used.
-    Cuda(Vec<usize>),
+    /// This one; an error where it cannot be used.
+    Named(T),
 }
 
-impl FromStr for DeviceChoice {
+impl<T: FromStr<Err = String>> FromStr for Choice<T> {
     type Err = String;
+
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(vec![0])),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(ordinals)
-                .map(Self::Cuda)
-                .ok_or_else(|| format!("`{text}` is not auto, cpu, cuda, cuda:N or cuda:N,M")),
+            _ => match text.parse() {
+                Ok(named) => Ok(Self::Named(named)),
+                Err(error) => Err(format!("{error}; or use auto")),
+            },
         }
     }
 }
 
-/// Different numbers between commas.
-fn ordinals(text: &str) -> Option<Vec<usize>> {
-    let all: Vec<usize> = text
-        .split(',')
-        .map(|n| n.parse().ok())
-        .collect::<Option<_>>()?;
-    let mut different = all.clone();
-    different.sort_unstable();
-    different.dedup();
-    (different.len() == all.len()).then_some(all)
-}
-
-impl fmt::Display for DeviceChoice {
+impl<T: fmt::Display> fmt::Display for Choice<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(cards) => {
-                let ordinals: Vec<String> = cards.iter().map(ToString::to_string).collect();
-                write!(f, "cuda:{}", ordinals.join(","))
-            }
+            Self::Named(named) => named.fmt(f),
         }
     }
 }
 
-/// The number type of weights and activations in the forward pass. Sums are
-/// kept in 32 bits whatever it is.
+/// Whose kernels run a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dtype {
-    /// The fastest type whose accuracy is that of the checkpoint.
+pub enum EngineChoice {
+    /// This crate's fused kernels: the CPU plan, or the CUDA executor.
     #[default]
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats with the range of 32-bit ones.
-    Bf16,
-    /// IEEE 16-bit floats; on cards.
-    F16,
-    /// 8-bit integers; needs a quantised checkpoint, and the processor.
-    Int8,
+    Fused,
+    /// candle's own operations, one for each node of the graph, in f32: slow,
+    /// and the reference for the fused kernels. On a GPU it needs a build with
+    /// candle's own kernels.
+    Candle,
 }
 
-impl FromStr for Dtype {
+impl FromStr for EngineChoice {
     type Err = String;
+
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "auto" => Ok(Self::Auto),
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            "f16" => Ok(Self::F16),
-            "int8" => Ok(Self::Int8),
-            _ => Err(format!("`{text}` is not auto, f32, bf16, f16 or int8")),
+            "fused" => Ok(Self::Fused),
+            "candle" => Ok(Self::Candle),
+            _ => Err(format!("`{text}` is not fused or candle")),
         }
     }
 }
 
-impl fmt::Display for Dtype {
+impl fmt::Display for EngineChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Auto => "auto",
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-            Self::Int8 => "int8",
+            Self::Fused => "fused",
+            Self::Candle => "candle",
         })
     }
 }
 
-/// An instruction set of the fused kernels, the best last.
+/// Whether a backend's logits are checked when it is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelfCheck {
+    /// Where the kernels were never tested on the hardware they are for.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl FromStr for SelfCheck {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("`{text}` is not auto, on or off")),
+        }
+    }
+}
+
+impl fmt::Display for SelfCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// An instruction set of the fused CPU kernels, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, vectorised by the compiler.
     Portable,
     /// AVX2 with FMA.
     Avx2,
-    /// AVX2 that multiplies 8-bit integers (Alder Lake).
+    /// AVX2 with products of 8-bit integers (Alder Lake).
     AvxVnni,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 that multiplies 8-bit integers (Ice Lake).
+    /// AVX-512 with products of 8-bit integers (Ice Lake).
     Avx512Vnni,
-    /// AVX-512 that multiplies bf16 too (Cooper Lake, Zen 4).
+    /// AVX-512 with products of bf16 too (Cooper Lake, Zen 4).
     Avx512Bf16,
-    /// Tiles of bf16 and 8-bit integers (Sapphire Rapids).
+    /// AMX: tiles of bf16 and 8-bit integers (Sapphire Rapids).
     Amx,
 }
 
 impl Isa {
-    /// All of them, in order.
+    /// All of them, in ascending order.
     pub const ALL: [Self; 7] = [
         Self::Portable,
         Self::Avx2,
@@ -148,12 +157,8 @@ impl FromStr for Isa {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let isa = Self::ALL.into_iter().find(|isa| isa.name() == text);
-        isa.ok_or_else(|| {
-            format!(
-                "`{text}` is not one of {}",
-                Self::ALL.map(Self::name).join(", ")
-            )
-        })
+        let names = || Self::ALL.map(Self::name).join(", ");
+        isa.ok_or_else(|| format!("`{text}` is not one of {}", names()))
     }
 }
 
@@ -163,48 +168,54 @@ impl fmt::Display for Isa {
     }
 }
 
-/// How cuDNN's engines are chosen on a card.
+/// Which of cuDNN's engines runs a convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tuning {
-    /// cuDNN's first guess.
+    /// The first that cuDNN's heuristic names.
     Guess,
-    /// The fastest by measurement when the network is loaded; kept in a file
-    /// in this folder, if one is given.
+    /// The fastest, measured when the network is loaded. The results are kept
+    /// in a file in this folder, if one is given.
     Measure(Option<PathBuf>),
 }
 
-/// How to use CUDA cards.
+/// How to use NVIDIA GPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CudaOptions {
-    /// Forward passes that run at the same time on each card.
-    pub lanes: usize,
-    /// Images of the largest batch that memory and graphs are made for; larger
-    /// ones run in parts.
+    /// Forward passes that run at the same time on each GPU.
+    pub streams: usize,
+    /// Images of the largest batch for which memory is allocated and graphs
+    /// are captured; a larger one runs in several parts.
     pub largest_batch: usize,
-    /// How the engines of convolutions are chosen.
+    /// How cuDNN's engines are chosen.
     pub tuning: Tuning,
 }
 
 impl Default for CudaOptions {
     fn default() -> Self {
         Self {
-            lanes: 2,
+            streams: 2,
             largest_batch: 16,
             tuning: Tuning::Measure(None),
         }
     }
 }
 
-/// How to run a network.
-#[derive(Clone, Debug, Default)]
+/// How to run a network. The default chooses the best for this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Where.
-    pub device: DeviceChoice,
-    /// In which numbers.
-    pub dtype: Dtype,
-    /// The highest instruction set allowed; `None` for the processor's best.
-    pub isa: Option<Isa>,
-    /// How to use cards, if any.
+    /// Whose kernels.
+    pub engine: EngineChoice,
+    /// Where. `auto` is CUDA where it works, else the CPU; the log says which
+    /// and why.
+    pub device: Choice<Device>,
+    /// In which data type. `auto` is the fastest whose accuracy is that of the
+    /// checkpoint.
+    pub dtype: Choice<Dtype>,
+    /// The highest instruction set that CPU kernels may use.
+    pub isa: Choice<Isa>,
+    /// Whether the logits are checked when the network is loaded.
+    pub self_check: SelfCheck,
+    /// How to use GPUs, if any.
     pub cuda: CudaOptions,
 }
 
@@ -212,15 +223,26 @@ pub struct Options {
 mod tests {
     use super::*;
 
+    fn is_its_own_text<T: FromStr<Err = String> + fmt::Display>(texts: &[&str]) {
+        for text in texts {
+            let choice: T = text.parse().unwrap();
+            assert_eq!(choice.to_string(), *text);
+        }
+        let Err(error) = "never".parse::<T>().map(drop) else {
+            panic!("`never` was accepted");
+        };
+        assert!(
+            error.contains("`never`") && error.contains(texts[0]),
+            "{error}"
+        );
+    }
+
     #[test]
-    fn devices_are_read_and_told_alike() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:3", "cuda:0,1"] {
-            let choice: DeviceChoice = text.parse().unwrap();
-            assert_eq!(choice.to_string(), text);
-        }
-        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(vec![0])));
-        for text in ["gpu", "cuda:", "cuda:x", "cuda:0,", "cuda:1,1"] {
-            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
-        }
+    fn choices_are_parsed_from_their_own_text() {
+        is_its_own_text::<Choice<Device>>(&["auto", "cpu", "cuda:0", "cuda:0,1"]);
+        is_its_own_text::<Choice<Dtype>>(&["auto", "f32", "bf16", "f16", "int8"]);
+        is_its_own_text::<Choice<Isa>>(&["auto", "portable", "avx2", "amx"]);
+        is_its_own_text::<EngineChoice>(&["fused", "candle"]);
+        is_its_own_text::<SelfCheck>(&["auto", "on", "off"]);
     }
 }

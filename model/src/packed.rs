@@ -1,8 +1,9 @@
-//! A step's weights, read, folded and packed for its kernel.
+//! The weights of a plan's steps: read from the checkpoint, folded and packed
+//! for the kernels.
 
 use weights::Checkpoint;
 
-use crate::cpu::{Activation, Affine, ConvSpec, Element, Level, Meanings, PackedConv};
+use crate::cpu::{Activation, Affine, ConvAffines, ConvSpec, Element, PackedConv, SupportedIsa};
 use crate::error::Result;
 use crate::fold;
 use crate::fuse::{Kind, Step};
@@ -12,26 +13,29 @@ use crate::graph::{Graph, Value};
 pub(crate) enum Packed {
     None,
     Conv(Box<PackedConv>),
-    /// scale and shift, `[C]` each
+    /// Scale and shift, `[C]` each.
     Norm(Vec<f32>, Vec<f32>),
     ChannelConv(Vec<f32>),
 }
 
 impl Packed {
-    /// The weights of `step` for maps of `E`; `affine` says what the bytes of
-    /// a quantised value mean.
+    /// Reads and packs the weights of `step` for feature maps of `E`. `affine`
+    /// returns the quantisation parameters of a value.
+    ///
+    /// # Errors
+    /// A parameter that is missing or has the wrong shape.
     pub(crate) fn new<E: Element>(
         graph: &Graph,
         step: &Step,
         checkpoint: &Checkpoint,
-        level: Level,
+        isa: SupportedIsa,
         affine: impl Fn(Value) -> Affine,
     ) -> Result<Self> {
         let channels = |value: Value| graph.shape(value).channels;
         let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
             let weights = (&folded.weight[..], &folded.bias[..]);
             let input = affine(step.inputs[0]);
-            let meanings = Meanings {
+            let affines = ConvAffines {
                 input,
                 residual: step
                     .inputs
@@ -43,8 +47,8 @@ impl Packed {
                 spec,
                 weights,
                 activation(relu),
-                level,
-                meanings,
+                isa,
+                affines,
             )))
         };
         Ok(match step.kind {
@@ -90,7 +94,7 @@ impl Packed {
         })
     }
 
-    /// Memory of the weights.
+    /// Memory of the weights, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Packed::None => 0,

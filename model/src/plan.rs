@@ -1,6 +1,6 @@
-//! A network compiled for the processor: fused steps with packed weights over
-//! an arena of NHWC maps. The math of every step is `fuse::Kind`'s; the
-//! kernels are `cpu`'s.
+//! The fused CPU backend: steps with packed weights over an arena of NHWC
+//! feature maps. `fuse::Kind` defines what each step computes, `cpu` has the
+//! kernels.
 
 mod run;
 
@@ -9,56 +9,51 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use half::bf16;
-use weights::{Checkpoint, Recipe};
+use weights::{Checkpoint, Preprocessing};
 
-use crate::cores::Cores;
+use crate::backend::{Backend, BackendInfo, Input, StepObserver};
 use crate::cost::Cost;
-use crate::cpu::{self, Affine, Floats, Level, Map, Slab};
+use crate::cpu::{self, Affine, AlignedBuffer, FeatureMap, HugePages, SupportedIsa};
+use crate::device::Device;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::fuse::{Step, fuse, runs_with};
 use crate::graph::{Graph, Value};
-use crate::layout::Layout;
-use crate::options::Dtype;
+use crate::layout::ArenaLayout;
+use crate::options::{EngineChoice, Isa};
+use crate::outputs::{Output, OutputValues, Outputs};
 use crate::packed::Packed;
 use crate::ranges;
+use crate::threads::ThreadPool;
 
-/// What a forward pass starts from.
-#[derive(Clone, Copy)]
-pub enum Input<'a> {
-    /// RGB bytes, `[S, S, 3]` an image; normalised by the first step.
-    Pixels(&'a [&'a [u8]]),
-    /// Normalised planes `[N, 3, S, S]`.
-    Planes(&'a [f32]),
-}
-
-/// A step that is done.
-pub struct Done<'a> {
+/// A step that has finished.
+pub(crate) struct Done<'a> {
     /// Its index.
-    pub step: usize,
+    pub(crate) step: usize,
     /// How long it took.
-    pub time: Duration,
-    /// What it made, `[N, H, W, C]`, as floats.
-    pub values: &'a dyn Fn() -> Vec<f32>,
+    pub(crate) time: Duration,
+    /// Computes its output, `[N, H, W, C]`, as floats.
+    pub(crate) values: &'a dyn Fn() -> Vec<f32>,
 }
 
 /// Buffers of one forward pass; slots keep their size between passes.
 struct Arena {
-    slots: Vec<Floats>,
-    /// What a step's kernel needs while it runs.
-    workspace: Floats,
-    /// What a pool that runs with a convolution waits for.
-    left: Vec<AtomicUsize>,
+    slots: Vec<AlignedBuffer>,
+    /// Scratch memory of the running step's kernel.
+    workspace: AlignedBuffer,
+    /// Counters of a pool that is fused with a convolution.
+    pending: Vec<AtomicUsize>,
 }
 
 impl Arena {
-    /// Of these sizes in floats: the workspace's first.
+    /// Buffers of these sizes in floats: the workspace's first.
     fn new(sizes: &[usize]) -> Self {
-        let mut slab = Slab::of(sizes);
+        let mut slab = HugePages::with_capacity_for(sizes);
         let mut pieces = sizes.iter().map(|&size| slab.zeros(size));
         Self {
             workspace: pieces.next().unwrap_or_default(),
             slots: pieces.collect(),
-            left: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -69,88 +64,98 @@ impl Arena {
     }
 }
 
-/// Floats of a slab of weights: a mapping of 64 MiB.
+/// AlignedBuffer of a slab of weights: a mapping of 64 MiB.
 const SLAB: usize = 16 << 20;
 
-/// In which numbers a plan computes, and with which instructions.
+/// Kernels that have never run on a CPU that has their instructions: tests
+/// emulate these.
+const UNTESTED: [(Isa, Dtype); 3] = [
+    (Isa::Amx, Dtype::Bf16),
+    (Isa::Amx, Dtype::Int8),
+    (Isa::AvxVnni, Dtype::Int8),
+];
+
+/// The data type and the instruction set of a plan's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Numbers {
-    /// What the maps hold; not `Auto`, nor `F16`, which is for cards.
+pub struct CpuConfig {
+    /// `F32`, `Bf16` or `Int8`.
     pub dtype: Dtype,
-    /// The kernels' instructions.
-    pub level: Level,
+    /// The instruction set.
+    pub isa: SupportedIsa,
 }
 
-impl Numbers {
+impl CpuConfig {
     /// 32-bit floats.
     #[must_use]
-    pub fn f32(level: Level) -> Self {
+    pub fn f32(isa: SupportedIsa) -> Self {
         let dtype = Dtype::F32;
-        Self { dtype, level }
+        Self { dtype, isa }
     }
 
-    /// Numbers in a word of 32 bits.
-    fn per_word(self) -> usize {
+    /// Values in a word of 32 bits.
+    fn per_word(self) -> Result<usize> {
         match self.dtype {
-            Dtype::Auto | Dtype::F16 | Dtype::F32 => 1,
-            Dtype::Bf16 => 2,
-            Dtype::Int8 => 4,
+            Dtype::F32 => Ok(1),
+            Dtype::Bf16 => Ok(2),
+            Dtype::Int8 => Ok(4),
+            Dtype::F16 => Err(Error::Option {
+                option: "dtype f16".into(),
+                reason: "the CPU computes in f32, bf16 or int8; f16 is for GPUs".into(),
+            }),
         }
     }
 }
 
 /// Steps, weights and arenas.
-pub struct Plan {
+pub struct CpuPlan {
     graph: Graph,
     steps: Vec<(Step, Packed)>,
-    layout: Layout,
-    /// What the bytes of each value mean; all the same for floats.
+    layout: ArenaLayout,
+    outputs: OutputValues,
+    /// The meaning of each value's bytes; the identity for floats.
     affines: Vec<Affine>,
-    numbers: Numbers,
-    cores: Cores,
+    config: CpuConfig,
+    threads: ThreadPool,
     mean: [f32; 3],
     std: [f32; 3],
     size: usize,
-    classes: usize,
-    /// Arenas of passes that are done, for the next ones.
+    /// Arenas of finished passes, for the next ones.
     arenas: Mutex<Vec<Arena>>,
 }
 
-impl Plan {
+impl CpuPlan {
     /// Reads, folds and packs the weights of `graph`, one step at a time.
     ///
     /// # Errors
-    /// A parameter that is missing or wrong; a graph that no steps cover; 8-bit
-    /// integers without the ranges of the values.
+    /// A parameter that is missing or wrong; a graph that no steps cover; f16;
+    /// 8-bit integers without the ranges of the values.
     pub fn new(
         graph: &Graph,
         checkpoint: &Checkpoint,
-        recipe: &Recipe,
-        numbers: Numbers,
-        cores: &Cores,
+        preprocessing: &Preprocessing,
+        config: CpuConfig,
+        threads: &ThreadPool,
     ) -> Result<Self> {
         let steps = fuse(graph)?;
-        let layout = Layout::new(graph, &steps, numbers.per_word(), cores.count());
-        let affines = match numbers.dtype {
+        let layout = ArenaLayout::new(graph, &steps, config.per_word()?, threads.count());
+        let affines = match config.dtype {
             Dtype::Int8 => ranges::affines(graph, &steps, checkpoint)?,
             _ => vec![Affine::IDENTITY; graph.nodes.len()],
         };
-        let level = numbers.level;
+        let isa = config.isa;
         let pack = |step: &Step| {
             let affine = |value: Value| affines[value];
-            match numbers.dtype {
-                Dtype::Auto | Dtype::F16 | Dtype::F32 => {
-                    Packed::new::<f32>(graph, step, checkpoint, level, affine)
-                }
-                Dtype::Bf16 => Packed::new::<bf16>(graph, step, checkpoint, level, affine),
-                Dtype::Int8 => Packed::new::<u8>(graph, step, checkpoint, level, affine),
+            match config.dtype {
+                Dtype::Bf16 => Packed::new::<bf16>(graph, step, checkpoint, isa, affine),
+                Dtype::Int8 => Packed::new::<u8>(graph, step, checkpoint, isa, affine),
+                Dtype::F16 | Dtype::F32 => Packed::new::<f32>(graph, step, checkpoint, isa, affine),
             }
         };
-        let mut slab = Slab::new(SLAB);
+        let mut slab = HugePages::new(SLAB);
         let mut settled = |step: Step| {
             let mut packed = pack(&step)?;
             if let Packed::Conv(conv) = &mut packed {
-                conv.settle(&mut slab);
+                conv.move_weights_to(&mut slab);
             }
             Ok((step, packed))
         };
@@ -162,106 +167,53 @@ impl Plan {
             graph: graph.clone(),
             steps,
             layout,
+            outputs: OutputValues::of(graph),
             affines,
-            numbers,
-            cores: cores.clone(),
-            mean: recipe.mean,
-            std: recipe.std,
+            config,
+            threads: threads.clone(),
+            mean: preprocessing.mean,
+            std: preprocessing.std,
             size: graph.shape(0).height,
-            classes: graph.shape(graph.output()).channels,
             arenas: Mutex::default(),
         })
     }
 
-    /// What it computes.
-    #[must_use]
-    pub fn graph(&self) -> &Graph {
-        &self.graph
+    /// The names of the steps' outputs, in the order they run: a quantised
+    /// checkpoint keeps their ranges under these names.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        ranges::keys(&self.graph, self.fused())
     }
 
-    /// The cost of each step, in the order they run.
-    #[must_use]
-    pub fn steps(&self) -> Vec<Cost> {
-        let words = |value| self.layout.words(value, 1);
-        let cost = |at: usize| {
-            let (step, packed) = &self.steps[at];
-            let slot = self.layout.slot(step.output);
-            let mut cost = Cost::of(&self.graph, step, words, packed.bytes(), slot);
-            if at > 0 && runs_with(&self.steps[at - 1].0, step) {
-                cost.runs_as += ", with the step before";
-            }
-            cost
-        };
-        (0..self.steps.len()).map(cost).collect()
-    }
-
-    /// The names of the steps' outputs, in the order they run: under these a
-    /// quantised checkpoint keeps their ranges.
-    #[must_use]
-    pub fn keys(&self) -> Vec<String> {
-        ranges::keys(&self.graph, self.kinds())
-    }
-
-    /// What each step computes.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Step> {
+    /// The fused steps, in the order they run.
+    pub(crate) fn fused(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().map(|(step, _)| step)
     }
 
-    /// Multiply-adds a second that the processor can do in these numbers, all
-    /// cores together: measured, some milliseconds long.
-    #[must_use]
-    pub fn peak(&self) -> f64 {
-        let (cores, level) = (&self.cores, self.numbers.level);
-        match self.numbers.dtype {
-            Dtype::Auto | Dtype::F16 | Dtype::F32 => cpu::peak::<f32>(cores, level),
-            Dtype::Bf16 => cpu::peak::<bf16>(cores, level),
-            Dtype::Int8 => cpu::peak::<u8>(cores, level),
-        }
-    }
-
-    /// Bytes of all packed weights.
-    #[must_use]
-    pub fn weight_bytes(&self) -> usize {
-        self.steps.iter().map(|(_, packed)| packed.bytes()).sum()
-    }
-
-    /// Bytes of the maps of one forward pass of `n` images.
-    #[must_use]
-    pub fn arena_bytes(&self, n: usize) -> usize {
-        4 * (self.layout.slot_sizes(n).sum::<usize>() + self.workspace(n))
-    }
-
-    /// Logits `[N, classes]`.
-    ///
-    /// # Errors
-    /// An input that is not whole images.
-    pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
-        self.forward_observed(input, &mut |_| {})
-    }
-
-    /// As [`Plan::forward`]; tells `observe` of each step when it is done.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn forward_observed(
+    /// Runs a batch and reports each step to `observe` when it has finished.
+    pub(crate) fn forward_observed(
         &self,
         input: Input,
+        outputs: Outputs,
         observe: &mut (dyn FnMut(Done) + Send),
-    ) -> Result<Vec<f32>> {
-        let n = self.images(input)?;
+    ) -> Result<Output> {
+        let requested = self.outputs.requested(outputs)?;
+        let n = input.images(self.size)?;
+        if n == 0 {
+            return Ok(Output::empty(outputs));
+        }
         let mut arena = self.take_arena(n);
-        let logits = self.cores.run(|| match self.numbers.dtype {
-            Dtype::Auto | Dtype::F16 | Dtype::F32 => self.run::<f32>(&mut arena, input, n, observe),
-            Dtype::Bf16 => self.run::<bf16>(&mut arena, input, n, observe),
-            Dtype::Int8 => self.run::<u8>(&mut arena, input, n, observe),
+        let output = self.threads.run(|| match self.config.dtype {
+            Dtype::Bf16 => self.run::<bf16>(&mut arena, input, requested, observe),
+            Dtype::Int8 => self.run::<u8>(&mut arena, input, requested, observe),
+            Dtype::F16 | Dtype::F32 => self.run::<f32>(&mut arena, input, requested, observe),
         });
         if let Ok(mut arenas) = self.arenas.lock() {
             arenas.push(arena);
         }
-        logits
+        output
     }
 
-    /// An arena with room for `n` images, used before if there is one.
+    /// An arena with room for `n` images: one of an earlier pass if possible.
     fn take_arena(&self, n: usize) -> Arena {
         let used = self.arenas.lock().ok().and_then(|mut arenas| arenas.pop());
         let mut sizes = vec![self.workspace(n)];
@@ -276,30 +228,80 @@ impl Plan {
     fn workspace(&self, n: usize) -> usize {
         let map = |value| self.layout.map(value, self.layout.images(value, n));
         let of = |(step, packed): &(Step, Packed)| match (packed, map(step.output)) {
-            (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.cores),
+            (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.threads),
             _ => 0,
         };
         self.steps.iter().map(of).max().unwrap_or(0)
     }
 
-    /// The number of images in `input`.
-    fn images(&self, input: Input) -> Result<usize> {
-        let values = 3 * self.size * self.size;
-        let wrong =
-            |len: usize| Error::Batch(format!("{len} values do not make images of {values}"));
-        match input {
-            Input::Pixels(images) => match images.iter().find(|image| image.len() != values) {
-                Some(image) => Err(wrong(image.len())),
-                None => Ok(images.len()),
-            },
-            Input::Planes(planes) if planes.len() % values == 0 => Ok(planes.len() / values),
-            Input::Planes(planes) => Err(wrong(planes.len())),
+    fn map(&self, value: Value, n: usize) -> Result<FeatureMap> {
+        let map = self.layout.map(value, n);
+        map.ok_or_else(|| Error::Internal(format!("value {value} has no feature map")))
+    }
+
+    fn slot(&self, value: Value) -> Result<usize> {
+        let slot = self.layout.slot(value);
+        slot.ok_or_else(|| Error::Internal(format!("value {value} has no slot")))
+    }
+}
+
+impl Backend for CpuPlan {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            engine: EngineChoice::Fused,
+            device: Device::Cpu,
+            dtype: self.config.dtype,
+            isa: self.config.isa.get().to_string(),
         }
     }
 
-    fn map(&self, value: Value, n: usize) -> Result<Map> {
-        self.layout
-            .map(value, n)
-            .ok_or_else(|| Error::Internal(format!("value {value} has no map")))
+    fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn forward(&self, input: Input, outputs: Outputs) -> Result<Output> {
+        self.forward_observed(input, outputs, &mut |_| {})
+    }
+
+    fn forward_timed(&self, planes: &[f32], observe: StepObserver) -> Result<Output> {
+        let input = Input::Planes(planes);
+        self.forward_observed(input, Outputs::LOGITS, &mut |done: Done| {
+            observe(done.step, done.time);
+        })
+    }
+
+    fn steps(&self) -> Vec<Cost> {
+        let words = |value| self.layout.words(value, 1);
+        let cost = |at: usize| {
+            let (step, packed) = &self.steps[at];
+            let slot = self.layout.slot(step.output);
+            let mut cost = Cost::of(&self.graph, step, words, packed.bytes(), slot);
+            if at > 0 && runs_with(&self.steps[at - 1].0, step) {
+                cost.runs_as += ", fused with the previous step";
+            }
+            cost
+        };
+        (0..self.steps.len()).map(cost).collect()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.steps.iter().map(|(_, packed)| packed.bytes()).sum()
+    }
+
+    fn arena_bytes(&self, n: usize) -> usize {
+        4 * (self.layout.slot_sizes(n).sum::<usize>() + self.workspace(n))
+    }
+
+    fn peak(&self) -> Option<f64> {
+        let (threads, isa) = (&self.threads, self.config.isa);
+        Some(match self.config.dtype {
+            Dtype::Bf16 => cpu::peak::<bf16>(threads, isa),
+            Dtype::Int8 => cpu::peak::<u8>(threads, isa),
+            Dtype::F16 | Dtype::F32 => cpu::peak::<f32>(threads, isa),
+        })
+    }
+
+    fn is_untested(&self) -> bool {
+        UNTESTED.contains(&(self.config.isa.get(), self.config.dtype))
     }
 }

@@ -1,5 +1,5 @@
-//! What the bytes of a quantised network mean: each step's output has a range,
-//! told by the checkpoint, and 256 numbers are spread over it.
+//! The quantisation parameters of a quantised network. The checkpoint records
+//! the range of each step's output; 256 values cover it.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step};
 use crate::graph::Graph;
 
-/// The names under which the steps' ranges are kept: the layer's, with a count
-/// where several steps have one name.
+/// The keys of the steps' ranges: the layer's name, followed by a count if
+/// several steps have that name.
 pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let key = |step: &Step| {
@@ -27,20 +27,20 @@ pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>)
     steps.into_iter().map(key).collect()
 }
 
-/// What the bytes of each value mean, indexed by value.
+/// The quantisation parameters of each value, indexed by value.
 ///
 /// # Errors
-/// A checkpoint without ranges, or without one of them.
+/// If the checkpoint has no ranges, or one of them is missing.
 pub(crate) fn affines(
     graph: &Graph,
     steps: &[Step],
     checkpoint: &Checkpoint,
 ) -> Result<Vec<Affine>> {
-    let Some(ranges) = &checkpoint.facts().ranges else {
+    let Some(ranges) = &checkpoint.metadata().ranges else {
         return Err(Error::Option {
             option: "dtype int8".into(),
             reason: format!(
-                "{} is not quantised; `resnet quantize` makes a checkpoint that is",
+                "{} is not quantised; create a quantised checkpoint with `resnet quantize`",
                 checkpoint.name()
             ),
         });
@@ -48,14 +48,17 @@ pub(crate) fn affines(
     let mut affines = vec![Affine::IDENTITY; graph.nodes.len()];
     for (step, key) in steps.iter().zip(keys(graph, steps)) {
         affines[step.output] = match step.kind {
-            // logits are floats
+            // logits are f32
             Kind::Linear { .. } => Affine::IDENTITY,
-            // picks from what there is
+            // max pooling returns values of its input
             Kind::MaxPool { .. } => affines[step.inputs[0]],
             _ => {
                 let [low, high] = *ranges.get(&key).ok_or_else(|| Error::Option {
                     option: "dtype int8".into(),
-                    reason: format!("{} has no range for `{key}`", checkpoint.name()),
+                    reason: format!(
+                        "{} has no range for `{key}`; create it again with `resnet quantize`",
+                        checkpoint.name()
+                    ),
                 })?;
                 Affine::covering(low, high)
             }

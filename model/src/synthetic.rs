@@ -1,21 +1,21 @@
-//! A checkpoint made up for a bare architecture, to time and inspect any row
-//! of the family without a file.
+//! Checkpoints with random weights, to time and inspect any architecture of the
+//! family without a file.
 
-use weights::{Checkpoint, Facts};
+use weights::{Checkpoint, Metadata};
 
+use crate::backend::Input;
 use crate::build::build;
 use crate::calibrate::Calibration;
-use crate::cores::Cores;
 use crate::error::{Error, Result};
 use crate::family;
-use crate::options::{DeviceChoice, Dtype, Options};
-use crate::plan::Input;
-use crate::runner::Model;
+use crate::threads::ThreadPool;
 
-/// Weights made from their names for the row called `name`.
+/// A checkpoint of the architecture `name` with pseudo-random weights, the same
+/// every time.
 ///
 /// # Errors
-/// [`Error::Architecture`] with the nearest names when there is no such row.
+/// [`Error::Architecture`] with the nearest names when there is no such
+/// architecture.
 pub fn synthetic(name: &str) -> Result<Checkpoint> {
     let Some(row) = family::find(name) else {
         let nearest = family::nearest(name).join(", ");
@@ -24,35 +24,27 @@ pub fn synthetic(name: &str) -> Result<Checkpoint> {
         )));
     };
     let parameters = build(row, row.input, row.classes).parameters();
-    let facts = Facts {
+    let metadata = Metadata {
         architecture: Some(row.name.to_owned()),
-        ..Facts::default()
+        ..Metadata::default()
     };
-    Ok(Checkpoint::synthetic(row.name, facts, parameters)?)
+    Ok(Checkpoint::synthetic(row.name, metadata, parameters)?)
 }
 
-/// As [`synthetic`], with the ranges of two made-up images, so that it can be
-/// run in 8-bit integers.
+/// As [`synthetic`], with the ranges of two random images, so that it can run
+/// in 8-bit integers.
 ///
 /// # Errors
 /// As there.
-pub fn synthetic_quantised(name: &str, cores: &Cores) -> Result<Checkpoint> {
+pub fn synthetic_quantised(name: &str, threads: &ThreadPool) -> Result<Checkpoint> {
     let checkpoint = synthetic(name)?;
-    let options = Options {
-        device: DeviceChoice::Cpu,
-        dtype: Dtype::F32,
-        ..Options::default()
-    };
-    let model = Model::load(&checkpoint, &options, cores)?;
-    let size = model.card().input_size;
-    let mut calibration = Calibration::new(model.plan()?);
-    calibration.add(Input::Planes(&weights::synthetic::tensor(
-        "input",
-        &[2 * 3 * size * size],
-    )))?;
-    let facts = Facts {
+    let mut calibration = Calibration::new(&checkpoint, threads)?;
+    let side = calibration.preprocessing().crop as usize;
+    let images = weights::synthetic::tensor("input", &[2 * 3 * side * side]);
+    calibration.add(Input::Planes(&images))?;
+    let metadata = Metadata {
         ranges: Some(calibration.ranges()),
-        ..checkpoint.facts().clone()
+        ..checkpoint.metadata().clone()
     };
-    Ok(checkpoint.with_facts(facts))
+    Ok(checkpoint.with_metadata(metadata))
 }

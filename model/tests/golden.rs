@@ -1,18 +1,19 @@
-//! The 43 networks whose logits were computed in float64 by the frameworks
-//! they come from, with weights made from their tensors' names: the reference
-//! and the fused plan must both give those logits, on every row of the batch.
+//! 43 networks with pseudo-random weights, whose logits their own frameworks
+//! computed in float64: the candle backend and the fused plan must both give
+//! these logits, for every image of the batch.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
-use model::graph::Graph;
-use model::plan::{Numbers, Plan};
-use model::reference::Reference;
-use model::{Cores, Level, Result, build, family};
-use weights::{Checkpoint, Facts, Recipe, synthetic};
+use resnet_model::candle::CandleBackend;
+use resnet_model::graph::Graph;
+use resnet_model::plan::{CpuConfig, CpuPlan};
+use resnet_model::{
+    Backend, Device, Input, Outputs, Result, SupportedIsa, ThreadPool, build, family,
+};
+use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
 /// Golden name and the row that computes it.
 const GOLDENS: &[(&str, &str)] = &[
@@ -83,7 +84,7 @@ fn folder() -> Option<PathBuf> {
     Some(folder)
 }
 
-fn load(folder: &Path, name: &str) -> Golden {
+fn load_golden(folder: &Path, name: &str) -> Golden {
     #[derive(serde::Deserialize)]
     struct Description {
         input: [usize; 4],
@@ -95,7 +96,7 @@ fn load(folder: &Path, name: &str) -> Golden {
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let logits = file.tensor("logits").unwrap().data().chunks_exact(4);
     Golden {
-        checkpoint: Checkpoint::synthetic(name, Facts::default(), description.tensors).unwrap(),
+        checkpoint: Checkpoint::synthetic(name, Metadata::default(), description.tensors).unwrap(),
         input: synthetic::tensor("input", &description.input),
         shape: description.input,
         logits: logits
@@ -114,19 +115,19 @@ fn error(got: &[f32], want: &[f32]) -> f32 {
         / largest
 }
 
-/// Runs `forward` on every golden and compares its logits.
-fn check(forward: impl Fn(Graph, &Checkpoint, &Tensor) -> Result<Tensor>) {
+/// Compares the logits of `load`'s backend on every golden.
+fn check(load: impl Fn(&Graph, &Checkpoint) -> Result<Box<dyn Backend>>) {
     let Some(folder) = folder() else { return };
     let only = std::env::var("GOLDEN").unwrap_or_default();
     let mut failed = Vec::new();
     for (name, row) in GOLDENS.iter().filter(|(name, _)| name.contains(&only)) {
-        let golden = load(&folder, name);
+        let golden = load_golden(&folder, name);
         let classes = golden.logits.len() / golden.shape[0];
         let graph = build::build(family::find(row).unwrap(), golden.shape[2], classes);
-        let input = Tensor::from_vec(golden.input, &golden.shape, &Device::Cpu).unwrap();
-        let logits = forward(graph, &golden.checkpoint, &input)
-            .and_then(|logits| Ok(logits.flatten_all()?.to_vec1::<f32>()?));
-        match logits.map(|logits| error(&logits, &golden.logits)) {
+        let input = Input::Planes(&golden.input);
+        let output = load(&graph, &golden.checkpoint)
+            .and_then(|backend| backend.forward(input, Outputs::LOGITS));
+        match output.map(|output| error(&output.logits, &golden.logits)) {
             Ok(e) if e <= 2e-4 => println!("{name}: {e:.1e}"),
             other => failed.push(format!("{name}: {other:?}")),
         }
@@ -135,23 +136,22 @@ fn check(forward: impl Fn(Graph, &Checkpoint, &Tensor) -> Result<Tensor>) {
 }
 
 #[test]
-fn the_reference_gives_the_frameworks_logits() {
-    check(|graph, checkpoint, input| {
-        Reference::new(graph, checkpoint, &Device::Cpu)?.forward(input)
+fn the_candle_backend_gives_the_frameworks_logits() {
+    let threads = ThreadPool::new(2).unwrap();
+    let preprocessing = Preprocessing::imagenet();
+    check(|graph, checkpoint| {
+        let candle = CandleBackend::new(graph, checkpoint, &preprocessing, &Device::Cpu, &threads)?;
+        Ok(Box::new(candle))
     });
 }
 
 #[test]
 fn the_plan_gives_the_frameworks_logits() {
-    let cores = Cores::new(2).unwrap();
-    check(|graph, checkpoint, input| {
-        let plan = Plan::new(
-            &graph,
-            checkpoint,
-            &Recipe::imagenet(),
-            Numbers::f32(Level::best()),
-            &cores,
-        )?;
-        Ok(input.apply_op1_no_bwd(&plan)?)
+    let threads = ThreadPool::new(2).unwrap();
+    let preprocessing = Preprocessing::imagenet();
+    check(|graph, checkpoint| {
+        let config = CpuConfig::f32(SupportedIsa::best());
+        let plan = CpuPlan::new(graph, checkpoint, &preprocessing, config, &threads)?;
+        Ok(Box::new(plan))
     });
 }

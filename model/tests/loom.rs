@@ -1,17 +1,18 @@
-//! The gate and the team of `src/cores` in every order that their threads'
-//! steps can have, weak memory included: the same two files, built of loom's
-//! atomics and locks. A lost wake-up is a deadlock here, and a number touched
-//! after its loop or job ended is a race.
+//! Model checking of the thread pool: loom runs `active_loop.rs` and
+//! `scheduler.rs` under all thread interleavings, including those of weak
+//! memory. The two files are compiled against loom's atomics and locks. A lost
+//! wake-up shows as a deadlock, an access after a loop or job has ended as a
+//! data race.
 
 #![cfg(not(miri))]
 #![allow(clippy::unwrap_used)]
 
-#[path = "../src/cores/gate.rs"]
-mod gate;
-#[path = "../src/cores/team.rs"]
-mod team;
+#[path = "../src/threads/active_loop.rs"]
+mod active_loop;
+#[path = "../src/threads/scheduler.rs"]
+mod scheduler;
 
-/// What `src/cores/sync.rs` takes from the standard library.
+/// Replaces `src/threads/sync.rs`.
 mod sync {
     use std::time::Duration;
 
@@ -20,8 +21,8 @@ mod sync {
     pub(super) use loom::thread::yield_now;
     pub(super) use std::sync::PoisonError;
 
-    /// A clock by which a worker that finds nothing sleeps at once: spinning
-    /// would only look again.
+    /// A clock on which idle workers sleep immediately: spinning would only
+    /// repeat the same loads.
     pub(super) struct Instant;
 
     impl Instant {
@@ -40,22 +41,22 @@ use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use gate::Gate;
-use team::State;
+use active_loop::ActiveLoop;
+use scheduler::Scheduler;
 
-/// Every order in which at most three threads are cut off before they would
-/// wait by themselves, as loom advises: all orders are too many for a test.
+/// Checks `body` under all interleavings with at most three preemptions, the
+/// bound that loom recommends. Without a bound there are too many for a test.
 fn model(body: impl Fn() + Sync + Send + 'static) {
-    let mut every = loom::model::Builder::new();
-    every.preemption_bound = every.preemption_bound.or(Some(3));
-    every.check(body);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.check(body);
 }
 
-/// Numbers that a loop's calls write, each its own; loom sees who touches one
-/// while another does, or without having seen the other's write.
+/// Counters that the calls of a loop write, one each. Loom reports concurrent
+/// access and access that does not synchronise with an earlier write.
 struct Cells(Vec<UnsafeCell<usize>>);
 
-// SAFETY: loom's cells are there to be shared: they check each access.
+// SAFETY: loom's cells are meant to be shared; they check each access.
 unsafe impl Sync for Cells {}
 // SAFETY: as above.
 unsafe impl Send for Cells {}
@@ -66,7 +67,7 @@ impl Cells {
     }
 
     fn add(&self, i: usize) {
-        // SAFETY: loom's own check that nobody else is at it.
+        // SAFETY: loom checks that no other thread accesses the cell.
         self.0[i].with_mut(|cell| unsafe { *cell += 1 });
     }
 
@@ -76,135 +77,136 @@ impl Cells {
     }
 }
 
-/// Runs a loop on `gate` whose numbers end with it.
-fn one_loop(gate: &Gate, worker: usize, count: usize) {
+/// Runs a loop whose counters are dropped when it ends.
+fn run_loop(active_loop: &ActiveLoop, worker: usize, count: usize) {
     let cells = Cells::new(count);
-    gate.run(count, (worker, 2), &|i, _| cells.add(i), || ());
+    active_loop.run(count, (worker, 2), &|i, _| cells.add(i), || ());
     for i in 0..count {
         assert_eq!(cells.get(i), 1, "call {i}");
     }
 }
 
 #[test]
-fn a_loop_ends_after_its_visitors() {
+fn a_loop_ends_after_its_participants() {
     model(|| {
-        let gate = Arc::new(Gate::default());
-        let visitor = {
-            let gate = Arc::clone(&gate);
-            thread::spawn(move || gate.enter(1))
+        let active_loop = Arc::new(ActiveLoop::default());
+        let participant = {
+            let active_loop = Arc::clone(&active_loop);
+            thread::spawn(move || active_loop.join(1))
         };
-        one_loop(&gate, 0, 2);
-        visitor.join().unwrap();
+        run_loop(&active_loop, 0, 2);
+        participant.join().unwrap();
     });
 }
 
 #[test]
-fn a_visitor_of_one_loop_is_counted_in_the_next() {
+fn a_worker_of_one_loop_can_join_the_next() {
     model(|| {
-        let gate = Arc::new(Gate::default());
-        let visitor = {
-            let gate = Arc::clone(&gate);
-            thread::spawn(move || (gate.enter(1), gate.enter(1)))
+        let active_loop = Arc::new(ActiveLoop::default());
+        let participant = {
+            let active_loop = Arc::clone(&active_loop);
+            thread::spawn(move || (active_loop.join(1), active_loop.join(1)))
         };
-        one_loop(&gate, 0, 1);
-        one_loop(&gate, 0, 2);
-        visitor.join().unwrap();
+        run_loop(&active_loop, 0, 1);
+        run_loop(&active_loop, 0, 2);
+        participant.join().unwrap();
     });
 }
 
 #[test]
-fn two_loops_at_once_share_no_visitor() {
+fn concurrent_loops_share_no_participant() {
     model(|| {
-        let gate = Arc::new(Gate::default());
+        let active_loop = Arc::new(ActiveLoop::default());
         let owner = {
-            let gate = Arc::clone(&gate);
-            thread::spawn(move || one_loop(&gate, 1, 1))
+            let active_loop = Arc::clone(&active_loop);
+            thread::spawn(move || run_loop(&active_loop, 1, 1))
         };
-        let visitor = {
-            let gate = Arc::clone(&gate);
-            thread::spawn(move || gate.enter(2))
+        let participant = {
+            let active_loop = Arc::clone(&active_loop);
+            thread::spawn(move || active_loop.join(2))
         };
-        one_loop(&gate, 0, 1);
+        run_loop(&active_loop, 0, 1);
         owner.join().unwrap();
-        visitor.join().unwrap();
+        participant.join().unwrap();
     });
 }
 
-/// A door that one waits at until another opens it.
+/// An event that one thread waits for and another one sets.
 #[derive(Default)]
-struct Door(Mutex<bool>, Condvar);
+struct Event(Mutex<bool>, Condvar);
 
-impl Door {
-    fn open(&self) {
+impl Event {
+    fn set(&self) {
         *self.0.lock().unwrap() = true;
         self.1.notify_one();
     }
 
     fn wait(&self) {
-        let mut open = self.0.lock().unwrap();
-        while !*open {
-            open = self.1.wait(open).unwrap();
+        let mut is_set = self.0.lock().unwrap();
+        while !*is_set {
+            is_set = self.1.wait(is_set).unwrap();
         }
     }
 }
 
-/// A team of one worker, the test's own thread beside it.
-fn worker() -> (Arc<State>, thread::JoinHandle<()>) {
-    let state = Arc::new(State::default());
+/// A scheduler with one worker; the test's thread takes part as well.
+fn start_worker() -> (Arc<Scheduler>, thread::JoinHandle<()>) {
+    let scheduler = Arc::new(Scheduler::default());
     let worker = {
-        let state = Arc::clone(&state);
-        thread::spawn(move || state.work(1))
+        let scheduler = Arc::clone(&scheduler);
+        thread::spawn(move || scheduler.run_worker(1))
     };
-    (state, worker)
+    (scheduler, worker)
 }
 
 #[test]
-fn a_sleeper_wakes_for_a_loop_and_for_the_end() {
+fn a_sleeping_worker_wakes_for_a_loop_and_for_the_shutdown() {
     model(|| {
-        let (state, worker) = worker();
-        // Neither call ends before the other began: both threads are needed.
-        let (here, there) = (Door::default(), Door::default());
-        state.each(2, (0, 2), &|i, _| match i {
+        let (scheduler, worker) = start_worker();
+        // Neither call ends before the other one has started, so both threads
+        // are needed.
+        let (first, second) = (Event::default(), Event::default());
+        scheduler.parallel_for(2, (0, 2), &|i, _| match i {
             0 => {
-                here.open();
-                there.wait();
+                first.set();
+                second.wait();
             }
             _ => {
-                there.open();
-                here.wait();
+                second.set();
+                first.wait();
             }
         });
-        state.end();
+        scheduler.shut_down();
         worker.join().unwrap();
     });
 }
 
 #[test]
-fn a_sleeper_wakes_for_a_job() {
+fn a_sleeping_worker_wakes_for_a_job() {
     model(|| {
-        let (state, worker) = worker();
-        let door = Arc::new(Door::default());
-        let job = Arc::clone(&door);
-        state.push(Box::new(move || job.open()), true);
-        door.wait();
-        state.end();
+        let (scheduler, worker) = start_worker();
+        let event = Arc::new(Event::default());
+        let job = Arc::clone(&event);
+        scheduler.push(Box::new(move || job.set()), true);
+        event.wait();
+        scheduler.shut_down();
         worker.join().unwrap();
     });
 }
 
 #[test]
-fn the_queue_is_emptied_before_the_end() {
+fn queued_jobs_run_before_the_shutdown() {
     model(|| {
-        let (state, worker) = worker();
+        let (scheduler, worker) = start_worker();
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..2 {
             let done = Arc::clone(&done);
             let job = move || {
                 done.fetch_add(1, Relaxed);
             };
-            state.push(Box::new(job), false);
+            scheduler.push(Box::new(job), false);
         }
-        state.end();
+        scheduler.shut_down();
         worker.join().unwrap();
         assert_eq!(done.load(Relaxed), 2);
     });

@@ -7,11 +7,11 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     bench, classify, convert, evaluate, healthcheck, inspect, models, quantize, serve,
 };
-use crate::config::ServeFlags;
+use crate::config::serve::ServeFlags;
 
-/// Image classification with ResNet: a photo in, the right top-5 out.
+/// Image classification with ResNet models: an HTTP server and command-line tools.
 ///
-/// Without a command it serves: `resnet` is `resnet serve`.
+/// Without a command, `resnet` runs `resnet serve`.
 #[derive(Debug, Parser)]
 #[command(name = "resnet", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
@@ -25,40 +25,42 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   resnet                                                      serve on port 8000
-  curl --data-binary @cat.jpg localhost:8000/classify         classify a photo
-  RESNET_QUEUE=512 resnet serve --host 0.0.0.0 --port 80      every flag has a variable
+  curl --data-binary @cat.jpg localhost:8000/classify         classify an image
+  RESNET_PORT=80 resnet serve --host 0.0.0.0                  every flag has an environment variable
+  resnet serve --model cats=./cats.safetensors --models ./repository --config resnet.toml
+                                                              serve several models
 ";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer HTTP requests (the default)
+    /// Serve models over HTTP (the default)
     Serve(Box<ServeFlags>),
-    /// Classify photos on the disk
+    /// Classify image files
     Classify(classify::Flags),
-    /// Measure a model's accuracy on labelled photos
+    /// Measure the accuracy of a model on a labelled dataset
     Evaluate(evaluate::Flags),
-    /// Time forward passes
+    /// Measure the time of forward passes
     Bench(bench::Flags),
-    /// Write any checkpoint as one safetensors file with all that belongs to it
+    /// Convert a checkpoint to one safetensors file with its labels and preprocessing
     Convert(convert::Flags),
-    /// Write any checkpoint as 8-bit integers, calibrated on photos
+    /// Quantize a checkpoint to 8-bit integers, calibrated on images
     Quantize(quantize::Flags),
-    /// List every architecture of the family
+    /// List the supported architectures
     Models(models::Flags),
-    /// Show a model's layers and what it costs
+    /// Print the layers, operations and memory of a model
     Inspect(inspect::Flags),
-    /// Ask a running server whether it is ready; exit status 0 if it is
+    /// Check whether a running server is ready; the exit status is 0 if it is
     Healthcheck(healthcheck::Flags),
 }
 
-/// Why a command failed.
+/// The error of any command.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// Whatever ended the command early.
+    /// The error that stopped the command.
     pub fn run(self) -> Result<ExitCode, Error> {
         match self.command.unwrap_or(Command::Serve(Box::new(self.serve))) {
             Command::Serve(flags) => Ok(serve::run(&flags)?),

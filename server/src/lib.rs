@@ -1,21 +1,23 @@
-//! Image bytes in, labels out. The way of a request through the files:
-//! [`http`] -> [`admission`] -> [`classifier`] ([`upload`] -> [`photo`]) ->
-//! [`batch`] -> [`network`] -> [`top_k`] -> [`answer`].
+//! An image-classification server: image files in, the most probable classes
+//! out.
+//!
+//! [`core`] serves models and knows no protocol. [`http`] is a transport: it
+//! translates between HTTP and the core. [`commands`] are the command line's,
+//! and [`config`] reads flags, environment variables and the configuration
+//! file. Imports run one way: `commands` -> {`http`, `config`} -> `core`.
+//!
+//! ```
+//! use resnet_server::core::top_k::top_k;
+//!
+//! // The two most probable of three classes, from their logits.
+//! let best = top_k(&[0.5, 3.0, 1.0], 2);
+//! assert_eq!((best[0].index, best[1].index), (1, 2));
+//! ```
 
-pub mod admission;
-pub mod answer;
-pub mod batch;
-pub mod classifier;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod core;
 pub mod http;
 pub mod logs;
-pub mod metrics;
-pub mod network;
-pub mod photo;
-pub mod problem;
-pub mod service;
 pub mod shutdown;
-pub mod top_k;
-pub mod upload;

@@ -1,4 +1,4 @@
-//! The log: for people on a terminal, JSON lines anywhere else.
+//! The log on standard error: text on a terminal, JSON lines otherwise.
 
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
@@ -7,53 +7,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::config::Faults;
+use crate::config::logs::LogConfig;
 
-/// The flags as text.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Log")]
-pub struct LogFlags {
-    /// Level (error, warn, info, debug, trace), also by module: `info,server=debug`
-    #[arg(long, env = "RESNET_LOG", value_name = "LEVEL", default_value = "info")]
-    log: String,
-
-    /// human, json, or auto: human on a terminal, json anywhere else
-    #[arg(
-        long,
-        env = "RESNET_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "auto"
-    )]
-    log_format: String,
-}
-
-/// What is logged, and how.
-#[derive(Clone, Debug, Default)]
-pub struct LogConfig {
-    /// Levels, in `tracing`'s syntax.
-    pub levels: String,
-    /// JSON lines instead of text for people.
-    pub json: bool,
-}
-
-impl LogFlags {
-    /// Reads both flags, adding to `faults` what is wrong.
-    pub fn check(&self, faults: &mut Faults) -> LogConfig {
-        LogConfig {
-            levels: faults.read("--log", &self.log, |text| {
-                EnvFilter::try_new(text).map(|_| text.to_owned())
-            }),
-            json: faults.read("--log-format", &self.log_format, |text| match text {
-                "auto" => Ok(!std::io::stderr().is_terminal()),
-                "human" => Ok(false),
-                "json" => Ok(true),
-                _ => Err("not human, json or auto"),
-            }),
-        }
-    }
-}
-
-/// Starts the log on standard error, and sends panics there.
+/// Starts the log on standard error and sends the messages of panics to it.
 ///
 /// # Errors
 /// When a log is already running.
@@ -74,7 +30,7 @@ pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
     Ok(())
 }
 
-/// A panic ends one request, not the process: it is an error in the log.
+/// A panic ends one request, not the process, so it is logged as an error.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use server::cli::Cli;
+use resnet_server::cli::Cli;
 
 fn main() -> anyhow::Result<ExitCode> {
     Cli::parse().run().map_err(anyhow::Error::from_boxed)

@@ -1,4 +1,4 @@
-//! The figures on the models' cards, reached by the program itself.
+//! The accuracies that the model cards state, measured with the `resnet` binary.
 
 #![allow(clippy::unwrap_used)]
 
@@ -115,7 +115,7 @@ fn eight_bits_cost_at_most_a_point() {
     );
     std::fs::remove_file(&file).unwrap();
     assert!(
-        said.contains("resnet50_thin in int8, ranges of 100 photos"),
+        said.contains("resnet50_thin in int8, calibrated on 100 images"),
         "{said}"
     );
     assert!(size < 7_500_000, "{size} bytes for 6.93 million parameters");

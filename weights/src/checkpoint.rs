@@ -1,5 +1,5 @@
-//! A checkpoint's tensors under torchvision's names, read one at a time so
-//! that a large file is never in memory twice.
+//! The tensors of a checkpoint under torchvision's names. Each is read on
+//! request, so that a large file is not in memory twice.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,52 +8,63 @@ use std::sync::OnceLock;
 
 use safetensors::Dtype;
 
-use crate::bytes::{Bytes, sha256};
+use crate::bytes::{Access, Bytes, sha256};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
+use crate::metadata::Metadata;
+use crate::name;
 use crate::naming::Naming;
 use crate::open::Opened;
-use crate::quantised;
+use crate::quantized;
 use crate::tensor::{Tensor, Values};
 
-/// Named tensors, whatever they came from.
+/// A set of named tensors with their metadata.
 ///
-/// Names are torchvision's wherever it has one: `conv1`, `bn1`,
-/// `layer{1..}.{0..}.conv{k}`, `.bn{k}`, `.downsample.0` (convolution) and
-/// `.1` (norm), `fc` as [classes, features]; timm's for what torchvision
-/// lacks: a deep stem is `conv1.0`, `conv1.1`, `conv1.3`, ..., attention is
-/// `.se.*`; and `bn` for the last norm of a pre-activation network. Errors
-/// name tensors as the file does.
+/// Names are canonical: torchvision's wherever it has one (`conv1`, `bn1`,
+/// `layer{1..}.{0..}.conv{k}`, `.bn{k}`, `.downsample.0` for a convolution and
+/// `.1` for a norm, `fc` as `[classes, features]`) and timm's otherwise (a deep
+/// stem is `conv1.0`, `conv1.1`, `conv1.3`, ...; attention is `.se.*`). `bn` is
+/// the last norm of a pre-activation network. Errors give the names in the
+/// file.
 pub struct Checkpoint {
     name: String,
-    /// The file or repository, for errors.
+    /// The file or repository, for error messages.
     origin: String,
-    facts: Facts,
+    metadata: Metadata,
     files: Vec<Bytes>,
     naming: Naming,
     /// By canonical name.
     tensors: BTreeMap<String, Tensor>,
-    /// The steps of 8-bit weights, by the weights' canonical name.
+    /// The scales of 8-bit weights, by the canonical name of the weights.
     scales: BTreeMap<String, Tensor>,
     digest: OnceLock<String>,
 }
 
 impl Checkpoint {
-    /// Opens a checkpoint file: safetensors, a PyTorch state dict (which is
-    /// never executed), or the `*.index.json` of several of either. The
-    /// tensors stay in the file until they are read.
+    /// Opens a checkpoint file: safetensors, a PyTorch state dict (parsed without
+    /// executing it), or the `*.index.json` of a checkpoint in several files.
+    /// The file is memory-mapped; each tensor is read on request.
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Access::Mapped)
+    }
+
+    /// Opens a checkpoint file as [`Checkpoint::open`] does, with the given
+    /// access to its bytes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is malformed, or changes while it is
+    /// copied.
+    pub fn open_with(path: &Path, access: Access) -> Result<Self> {
         Self::assemble(
-            &name_of(path),
+            &name::of_file(path),
             &path.display().to_string(),
-            Opened::open(path)?,
+            Opened::open(path, access)?,
         )
     }
 
-    /// Reads a safetensors file that is part of the program.
+    /// Opens a checkpoint that is compiled into the program.
     ///
     /// # Errors
     /// When it is malformed.
@@ -61,97 +72,102 @@ impl Checkpoint {
         Self::assemble(name, name, Opened::one_file(name, Bytes::Static(bytes))?)
     }
 
-    /// A checkpoint made in memory from tensors in any supported naming.
+    /// Creates a checkpoint from tensors in memory: name in any supported
+    /// naming, shape, and values in row-major order.
     ///
     /// # Errors
-    /// When two tensors mean the same one, or one has not as many values as
-    /// its shape says.
+    /// When two names map to the same canonical name, or the number of values
+    /// does not match the shape.
     pub fn from_tensors(
         name: &str,
-        facts: Facts,
+        metadata: Metadata,
         tensors: impl IntoIterator<Item = (String, Vec<usize>, Vec<f32>)>,
     ) -> Result<Self> {
-        let make = |(own, shape, values): (String, Vec<usize>, Vec<f32>)| {
+        let make = |(name_in_file, shape, values): (String, Vec<usize>, Vec<f32>)| {
             if shape.iter().product::<usize>() == values.len() {
-                Ok(f32_tensor(own, shape, Values::Made(values)))
+                Ok(f32_tensor(name_in_file, shape, Values::InMemory(values)))
             } else {
-                let fault = format!(
-                    "{} values for tensor `{own}` of shape {shape:?}",
+                let reason = format!(
+                    "tensor `{name_in_file}` has {} values, which do not fill its shape {shape:?}",
                     values.len()
                 );
-                Err(Error::malformed(name, fault))
+                Err(Error::malformed(name, reason))
             }
         };
         let tensors = tensors.into_iter().map(make).collect::<Result<_>>()?;
-        Self::in_memory(name, facts, tensors)
+        Self::in_memory(name, metadata, tensors)
     }
 
-    /// A checkpoint of [`crate::synthetic`] values, each tensor computed when
-    /// it is read, from its name in any supported naming.
+    /// Creates a checkpoint of pseudo-random weights ([`crate::synthetic`]) with
+    /// names in any supported naming. Each tensor is computed when it is read.
     ///
     /// # Errors
-    /// When two tensors mean the same one.
+    /// When two names map to the same canonical name.
     pub fn synthetic(
         name: &str,
-        facts: Facts,
+        metadata: Metadata,
         shapes: impl IntoIterator<Item = (String, Vec<usize>)>,
     ) -> Result<Self> {
-        let make = |(own, shape)| f32_tensor(own, shape, Values::Synthetic);
-        Self::in_memory(name, facts, shapes.into_iter().map(make).collect())
+        let make = |(name_in_file, shape)| f32_tensor(name_in_file, shape, Values::Synthetic);
+        Self::in_memory(name, metadata, shapes.into_iter().map(make).collect())
     }
 
-    fn in_memory(name: &str, facts: Facts, tensors: Vec<Tensor>) -> Result<Self> {
+    fn in_memory(name: &str, metadata: Metadata, tensors: Vec<Tensor>) -> Result<Self> {
         let opened = Opened {
             files: Vec::new(),
             tensors,
-            facts,
+            metadata,
         };
         let checkpoint = Self::assemble(name, name, opened)?;
         Ok(checkpoint.with_digest("none: made in memory"))
     }
 
-    /// Gives every tensor its canonical name.
+    /// Maps the name of every tensor to its canonical name.
     fn assemble(name: &str, origin: &str, opened: Opened) -> Result<Self> {
         let naming = Naming::detect(opened.tensors.iter().map(|tensor| tensor.name.as_str()));
         let mut tensors = BTreeMap::new();
         let mut scales = BTreeMap::new();
-        // A counter that training keeps and inference never reads.
-        let counts = |tensor: &Tensor| tensor.name.ends_with("num_batches_tracked");
-        for mut tensor in opened.tensors.into_iter().filter(|tensor| !counts(tensor)) {
-            if let Some(weights) = tensor.name.strip_suffix(quantised::SCALE) {
+        // A counter of training steps; inference does not use it.
+        let is_counter = |tensor: &Tensor| tensor.name.ends_with("num_batches_tracked");
+        for mut tensor in opened
+            .tensors
+            .into_iter()
+            .filter(|tensor| !is_counter(tensor))
+        {
+            if let Some(weights) = tensor.name.strip_suffix(quantized::SCALE) {
                 scales.insert(naming.canonical(weights), tensor);
                 continue;
             }
             let canonical = naming.canonical(&tensor.name);
-            // A classifier written as a 1x1 convolution, [N, C, 1, 1].
+            // A classifier stored as a 1x1 convolution, [N, C, 1, 1].
             if let ("fc.weight", [_, _, 1, 1]) = (canonical.as_str(), tensor.shape.as_slice()) {
                 tensor.flatten_classifier();
             }
             match tensors.entry(canonical) {
-                Entry::Vacant(place) => {
-                    place.insert(tensor);
+                Entry::Vacant(entry) => {
+                    entry.insert(tensor);
                 }
-                Entry::Occupied(place) => {
+                Entry::Occupied(entry) => {
                     return Err(Error::Ambiguous {
                         origin: origin.to_owned(),
-                        first: place.get().name.clone(),
+                        first: entry.get().name.clone(),
                         second: tensor.name,
-                        canonical: place.key().clone(),
+                        canonical: entry.key().clone(),
                     });
                 }
             }
         }
         if tensors.is_empty() {
-            return Err(Error::malformed(origin, "it holds no tensors"));
+            return Err(Error::malformed(origin, "it contains no tensors"));
         }
-        let mut facts = opened.facts;
-        if facts.architecture.is_none() {
-            facts.pooled_shortcut = facts.pooled_shortcut.or(naming.pooled_shortcut());
+        let mut metadata = opened.metadata;
+        if metadata.architecture.is_none() {
+            metadata.pooled_shortcut = metadata.pooled_shortcut.or(naming.pooled_shortcut());
         }
         Ok(Self {
             name: name.to_owned(),
             origin: origin.to_owned(),
-            facts,
+            metadata,
             files: opened.files,
             naming,
             tensors,
@@ -160,16 +176,16 @@ impl Checkpoint {
         })
     }
 
-    /// The checkpoint under another name, with what else is known about it.
-    pub(crate) fn described(self, name: &str, facts: Facts) -> Self {
+    /// Renames the checkpoint and fills fields of its metadata that are `None`.
+    pub(crate) fn with_name_and_metadata(self, name: &str, metadata: Metadata) -> Self {
         Self {
             name: name.to_owned(),
-            facts: self.facts.clone().or(facts),
+            metadata: self.metadata.clone().or(metadata),
             ..self
         }
     }
 
-    /// The checkpoint with a digest that is known without reading it.
+    /// Sets the digest, so that it is not computed.
     pub(crate) fn with_digest(self, digest: &str) -> Self {
         Self {
             digest: OnceLock::from(digest.to_owned()),
@@ -177,10 +193,11 @@ impl Checkpoint {
         }
     }
 
-    /// The checkpoint with other values in some of its tensors.
+    /// Replaces the values of some tensors, given by canonical name.
     ///
     /// # Errors
-    /// A name that it does not have, or values that do not fill the shape.
+    /// When there is no tensor of that name, or the number of values does not
+    /// match its shape.
     pub fn with_values(
         mut self,
         values: impl IntoIterator<Item = (String, Vec<f32>)>,
@@ -188,83 +205,86 @@ impl Checkpoint {
         for (name, values) in values {
             let origin = self.origin.clone();
             let Some(tensor) = self.tensors.get_mut(&name) else {
-                let fault = format!("there is no tensor `{name}` to give values to");
-                return Err(Error::malformed(&origin, fault));
+                let reason = format!("it has no tensor `{name}` to replace the values of");
+                return Err(Error::malformed(&origin, reason));
             };
-            let room: usize = tensor.shape.iter().product();
-            if values.len() != room {
-                let fault = format!("{} values for tensor `{name}` of {room}", values.len());
-                return Err(Error::malformed(&origin, fault));
+            let elements: usize = tensor.shape.iter().product();
+            if values.len() != elements {
+                let reason = format!(
+                    "tensor `{name}` has {elements} elements, not {}",
+                    values.len()
+                );
+                return Err(Error::malformed(&origin, reason));
             }
             tensor.dtype = Dtype::F32;
-            tensor.values = Values::Made(values);
+            tensor.values = Values::InMemory(values);
         }
         Ok(self)
     }
 
-    /// The checkpoint with what else is known about it.
+    /// Replaces the metadata.
     #[must_use]
-    pub fn with_facts(self, facts: Facts) -> Self {
-        Self { facts, ..self }
+    pub fn with_metadata(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
     }
 
-    /// What to call the model.
+    /// The name of the model.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the checkpoint says of itself.
+    /// The metadata of the checkpoint.
     #[must_use]
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
-    /// SHA-256 of the weights' files in hexadecimal, computed when first asked
-    /// for: about a second for a gigabyte.
+    /// SHA-256 of the concatenated files of the weights, in hexadecimal. It is
+    /// computed on the first call, which takes about a second for a gigabyte.
     #[must_use]
     pub fn digest(&self) -> &str {
         self.digest.get_or_init(|| sha256(&self.files))
     }
 
-    /// Every tensor's canonical name and shape, sorted by name.
+    /// The canonical name and shape of every tensor, sorted by name.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice()))
     }
 
-    /// Every tensor's canonical name, shape and number type.
+    /// The canonical name, shape and dtype of every tensor.
     pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &[usize], Dtype)> {
         self.tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice(), tensor.dtype))
     }
 
-    /// The shape of a tensor, if it is there.
+    /// The shape of a tensor; `None` if there is no such tensor.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
     }
 
-    /// What the file calls tensor `name`, or would call it if it were there:
-    /// the name to use in messages.
+    /// The name of tensor `name` in the file, or the name that it would have in
+    /// the file's naming. For messages.
     #[must_use]
-    pub fn own_name(&self, name: &str) -> String {
+    pub fn name_in_file(&self, name: &str) -> String {
         match self.tensors.get(name) {
             Some(tensor) => tensor.name.clone(),
-            None => self.naming.own(name),
+            None => self.naming.in_file(name),
         }
     }
 
-    /// The values of tensor `name` in row-major order, widened to f32.
+    /// The values of tensor `name` in row-major order, converted to f32.
     ///
     /// # Errors
-    /// Missing, of another shape than `shape`, of a type that is not read, or
-    /// not finite.
+    /// When the tensor is missing, its shape is not `shape`, its dtype is not
+    /// supported, or a value is not finite.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let origin = self.origin.clone();
-        let tensor = self.own_name(name);
+        let tensor = self.name_in_file(name);
         let Some(entry) = self.tensors.get(name) else {
             let expected = shape.to_vec();
             return Err(Error::Missing {
@@ -291,7 +311,7 @@ impl Checkpoint {
             });
         };
         if matches!(entry.values, Values::Stored(_)) && entry.dtype == Dtype::I8 {
-            quantised::widen(&mut values, &self.steps(name, shape)?);
+            quantized::dequantize(&mut values, &self.scales(name, shape)?);
         }
         match values.iter().position(|value| !value.is_finite()) {
             Some(index) => {
@@ -307,25 +327,25 @@ impl Checkpoint {
         }
     }
 
-    /// What a unit of each output channel of 8-bit weights `name` is worth.
-    fn steps(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let own = self.own_name(name) + quantised::SCALE;
+    /// The scale of each output channel of 8-bit weights `name`.
+    fn scales(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let tensor = self.name_in_file(name) + quantized::SCALE;
         let expected = vec![shape.first().copied().unwrap_or(0)];
         let missing = || Error::Missing {
             origin: self.origin.clone(),
-            tensor: own.clone(),
+            tensor: tensor.clone(),
             expected: expected.clone(),
         };
-        let steps = self.scales.get(name).ok_or_else(missing)?;
-        if steps.shape != expected {
+        let scales = self.scales.get(name).ok_or_else(missing)?;
+        if scales.shape != expected {
             return Err(Error::Shape {
                 origin: self.origin.clone(),
-                tensor: own,
-                found: steps.shape.clone(),
+                tensor,
+                found: scales.shape.clone(),
                 expected,
             });
         }
-        steps.widen(&self.files).ok_or_else(missing)
+        scales.widen(&self.files).ok_or_else(missing)
     }
 }
 
@@ -335,20 +355,5 @@ fn f32_tensor(name: String, shape: Vec<usize>, values: Values) -> Tensor {
         dtype: Dtype::F32,
         shape,
         values,
-    }
-}
-
-/// A model's name from its file's; from its folder's where the file is called
-/// what everyone calls it.
-fn name_of(path: &Path) -> String {
-    let stem = |path: &Path| {
-        path.file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-    };
-    let name = stem(path).unwrap_or_default();
-    if name.starts_with("model") || name.starts_with("pytorch_model") {
-        path.parent().and_then(stem).unwrap_or(name)
-    } else {
-        name
     }
 }

@@ -1,20 +1,20 @@
-//! The trained model inside the binary: a bottleneck ResNet-50 of half width.
+//! The default model, compiled into the program: a ResNet-50 of half width.
 
-use crate::{Checkpoint, Result};
+use crate::checkpoint::Checkpoint;
+use crate::error::Result;
 
-/// What the default model is called.
+/// Name of the default model.
 pub const DEFAULT_NAME: &str = "resnet50_thin";
 
 static BYTES: &[u8] = include_bytes!("../resnet50_thin.safetensors");
 
-/// SHA-256 of [`BYTES`], known so that no start has to compute it.
+/// SHA-256 of [`BYTES`], so that it is not computed at each start.
 const DIGEST: &str = "fd9a341b6e82a77b85ea380b2439068cb0d78570c0dec15f4b9593dada37b5b9";
 
 /// The default model.
 ///
 /// # Errors
-/// None for the file this crate is built with; the type is that of any
-/// checkpoint's reading.
+/// None: a test opens the file that is compiled in.
 pub fn default_model() -> Result<Checkpoint> {
     Ok(Checkpoint::from_static(DEFAULT_NAME, BYTES)?.with_digest(DIGEST))
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_known_digest_is_that_of_the_bytes() {
+    fn the_stored_digest_is_the_digest_of_the_bytes() {
         let computed = Checkpoint::from_static(DEFAULT_NAME, BYTES).unwrap();
         assert_eq!(default_model().unwrap().digest(), computed.digest());
     }

@@ -1,13 +1,13 @@
-//! What can be wrong with a checkpoint, each naming the file, tensor or field.
+//! The errors of this crate. Each one names the file, the tensor or the field.
 
 use std::path::PathBuf;
 
-use crate::hub::HubFault;
+use crate::hub::error::HubError;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A fault of a checkpoint or of where it was looked for.
+/// An error of a checkpoint, or of finding one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,139 +16,153 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A model's name is none that anything is known by.
-    #[error("`{name}` is no file, no folder, and not the name of a model")]
+    /// The file changed while it was copied into memory.
+    #[error("{} changed while it was read; try again when it is written completely", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The name is neither a path nor the name of a model.
+    #[error(
+        "`{name}` is not an existing file or folder and not the name of a model; give a path, `organisation/name` on the Hugging Face Hub, or `resnet50_thin`"
+    )]
     Unknown {
         /// The name.
         name: String,
     },
-    /// A repository of the Hub could not be had.
-    #[error("{repository}: {fault}")]
+    /// A repository of the Hub could not be opened.
+    #[error("{repository}: {reason}")]
     Hub {
         /// The repository.
         repository: String,
         /// Why.
         #[source]
-        fault: HubFault,
+        reason: HubError,
     },
     /// The file could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The file is not what its format promises.
-    #[error("{origin} is not a usable checkpoint: {fault}")]
+    /// The content is not a checkpoint in a supported format.
+    #[error("{origin} is not a usable checkpoint: {reason}")]
     Malformed {
         /// File or repository.
         origin: String,
         /// What is wrong.
-        fault: String,
+        reason: String,
     },
-    /// Two tensors of the file are the same one to the network.
-    #[error("tensors `{first}` and `{second}` in {origin} both claim to be `{canonical}`")]
+    /// Two tensors of the file have the same canonical name.
+    #[error(
+        "tensors `{first}` and `{second}` in {origin} both map to `{canonical}`; remove one of them"
+    )]
     Ambiguous {
         /// File or repository.
         origin: String,
-        /// One tensor, in the file's own naming.
+        /// The name of one tensor in the file.
         first: String,
-        /// The other.
+        /// The name of the other.
         second: String,
-        /// What both map to, in torchvision's naming.
+        /// The canonical name of both, in torchvision's naming.
         canonical: String,
     },
-    /// A tensor the network needs is not there.
+    /// A required tensor is missing.
     #[error("{origin} has no tensor `{tensor}` (expected shape {expected:?})")]
     Missing {
         /// File or repository.
         origin: String,
-        /// The tensor, in the file's own naming where it is known.
+        /// The tensor, in the file's naming where that is known.
         tensor: String,
-        /// The shape the network expects.
+        /// The expected shape.
         expected: Vec<usize>,
     },
-    /// A tensor has another shape than the network needs.
+    /// A tensor has an unexpected shape.
     #[error("tensor `{tensor}` in {origin} has shape {found:?}, expected {expected:?}")]
     Shape {
         /// File or repository.
         origin: String,
         /// The tensor.
         tensor: String,
-        /// Shape in the file.
+        /// The shape in the file.
         found: Vec<usize>,
-        /// The shape the network expects.
+        /// The expected shape.
         expected: Vec<usize>,
     },
-    /// A tensor has a number type this project does not read.
-    #[error("tensor `{tensor}` in {origin} is {dtype}; F32, F16 and BF16 are read")]
+    /// A tensor has a dtype that is not supported.
+    #[error(
+        "tensor `{tensor}` in {origin} has dtype {dtype}, which is not supported; convert it to F32, F16 or BF16"
+    )]
     Dtype {
         /// File or repository.
         origin: String,
         /// The tensor.
         tensor: String,
-        /// Its type in the file.
+        /// The dtype in the file.
         dtype: String,
     },
     /// A tensor holds NaN or infinity.
-    #[error("tensor `{tensor}` in {origin} holds {value} at index {index}")]
+    #[error(
+        "tensor `{tensor}` in {origin} holds {value} at index {index}; all weights must be finite"
+    )]
     NotFinite {
         /// File or repository.
         origin: String,
         /// The tensor.
         tensor: String,
-        /// Where, in row-major order.
+        /// The position in row-major order.
         index: usize,
         /// NaN or an infinity.
         value: f32,
     },
-    /// A value is too large for the number type asked for.
-    #[error("tensor `{tensor}` holds {value}, more than {dtype} can; F32 can")]
+    /// A value is too large for the requested dtype.
+    #[error("tensor `{tensor}` holds {value}, which overflows {dtype}; store it as F32")]
     Overflow {
         /// The tensor.
         tensor: String,
         /// The value.
         value: f32,
-        /// The type.
+        /// The dtype.
         dtype: String,
     },
-    /// Metadata or configuration holds something unusable.
-    #[error("field `{field}` in {origin}: {fault}")]
+    /// A field of the metadata or of a configuration file is invalid.
+    #[error("field `{field}` in {origin}: {reason}")]
     Field {
         /// File or repository.
         origin: String,
         /// The field.
         field: String,
         /// What is wrong with it.
-        fault: String,
+        reason: String,
     },
-    /// The labels do not match the classes.
-    #[error("{labels} labels for a network with {classes} classes")]
+    /// The number of labels differs from the number of classes.
+    #[error("{labels} labels for a network with {classes} classes; give one label for each class")]
     Labels {
-        /// Labels given.
+        /// Number of labels.
         labels: usize,
-        /// Outputs of the network.
+        /// Number of outputs of the network.
         classes: usize,
     },
 }
 
 impl Error {
-    pub(crate) fn malformed(origin: &str, fault: impl Into<String>) -> Self {
+    pub(crate) fn malformed(origin: &str, reason: impl Into<String>) -> Self {
         Self::Malformed {
             origin: origin.to_owned(),
-            fault: fault.into(),
+            reason: reason.into(),
         }
     }
 
-    pub(crate) fn field(origin: &str, field: &str, fault: impl Into<String>) -> Self {
+    pub(crate) fn field(origin: &str, field: &str, reason: impl Into<String>) -> Self {
         Self::Field {
             origin: origin.to_owned(),
             field: field.to_owned(),
-            fault: fault.into(),
+            reason: reason.into(),
         }
     }
 }

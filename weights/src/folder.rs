@@ -1,19 +1,21 @@
-//! A folder as libraries publish it: the weights in one of the usual files,
-//! and beside them what is known about them.
+//! Model folders as timm and transformers publish them: a file of weights and
+//! JSON configuration files.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Document};
+use crate::config;
+use crate::config::document::Document;
 use crate::error::{Error, Result};
-use crate::facts::Facts;
+use crate::metadata::Metadata;
 
-/// What describes the weights, in every library that is read.
+/// Describes the network, in timm and transformers.
 pub(crate) const CONFIG: &str = "config.json";
-/// How transformers describes the preprocessing.
+/// Describes the preprocessing, in transformers.
 pub(crate) const PREPROCESSOR: &str = "preprocessor_config.json";
 
-/// Where libraries put the weights, the best first.
+/// The usual names of the weights, in order of preference.
 const USUAL: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -21,11 +23,12 @@ const USUAL: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// Bytes of a configuration; one with 21 000 labels has less than a fifth.
-const LONGEST_CONFIG: u64 = 8 << 20;
+/// Largest configuration file in bytes; one with 21 000 labels has less than a
+/// fifth of it.
+const MAX_CONFIG_BYTES: u64 = 8 << 20;
 
-/// The file with the weights among the names of a folder's files: one of the
-/// usual, else the only one of its kind.
+/// Selects the weights among the file names of a folder: one with a usual name,
+/// otherwise the only safetensors file, otherwise the only PyTorch file.
 pub(crate) fn weights_among<'a>(names: &[&'a str]) -> std::result::Result<&'a str, String> {
     if let Some(usual) = USUAL
         .iter()
@@ -48,16 +51,16 @@ pub(crate) fn weights_among<'a>(names: &[&'a str]) -> std::result::Result<&'a st
             [one] => return Ok(one),
             _ => {
                 return Err(format!(
-                    "it holds several weights: {}; name one of them",
+                    "it contains several checkpoints: {}; pass the path of one of them",
                     found.join(", ")
                 ));
             }
         }
     }
-    Err("it holds no weights (*.safetensors, *.pth, *.pt or *.bin)".into())
+    Err("it contains no weights (*.safetensors, *.pth, *.pt or *.bin)".into())
 }
 
-/// The file with the weights in `folder`.
+/// The path of the weights in `folder`.
 pub(crate) fn weights_in(folder: &Path) -> Result<PathBuf> {
     let read = |source| Error::Read {
         path: folder.to_owned(),
@@ -76,20 +79,20 @@ pub(crate) fn weights_in(folder: &Path) -> Result<PathBuf> {
     names.sort_unstable();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let name = weights_among(&names)
-        .map_err(|fault| Error::malformed(&folder.display().to_string(), fault))?;
+        .map_err(|reason| Error::malformed(&folder.display().to_string(), reason))?;
     Ok(folder.join(name))
 }
 
-/// What the configurations in `folder` say.
-pub(crate) fn facts(folder: &Path) -> Result<Facts> {
+/// The metadata in the configuration files of `folder`.
+pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
     let Some(config) = document(&folder.join(CONFIG))? else {
-        return Ok(Facts::default());
+        return Ok(Metadata::default());
     };
     let preprocessor = document(&folder.join(PREPROCESSOR))?;
-    config::facts(&config, preprocessor.as_ref())
+    config::metadata(&config, preprocessor.as_ref())
 }
 
-/// A configuration, if it is there.
+/// Parses a configuration file, if it exists.
 fn document(path: &Path) -> Result<Option<Document>> {
     let read = |source| Error::Read {
         path: path.to_owned(),
@@ -102,11 +105,18 @@ fn document(path: &Path) -> Result<Option<Document>> {
         Err(e) => return Err(read(e)),
     };
     let origin = path.display().to_string();
-    if length > LONGEST_CONFIG {
+    if length > MAX_CONFIG_BYTES {
         return Err(Error::malformed(
             &origin,
-            format!("a configuration of {length} bytes"),
+            format!(
+                "it has {length} bytes; at most {MAX_CONFIG_BYTES} are supported in a configuration file"
+            ),
         ));
     }
-    Document::parse(&origin, &fs::read(path).map_err(read)?).map(Some)
+    let mut text = Vec::new();
+    let file = fs::File::open(path).map_err(read)?;
+    file.take(MAX_CONFIG_BYTES)
+        .read_to_end(&mut text)
+        .map_err(read)?;
+    Document::parse(&origin, &text).map(Some)
 }

@@ -1,4 +1,4 @@
-//! The names of the classes a network tells apart.
+//! The names of the classes that a network predicts.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,24 +8,24 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// Bytes of a label file that are read: 21 000 classes take a tenth.
-const LONGEST_FILE: u64 = 8 << 20;
+/// Largest label file in bytes; 21 000 classes take a tenth of it.
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// One class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// `WordNet` id, where the data set has them (ImageNet).
+    /// `WordNet` id, for the classes of ImageNet.
     pub wnid: Option<String>,
-    /// Human name, as torchvision spells it for ImageNet.
+    /// Name for people; torchvision's for ImageNet.
     pub name: String,
 }
 
-/// All classes in the order of the network's outputs.
+/// The labels of all classes, in the order of the network's outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels(Vec<Label>);
 
 impl Labels {
-    /// ImageNet-1k: 1000 classes with wnids.
+    /// The 1000 classes of ImageNet-1k, with `WordNet` ids.
     #[must_use]
     pub fn imagenet1k() -> Self {
         let line = |line: &str| {
@@ -43,13 +43,13 @@ impl Labels {
         )
     }
 
-    /// `class_0`, `class_1`, ...: when nothing is known but their number.
+    /// `class_0`, `class_1`, ...: for classes without names.
     #[must_use]
     pub fn numbered(classes: usize) -> Self {
         Self::from_names((0..classes).map(|i| format!("class_{i}")))
     }
 
-    /// Names without wnids.
+    /// Labels without `WordNet` ids.
     pub fn from_names(names: impl IntoIterator<Item = String>) -> Self {
         Self(
             names
@@ -59,15 +59,19 @@ impl Labels {
         )
     }
 
-    /// Reads a JSON array or object of names, as configurations and label
-    /// files carry them: each class a name or `[wnid, name]`; an object's keys
-    /// are the indices, all of them from 0.
+    /// Parses a JSON array or object from a configuration or a label file. A
+    /// class is a name or `[wnid, name]`. The keys of an object are the indices
+    /// of the classes, from 0 without gaps.
     pub(crate) fn from_json(text: &str) -> std::result::Result<Self, String> {
         let classes: Vec<Value> = match serde_json::from_str(text) {
             Ok(Value::Array(classes)) => classes,
             Ok(Value::Object(classes)) => by_index(classes)?,
-            Ok(_) => return Err("neither a JSON array nor an object of names".into()),
-            Err(e) => return Err(format!("neither a JSON array nor an object of names: {e}")),
+            Ok(_) => return Err("its content is not a JSON array or object of names".into()),
+            Err(e) => {
+                return Err(format!(
+                    "its content is not a JSON array or object of names: {e}"
+                ));
+            }
         };
         classes
             .into_iter()
@@ -76,7 +80,7 @@ impl Labels {
             .collect()
     }
 
-    /// A JSON array that [`Labels::from_json`] reads back.
+    /// A JSON array that [`Labels::from_json`] parses.
     pub(crate) fn to_json(&self) -> String {
         let class = |label: &Label| match &label.wnid {
             Some(wnid) => Value::from([wnid.as_str(), &label.name]),
@@ -85,8 +89,8 @@ impl Labels {
         Value::from_iter(self.0.iter().map(class)).to_string()
     }
 
-    /// The labels to use where the checkpoint names none: ImageNet's when
-    /// there are 1000 classes, else numbers.
+    /// The labels for a checkpoint without any: ImageNet's for 1000 classes,
+    /// otherwise [`Labels::numbered`].
     #[must_use]
     pub fn guess(classes: usize) -> Self {
         if classes == 1000 {
@@ -96,18 +100,20 @@ impl Labels {
         }
     }
 
-    /// The same names with ImageNet's wnids, if they are plainly ImageNet-1k's
-    /// in its order, as transformers writes them: `tench, Tinca tinca`.
+    /// Adds ImageNet's `WordNet` ids if these are the classes of ImageNet-1k in
+    /// their order, as transformers writes them: `tench, Tinca tinca`.
     pub(crate) fn with_imagenet_wnids(self) -> Self {
-        let known = Self::imagenet1k();
-        let same = |(ours, known): &(&Label, &Label)| {
-            ours.name.split(',').next() == Some(known.name.as_str())
+        let imagenet = Self::imagenet1k();
+        let same = |(label, imagenet): &(&Label, &Label)| {
+            label.name.split(',').next() == Some(imagenet.name.as_str())
         };
-        // Some names were made distinct in one list and not in the other.
-        if self.len() != known.len() || self.iter().zip(known.iter()).filter(same).count() < 900 {
+        // A few names differ, because only one list makes duplicates unique.
+        if self.len() != imagenet.len()
+            || self.iter().zip(imagenet.iter()).filter(same).count() < 900
+        {
             return self;
         }
-        let wnids = known.0.into_iter().map(|label| label.wnid);
+        let wnids = imagenet.0.into_iter().map(|label| label.wnid);
         self.0
             .into_iter()
             .zip(wnids)
@@ -115,11 +121,11 @@ impl Labels {
             .collect()
     }
 
-    /// Reads the labels of a file: a JSON array or object, or one class a
-    /// line, a name or `wnid<TAB>name`.
+    /// Reads a label file: a JSON array or object, or one class on each line, as
+    /// a name or `wnid<TAB>name`.
     ///
     /// # Errors
-    /// When the file cannot be read, or a class has no name.
+    /// When the file cannot be read, is malformed, or a class has no name.
     pub fn from_file(path: &Path) -> Result<Self> {
         let read = |source| Error::Read {
             path: path.to_owned(),
@@ -127,7 +133,7 @@ impl Labels {
         };
         let mut text = String::new();
         let file = File::open(path).map_err(read)?;
-        file.take(LONGEST_FILE)
+        file.take(MAX_FILE_BYTES)
             .read_to_string(&mut text)
             .map_err(read)?;
         let labels = if text.trim_start().starts_with(['[', '{']) {
@@ -139,10 +145,10 @@ impl Labels {
                 .map(line)
                 .collect()
         };
-        labels.map_err(|fault| Error::malformed(&path.display().to_string(), fault))
+        labels.map_err(|reason| Error::malformed(&path.display().to_string(), reason))
     }
 
-    /// Checks that there is one label for each of the network's outputs.
+    /// Checks that there is one label for each class.
     ///
     /// # Errors
     /// [`Error::Labels`] when the numbers differ.
@@ -163,7 +169,7 @@ impl Labels {
         self.0.len()
     }
 
-    /// Whether there is no class at all.
+    /// Whether there are no classes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -187,12 +193,17 @@ impl FromIterator<Label> for Labels {
     }
 }
 
-/// The values of an object whose keys are the numbers from 0.
+/// The values of an object whose keys are the indices from 0, in their order.
 fn by_index(mut classes: Map<String, Value>) -> std::result::Result<Vec<Value>, String> {
     let count = classes.len();
     let class = |index: usize| {
         let class = classes.remove(&index.to_string());
-        class.ok_or_else(|| format!("{count} classes, and none has index {index}"))
+        class.ok_or_else(|| {
+            format!(
+                "there are {count} classes but none with index {index}; indices must be 0 to {}",
+                count - 1
+            )
+        })
     };
     (0..count).map(class).collect()
 }
@@ -203,7 +214,10 @@ fn line((index, line): (usize, &str)) -> std::result::Result<Label, String> {
         None => (None, line.trim()),
     };
     if name.is_empty() {
-        return Err(format!("line {} names no class", index + 1));
+        return Err(format!(
+            "line {} is empty; each line must name a class",
+            index + 1
+        ));
     }
     Ok(Label {
         wnid,
@@ -219,8 +233,12 @@ fn label(index: usize, class: Value) -> std::result::Result<Label, String> {
                 wnid: Some(wnid),
                 name,
             }),
-            _ => Err(format!("class {index} is not a wnid and a name")),
+            _ => Err(format!(
+                "class {index} must be a name or a pair of WordNet id and name"
+            )),
         },
-        _ => Err(format!("class {index} is no name")),
+        _ => Err(format!(
+            "class {index} must be a name or a pair of WordNet id and name"
+        )),
     }
 }

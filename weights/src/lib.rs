@@ -1,24 +1,59 @@
-//! Checkpoints: what a file, a folder or a repository says about a network.
+//! Checkpoints of the ResNet family: safetensors and PyTorch files, folders as
+//! timm and transformers publish them, and repositories of the Hugging Face Hub.
 //!
-//! A [`Checkpoint`] is a set of named tensors under torchvision's names,
-//! whatever naming and file format they came in, with the [`Facts`] that
-//! belong to them: the [`Recipe`] that prepares a photo and the [`Labels`] of
-//! the classes.
+//! A [`Checkpoint`] is a set of tensors under torchvision's names, whatever the
+//! format and the naming of the files, with its [`Metadata`]: the
+//! [`Preprocessing`] of images and the [`Labels`] of the classes. A [`Source`]
+//! is the place to open it from.
+//!
+//! PyTorch files are parsed without executing them, and every length in a file
+//! is checked before it is used.
+//!
+//! # Example
+//!
+//! Open the default model, which is compiled into the crate, read one tensor,
+//! and print the metadata:
+//!
+//! ```
+//! use resnet_weights::{Hub, Source};
+//!
+//! # fn main() -> resnet_weights::Result<()> {
+//! // Also a path, or `timm/resnet50.a1_in1k` on the Hugging Face Hub.
+//! let source = Source::parse("resnet50_thin")?;
+//! let checkpoint = source.open(&Hub::from_env(), &mut |progress| {
+//!     println!("{}: {} of {} bytes", progress.file, progress.done, progress.total);
+//! })?;
+//!
+//! let bias = checkpoint.read("fc.bias", &[1000])?;
+//! println!("{}: the bias of class 0 is {}", checkpoint.name(), bias[0]);
+//!
+//! let metadata = checkpoint.metadata();
+//! if let Some(preprocessing) = &metadata.preprocessing {
+//!     println!("input size: {0}x{0}", preprocessing.crop);
+//! }
+//! if let Some(label) = metadata.labels.as_ref().and_then(|labels| labels.get(0)) {
+//!     println!("class 0: {}", label.name);
+//! }
+//! # assert_eq!(metadata.labels.as_ref().unwrap().get(0).unwrap().name, "tench");
+//! # Ok(())
+//! # }
+//! ```
 
 mod bytes;
 mod checkpoint;
 mod config;
 mod default;
 mod error;
-mod facts;
 mod folder;
 mod hub;
 mod labels;
+mod metadata;
+mod name;
 mod naming;
 mod open;
+mod preprocessing;
 mod pytorch;
-mod quantised;
-mod recipe;
+mod quantized;
 mod safetensors;
 mod sharded;
 mod source;
@@ -26,13 +61,16 @@ pub mod synthetic;
 mod tensor;
 mod write;
 
+pub use bytes::Access;
 pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};
 pub use error::{Error, Result};
-pub use facts::{Facts, Ranges};
-pub use hub::{Hub, HubFault, Progress, Repository};
+pub use hub::download::Progress;
+pub use hub::error::HubError;
+pub use hub::{Hub, Repository};
 pub use labels::{Label, Labels};
-pub use quantised::{as_int8, quantise};
-pub use recipe::{Interpolation, Recipe, Resize};
+pub use metadata::{Metadata, Ranges};
+pub use preprocessing::{Interpolation, Preprocessing, Resize};
+pub use quantized::{fake_quantize, quantize};
 pub use source::Source;
-pub use write::{Numbers, write};
+pub use write::{StoredDtype, write};

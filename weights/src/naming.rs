@@ -1,50 +1,50 @@
-//! What each library calls a tensor, mapped to torchvision's name for it and
-//! back. This is the only place that knows other names.
+//! Maps the names of tensors between the naming of each library and the
+//! canonical naming, which is torchvision's. All other namings are defined here.
 //!
-//! A rule pairs the beginning of a name in a file with the beginning of the
-//! canonical one. `{n}` stands for a number that this naming counts from n:
-//! `stages.{0}.` and `layer{1}.` both mean the first stage. Rules are tried
-//! in order, in both directions; a name that none matches stays as it is.
+//! A rule pairs a prefix of a name in the file with a prefix of the canonical
+//! name. `{n}` matches a number that is counted from n: `stages.{0}.` and
+//! `layer{1}.` both mean the first stage. The first matching rule applies, in
+//! either direction; a name without a matching rule does not change.
 
-/// The beginning of a name in the file, and of the canonical name.
+/// The prefix of a name in the file, and of the canonical name.
 type Rule = (&'static str, &'static str);
 
-/// Names that go together, recognised by one of them.
+/// The rules of one library or kind of network.
 struct Dialect {
-    /// Beginning of a name that only this dialect has.
-    sign: &'static str,
+    /// Prefix of a name that only this dialect uses.
+    marker: &'static str,
     rules: &'static [Rule],
 }
 
-/// Shortcuts that pool before they project (ResNet-D): the pooling takes
-/// index 0, which has no tensors.
+/// Projection shortcuts that begin with pooling (ResNet-D). The pooling is at
+/// index 0 and has no tensors.
 const POOLED: Dialect = Dialect {
-    sign: "layer{1}.{0}.downsample.2.",
+    marker: "layer{1}.{0}.downsample.2.",
     rules: &[
         ("layer{1}.{0}.downsample.1.", "layer{1}.{0}.downsample.0."),
         ("layer{1}.{0}.downsample.2.", "layer{1}.{0}.downsample.1."),
     ],
 };
 
-/// A shortcut that is a lone convolution, as pre-activation networks have it.
-const LONE_SHORTCUT: Dialect = Dialect {
-    sign: "layer{1}.{0}.downsample.weight",
+/// Shortcuts of pre-activation networks: a convolution without a norm.
+const CONV_SHORTCUT: Dialect = Dialect {
+    marker: "layer{1}.{0}.downsample.weight",
     rules: &[(
         "layer{1}.{0}.downsample.weight",
         "layer{1}.{0}.downsample.0.weight",
     )],
 };
 
-/// The published CIFAR networks' last layer.
+/// The classifier of the published CIFAR networks.
 const LINEAR: Dialect = Dialect {
-    sign: "linear.",
+    marker: "linear.",
     rules: &[("linear.", "fc.")],
 };
 
-/// timm's `resnetv2_*`. Its deep stem is told from the plain one by the
-/// digit, so the longer names come first.
+/// timm's `resnetv2_*`. The names of the deep stem have a digit; they come
+/// before those of the plain stem.
 const TIMM_V2: Dialect = Dialect {
-    sign: "stages.{0}.blocks.{0}.",
+    marker: "stages.{0}.blocks.{0}.",
     rules: &[
         ("stem.conv1.", "conv1.0."),
         ("stem.norm1.", "conv1.1."),
@@ -69,7 +69,7 @@ const TIMM_V2: Dialect = Dialect {
 
 /// transformers' `ResNetForImageClassification`.
 const TRANSFORMERS: Dialect = Dialect {
-    sign: "resnet.e",
+    marker: "resnet.e",
     rules: &[
         ("resnet.embedder.embedder.convolution.", "conv1."),
         ("resnet.embedder.embedder.normalization.", "bn1."),
@@ -93,14 +93,14 @@ const TRANSFORMERS: Dialect = Dialect {
     ],
 };
 
-const DIALECTS: [Dialect; 5] = [POOLED, LONE_SHORTCUT, LINEAR, TIMM_V2, TRANSFORMERS];
+const DIALECTS: [Dialect; 5] = [POOLED, CONV_SHORTCUT, LINEAR, TIMM_V2, TRANSFORMERS];
 
-/// What training frameworks put before every name, and how many bytes of it
-/// are believed.
+/// Prefixes that training frameworks add to every name, and the length beyond
+/// which no further prefix is removed.
 const PREFIXES: [&str; 3] = ["module.", "model.", "state_dict."];
-const LONGEST_PREFIX: usize = 64;
+const MAX_PREFIX_BYTES: usize = 64;
 
-/// How one file names its tensors.
+/// The naming of the tensors in one file.
 #[derive(Clone, Default)]
 pub(crate) struct Naming {
     prefix: String,
@@ -109,7 +109,7 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    /// Recognises the naming of a file from all its names.
+    /// Detects the naming of a file from the names of all its tensors.
     pub(crate) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Self {
         let mut prefix = String::new();
         while let Some(next) = PREFIXES.iter().find(|next| {
@@ -117,22 +117,24 @@ impl Naming {
                 name.strip_prefix(&prefix)
                     .is_some_and(|name| name.starts_with(**next))
             };
-            prefix.len() < LONGEST_PREFIX && names.clone().any(wrapped)
+            prefix.len() < MAX_PREFIX_BYTES && names.clone().any(wrapped)
         }) {
             prefix += next;
         }
-        let has = |sign| {
+        let has = |marker| {
             let bare = |name: &'a str| name.strip_prefix(&prefix).unwrap_or(name);
-            names.clone().any(|name| begins(bare(name), sign).is_some())
+            names
+                .clone()
+                .any(|name| match_prefix(bare(name), marker).is_some())
         };
         let rules = DIALECTS
             .iter()
-            .filter(|dialect| has(dialect.sign))
+            .filter(|dialect| has(dialect.marker))
             .flat_map(|dialect| dialect.rules);
         let rules = rules.copied().collect();
-        let pooled_shortcut = if has(POOLED.sign) {
+        let pooled_shortcut = if has(POOLED.marker) {
             Some(true)
-        } else if has("layer{1}.{0}.downsample.0.") || has(TRANSFORMERS.sign) {
+        } else if has("layer{1}.{0}.downsample.0.") || has(TRANSFORMERS.marker) {
             Some(false)
         } else {
             None
@@ -144,14 +146,15 @@ impl Naming {
         }
     }
 
-    /// Whether the shortcuts pool before they project, where names tell.
+    /// Whether projection shortcuts begin with pooling; `None` where the names do
+    /// not show it.
     pub(crate) fn pooled_shortcut(&self) -> Option<bool> {
         self.pooled_shortcut
     }
 
-    /// The canonical name of the file's tensor `own`.
-    pub(crate) fn canonical(&self, own: &str) -> String {
-        let name = own.strip_prefix(&self.prefix).unwrap_or(own);
+    /// The canonical name of the tensor called `name` in the file.
+    pub(crate) fn canonical(&self, name: &str) -> String {
+        let name = name.strip_prefix(&self.prefix).unwrap_or(name);
         let mut renamed = self
             .rules
             .iter()
@@ -159,8 +162,8 @@ impl Naming {
         renamed.next().unwrap_or_else(|| name.to_owned())
     }
 
-    /// What the file calls the tensor `canonical`, or would call it.
-    pub(crate) fn own(&self, canonical: &str) -> String {
+    /// The name in the file of the tensor `canonical`, whether it exists or not.
+    pub(crate) fn in_file(&self, canonical: &str) -> String {
         let mut renamed = self
             .rules
             .iter()
@@ -170,10 +173,10 @@ impl Naming {
     }
 }
 
-/// Rewrites a name that begins like `from` (or is `from`, unless that ends in
-/// a dot) to begin like `to`.
+/// Replaces the prefix `from` of a name by `to`. A `from` that does not end in a
+/// dot must match the whole name.
 fn translate(name: &str, from: &str, to: &str) -> Option<String> {
-    let (numbers, rest) = begins(name, from)?;
+    let (numbers, rest) = match_prefix(name, from)?;
     if !rest.is_empty() && !from.ends_with('.') {
         return None;
     }
@@ -188,9 +191,9 @@ fn translate(name: &str, from: &str, to: &str) -> Option<String> {
     Some(renamed + rest)
 }
 
-/// Whether `name` begins like `pattern`: its numbers, counted from zero, and
-/// what follows.
-fn begins<'a>(name: &'a str, pattern: &str) -> Option<(Vec<u32>, &'a str)> {
+/// Matches the beginning of `name` with `pattern`: the numbers, counted from
+/// zero, and the rest of the name.
+fn match_prefix<'a>(name: &'a str, pattern: &str) -> Option<(Vec<u32>, &'a str)> {
     let mut rest = name;
     let mut numbers = Vec::new();
     for (literal, base) in pieces(pattern) {
@@ -198,7 +201,7 @@ fn begins<'a>(name: &'a str, pattern: &str) -> Option<(Vec<u32>, &'a str)> {
         if let Some(base) = base {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
             let (number, after) = rest.split_at(digits);
-            // `01` would not come back as it was.
+            // `01` would be written back as `1`.
             if number.len() > 1 && number.starts_with('0') {
                 return None;
             }
@@ -209,7 +212,7 @@ fn begins<'a>(name: &'a str, pattern: &str) -> Option<(Vec<u32>, &'a str)> {
     Some((numbers, rest))
 }
 
-/// A pattern as literals, each with the base of the number after it.
+/// The literals of a pattern, each with the base of the number that follows.
 fn pieces(pattern: &str) -> impl Iterator<Item = (&str, Option<u32>)> {
     pattern.split('}').map(|piece| match piece.split_once('{') {
         Some((literal, base)) => (literal, base.parse().ok()),
@@ -225,12 +228,13 @@ mod tests {
         Naming::detect(names.iter().copied())
     }
 
-    /// Detects from `names` and asserts that each maps to its partner, and back.
+    /// Detects the naming, and asserts that each name maps to its canonical name
+    /// and back.
     fn assert_maps(pairs: &[(&str, &str)]) {
-        let naming = Naming::detect(pairs.iter().map(|(own, _)| *own));
-        for (own, canonical) in pairs {
-            assert_eq!(naming.canonical(own), *canonical);
-            assert_eq!(naming.own(canonical), *own);
+        let naming = Naming::detect(pairs.iter().map(|(name, _)| *name));
+        for (name, canonical) in pairs {
+            assert_eq!(naming.canonical(name), *canonical);
+            assert_eq!(naming.in_file(canonical), *name);
         }
     }
 
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pooling_shortcut_shifts_its_projection() {
+    fn the_convolution_of_a_pooled_shortcut_has_another_index() {
         let pairs = [
             ("conv1.6.weight", "conv1.6.weight"),
             (
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn transformers_counts_from_zero() {
+    fn names_of_transformers_count_from_zero() {
         let stage = "resnet.encoder.stages.3.layers.0";
         assert_maps(&[
             (
@@ -300,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn timm_v2_has_a_plain_and_a_deep_stem() {
+    fn names_of_timm_v2_with_a_plain_and_a_deep_stem() {
         assert_maps(&[
             ("stem.conv.weight", "conv1.weight"),
             ("stages.0.blocks.10.norm1.weight", "layer1.10.bn1.weight"),
@@ -323,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_and_the_cifar_head_are_seen_through() {
+    fn prefixes_and_the_cifar_classifier_are_mapped() {
         assert_maps(&[
             ("module.conv1.weight", "conv1.weight"),
             ("module.linear.weight", "fc.weight"),
@@ -335,16 +339,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tensor_is_named_as_the_file_would() {
+    fn a_missing_tensor_has_a_name_in_the_naming_of_the_file() {
         let naming = naming(&["model.resnet.embedder.embedder.convolution.weight"]);
         assert_eq!(
-            naming.own("layer2.1.bn2.weight"),
+            naming.in_file("layer2.1.bn2.weight"),
             "model.resnet.encoder.stages.1.layers.1.layer.1.normalization.weight"
         );
     }
 
     #[test]
-    fn odd_numbers_are_left_alone() {
+    fn names_with_invalid_numbers_do_not_change() {
         for name in [
             "stages.01.blocks.0.conv1.weight",
             "stages.4294967295.blocks.0.conv1.weight",
@@ -360,8 +364,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_prefixes_only_ends() {
+    fn a_name_of_prefixes_only_terminates() {
         let name = "model.".repeat(10_000);
-        assert!(naming(&[&name]).prefix.len() <= LONGEST_PREFIX + 11);
+        assert!(naming(&[&name]).prefix.len() <= MAX_PREFIX_BYTES + 11);
     }
 }

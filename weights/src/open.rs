@@ -1,23 +1,28 @@
-//! Tells a checkpoint's format from its bytes, whatever it is called, and
-//! gathers the tensors of all its files.
+//! Opens the files of a checkpoint: detects the format from the content, not
+//! from the file name, and collects the tensors of all shards.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use crate::bytes::Bytes;
+use crate::bytes::{Access, Bytes};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
+use crate::metadata::Metadata;
 use crate::tensor::{Tensor, Values};
 use crate::{pytorch, safetensors, sharded};
 
-/// The files of a checkpoint, parsed but not read.
+/// More than enough bytes to detect a format.
+const FORMAT_BYTES: u64 = 4096;
+
+/// The files of a checkpoint: their headers are parsed, their tensors not read.
 pub(crate) struct Opened {
     pub(crate) files: Vec<Bytes>,
     pub(crate) tensors: Vec<Tensor>,
-    pub(crate) facts: Facts,
+    pub(crate) metadata: Metadata,
 }
 
-/// What the first bytes of a file show.
+/// The format of a file, detected from its first bytes.
 enum Format {
     Safetensors,
     PyTorch,
@@ -26,22 +31,25 @@ enum Format {
 }
 
 impl Opened {
-    /// Opens a checkpoint of one file, or the index of several.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let bytes = Bytes::map(path)?;
+    /// Opens a checkpoint in one file, or the index of a checkpoint in several.
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Self> {
+        let bytes = Bytes::open(path, access)?;
         match Format::of(&bytes) {
-            Format::Index => sharded::open(path, &bytes),
+            Format::Index => Self::shards(path, &bytes, access),
             _ => Self::one_file(&path.display().to_string(), bytes),
         }
     }
 
-    /// Parses a file that holds tensors itself.
+    /// Parses a file that holds tensors.
     pub(crate) fn one_file(origin: &str, bytes: Bytes) -> Result<Self> {
         let (tensors, metadata) = match Format::of(&bytes) {
             Format::Safetensors => safetensors::parse(origin, &bytes)?,
             Format::PyTorch => (pytorch::parse(origin, &bytes)?, BTreeMap::new()),
             Format::Index => {
-                return Err(Error::malformed(origin, "an index where tensors should be"));
+                return Err(Error::malformed(
+                    origin,
+                    "it is an index of shards, not a file with tensors",
+                ));
             }
             Format::LfsPointer => {
                 return Err(Error::malformed(
@@ -50,25 +58,72 @@ impl Opened {
                 ));
             }
         };
-        let facts = Facts::from_metadata(origin, &metadata)?;
+        let metadata = Metadata::parse(origin, &metadata)?;
         Ok(Self {
             files: vec![bytes],
             tensors,
-            facts,
+            metadata,
         })
     }
 
-    /// Adds the files and tensors of `other`; the facts stay.
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Opens every file that the index at `path` names, in the same folder.
+    fn shards(path: &Path, index: &[u8], access: Access) -> Result<Self> {
+        let origin = path.display().to_string();
+        let mut all = Self {
+            files: Vec::new(),
+            tensors: Vec::new(),
+            metadata: Metadata::default(),
+        };
+        for (file, tensors) in sharded::shards(&origin, index)? {
+            let shard = path.with_file_name(&file);
+            let shard = Self::one_file(&shard.display().to_string(), Bytes::open(&shard, access)?)?;
+            let names = shard.tensors.iter().map(|tensor| tensor.name.as_str());
+            let names: HashSet<&str> = names.collect();
+            if let Some(absent) = tensors.iter().find(|name| !names.contains(name.as_str())) {
+                let reason = format!(
+                    "its index lists tensor `{absent}` in {file}, which has no such tensor"
+                );
+                return Err(Error::malformed(&origin, reason));
+            }
+            all.add(shard);
+        }
+        Ok(all)
+    }
+
+    /// Adds the files and tensors of `other`, without its metadata.
+    fn add(&mut self, other: Self) {
         let before = self.files.len();
         self.files.extend(other.files);
         for mut tensor in other.tensors {
-            if let Values::Stored(place) = &mut tensor.values {
-                place.file += before;
+            if let Values::Stored(stored) = &mut tensor.values {
+                stored.file += before;
             }
             self.tensors.push(tensor);
         }
     }
+}
+
+/// All files that the checkpoint at `path` consists of: `path` itself and, if it
+/// is an index, the files it names.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if !path.metadata().map_err(read)?.is_file() {
+        return Err(read(io::Error::other("not a regular file")));
+    }
+    let mut beginning = Vec::new();
+    let file = File::open(path).map_err(read)?;
+    file.take(FORMAT_BYTES)
+        .read_to_end(&mut beginning)
+        .map_err(read)?;
+    let mut files = vec![path.to_owned()];
+    if matches!(Format::of(&beginning), Format::Index) {
+        let shards = sharded::files(path)?.into_iter();
+        files.extend(shards.map(|shard| path.with_file_name(shard)));
+    }
+    Ok(files)
 }
 
 impl Format {
@@ -79,8 +134,8 @@ impl Format {
         } else if bytes.starts_with(b"version https://git-lfs") {
             Self::LfsPointer
         } else if bytes.trim_ascii_start().starts_with(b"{") && !beginning.contains(&0) {
-            // A safetensors file may begin with this byte too, but the length
-            // it belongs to ends in zeros, which JSON has none of.
+            // The length at the beginning of a safetensors file may start with
+            // the byte of `{`, but it contains zero bytes, and JSON does not.
             Self::Index
         } else {
             Self::Safetensors

@@ -1,7 +1,7 @@
-//! The safetensors format: an 8-byte length, a JSON header that names every
-//! tensor's type, shape and bytes, then the bytes. The header is a claim by a
-//! stranger: each tensor must begin where the one before it ends, hold what
-//! its shape says, and the last must end with the file.
+//! The safetensors format: an 8-byte length, a JSON header with the dtype, the
+//! shape and the byte range of every tensor, then the bytes. The header is not
+//! trusted: each tensor must begin where the one before it ends, its size must
+//! match its shape, and the last must end at the end of the file.
 //!
 //! <https://huggingface.co/docs/safetensors>
 
@@ -13,21 +13,21 @@ use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
-use crate::tensor::{Place, Tensor, Values};
+use crate::tensor::{Location, Tensor, Values};
 
-/// A thousand layers need less than a tenth of this.
-const LONGEST_HEADER: u64 = 8 << 20;
+/// Largest header in bytes; a thousand layers need less than a tenth of it.
+const MAX_HEADER_BYTES: u64 = 8 << 20;
 
 /// The tensors and the metadata of a safetensors file.
 pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<(Vec<Tensor>, BTreeMap<String, String>)> {
-    let (header, base) = header(bytes).map_err(|fault| Error::malformed(origin, fault))?;
-    contiguous(&header.tensors, bytes.len() - base)
-        .map_err(|fault| Error::malformed(origin, fault))?;
+    let (header, base) = header(bytes).map_err(|reason| Error::malformed(origin, reason))?;
+    check_contiguous(&header.tensors, bytes.len() - base)
+        .map_err(|reason| Error::malformed(origin, reason))?;
     let tensors = header.tensors.into_iter().map(|(name, info)| Tensor {
         name,
         dtype: info.dtype,
         shape: info.shape,
-        values: Values::Stored(Place {
+        values: Values::Stored(Location {
             file: 0,
             range: base + info.data_offsets.0..base + info.data_offsets.1,
             strides: None,
@@ -36,36 +36,40 @@ pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<(Vec<Tensor>, BTreeMap
     Ok((tensors.collect(), header.metadata))
 }
 
-/// The header, its tensors in the order of their bytes, and where those begin.
+/// Parses the header. Its tensors are sorted by offset. Also returns the
+/// position of the first tensor's bytes.
 fn header(bytes: &[u8]) -> std::result::Result<(Header, usize), String> {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(format!(
-            "{} bytes are too few for any checkpoint",
+            "it has {} bytes, too few for a checkpoint",
             bytes.len()
         ));
     };
     let length = u64::from_le_bytes(*length);
-    if length > LONGEST_HEADER {
+    if length > MAX_HEADER_BYTES {
         return Err(format!(
-            "it is neither a safetensors file (its header would be {length} bytes long), nor PyTorch's, nor an index"
+            "it is neither a PyTorch file nor an index, and as a safetensors file its header would have {length} bytes; at most {MAX_HEADER_BYTES} are supported"
         ));
     }
     if length > rest.len() as u64 {
         return Err(format!(
-            "it is truncated: a header of {length} bytes in a file of {}",
+            "it is truncated: its header has {length} bytes and the file {}",
             bytes.len()
         ));
     }
     let header = &rest[..length as usize];
     let text = str::from_utf8(header).map_err(|e| format!("its header is not UTF-8: {e}"))?;
     let mut header: Header = serde_json::from_str(text)
-        .map_err(|e| format!("its header is not what safetensors prescribes: {e}"))?;
+        .map_err(|e| format!("its header is not a safetensors header: {e}"))?;
     header.tensors.sort_by_key(|(_, info)| info.data_offsets);
     Ok((header, 8 + length as usize))
 }
 
-/// Checks that the tensors, in order, cover `length` bytes exactly.
-fn contiguous(tensors: &[(String, TensorInfo)], length: usize) -> std::result::Result<(), String> {
+/// Checks that the tensors, sorted by offset, cover `length` bytes without gaps.
+fn check_contiguous(
+    tensors: &[(String, TensorInfo)],
+    length: usize,
+) -> std::result::Result<(), String> {
     let mut end = 0;
     for (name, info) in tensors {
         let (from, to) = info.data_offsets;
@@ -76,7 +80,7 @@ fn contiguous(tensors: &[(String, TensorInfo)], length: usize) -> std::result::R
         }
         if from > end {
             return Err(format!(
-                "{} bytes before tensor `{name}` belong to no tensor",
+                "there is a gap of {} bytes before tensor `{name}`",
                 from - end
             ));
         }
@@ -86,13 +90,13 @@ fn contiguous(tensors: &[(String, TensorInfo)], length: usize) -> std::result::R
             .try_fold(info.dtype.bitsize(), |bits, n| bits.checked_mul(*n));
         let Some(bits) = bits else {
             return Err(format!(
-                "tensor `{name}` has an impossible shape, {:?}",
+                "tensor `{name}` has the shape {:?}, whose size overflows",
                 info.shape
             ));
         };
         if to < from || (to - from).checked_mul(8) != Some(bits) {
             return Err(format!(
-                "tensor `{name}` of type {} and shape {:?} cannot lie in bytes {from} to {to}",
+                "the size of tensor `{name}` with dtype {} and shape {:?} does not match its bytes {from} to {to}",
                 info.dtype, info.shape
             ));
         }
@@ -100,14 +104,17 @@ fn contiguous(tensors: &[(String, TensorInfo)], length: usize) -> std::result::R
     }
     match length.cmp(&end) {
         std::cmp::Ordering::Less => Err(format!(
-            "it is truncated: {length} bytes of tensors where its header promises {end}"
+            "it is truncated: it has {length} bytes of tensors, its header describes {end}"
         )),
         std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(format!("{} bytes after the last tensor", length - end)),
+        std::cmp::Ordering::Greater => Err(format!(
+            "there are {} bytes after the last tensor",
+            length - end
+        )),
     }
 }
 
-/// What the JSON header holds.
+/// The content of the JSON header.
 struct Header {
     metadata: BTreeMap<String, String>,
     tensors: Vec<(String, TensorInfo)>,
@@ -121,8 +128,8 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Reads the header's object entry by entry, because a map would quietly
-/// keep the last of two tensors with the same name.
+/// Reads the object entry by entry: deserializing to a map would silently keep
+/// only the last of two tensors with the same name.
 struct HeaderVisitor;
 
 impl<'de> Visitor<'de> for HeaderVisitor {
@@ -140,11 +147,11 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             if !names.insert(name.clone()) {
                 return Err(de::Error::custom(format!("`{name}` occurs twice")));
             }
-            let fault = |e| de::Error::custom(format!("in `{name}`: {e}"));
+            let reason = |e| de::Error::custom(format!("in `{name}`: {e}"));
             if name == "__metadata__" {
-                metadata = map.next_value().map_err(fault)?;
+                metadata = map.next_value().map_err(reason)?;
             } else {
-                let info = map.next_value().map_err(fault)?;
+                let info = map.next_value().map_err(reason)?;
                 tensors.push((name, info));
             }
         }

@@ -1,86 +1,70 @@
-//! A checkpoint in several files, and the JSON index that says which file
-//! holds which tensor.
+//! The JSON index of a checkpoint in several files: which file holds which
+//! tensors.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::bytes::Bytes;
+use crate::bytes::{Access, Bytes};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
-use crate::open::Opened;
 
-/// Bytes of an index: far more than one name and one file for each tensor.
-const LONGEST_INDEX: usize = 8 << 20;
+/// Largest index in bytes; real ones are far smaller.
+const MAX_INDEX_BYTES: u64 = 8 << 20;
 
-/// The networks served here fit one file; a hundred is generous.
-const MOST_SHARDS: usize = 100;
+/// The supported networks fit in one file; a hundred is generous.
+const MAX_SHARDS: usize = 100;
 
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Opens every file that the index at `path` names, beside it.
-pub(crate) fn open(path: &Path, index: &[u8]) -> Result<Opened> {
-    let origin = path.display().to_string();
-    let mut all = Opened {
-        files: Vec::new(),
-        tensors: Vec::new(),
-        facts: Facts::default(),
-    };
-    for (file, tensors) in shards(&origin, index)? {
-        let shard = path.with_file_name(&file);
-        let shard = Opened::one_file(&shard.display().to_string(), Bytes::map(&shard)?)?;
-        let names: HashSet<&str> = shard
-            .tensors
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect();
-        if let Some(absent) = tensors.iter().find(|name| !names.contains(name.as_str())) {
-            let fault =
-                format!("it places tensor `{absent}` in {file}, which has none of that name");
-            return Err(Error::malformed(&origin, fault));
-        }
-        all.add(shard);
-    }
-    Ok(all)
-}
-
-/// The files that the index at `path` names.
+/// The names of the files that the index at `path` lists.
 pub(crate) fn files(path: &Path) -> Result<Vec<String>> {
-    let shards = shards(&path.display().to_string(), &Bytes::map(path)?)?;
+    let origin = path.display().to_string();
+    let length = path.metadata().map_or(0, |metadata| metadata.len());
+    check_length(&origin, length)?;
+    // Copied, because the index may be replaced at any time.
+    let shards = shards(&origin, &Bytes::open(path, Access::Copied)?)?;
     Ok(shards.into_keys().collect())
 }
 
-/// Each file of an index, with the tensors that it is to hold.
-fn shards(origin: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>> {
-    let malformed = |fault: String| Error::malformed(origin, fault);
-    if index.len() > LONGEST_INDEX {
-        return Err(malformed(format!("an index of {} bytes", index.len())));
-    }
+/// The names of the tensors in each file of an index.
+pub(crate) fn shards(origin: &str, index: &[u8]) -> Result<BTreeMap<String, Vec<String>>> {
+    let malformed = |reason: String| Error::malformed(origin, reason);
+    check_length(origin, index.len() as u64)?;
     let Index { weight_map } = serde_json::from_slice(index)
-        .map_err(|e| malformed(format!("it is no index of shards: {e}")))?;
+        .map_err(|e| malformed(format!("its content is not an index of shards: {e}")))?;
     let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (tensor, file) in weight_map {
         if !is_plain(&file) {
             return Err(malformed(format!(
-                "it points to {file:?}, which is no file beside it"
+                "its index names {file:?}, which is not a plain file name; shards must be in the folder of the index"
             )));
         }
         shards.entry(file).or_default().push(tensor);
     }
-    if shards.is_empty() || shards.len() > MOST_SHARDS {
+    if shards.is_empty() || shards.len() > MAX_SHARDS {
         return Err(malformed(format!(
-            "an index of {} files; 1 to {MOST_SHARDS} are read",
+            "its index names {} files; 1 to {MAX_SHARDS} are supported",
             shards.len()
         )));
     }
     Ok(shards)
 }
 
-/// Whether `name` can only be a file in the index's own folder.
+fn check_length(origin: &str, length: u64) -> Result<()> {
+    if length > MAX_INDEX_BYTES {
+        return Err(Error::malformed(
+            origin,
+            format!("its index has {length} bytes; at most {MAX_INDEX_BYTES} are supported"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether `name` can only be a file in the folder of the index.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', ':', '\0'])
 }

@@ -1,33 +1,39 @@
-//! What `--model` may say: the default's name, a file, a folder, or a
-//! repository of the Hugging Face Hub.
+//! The sources of a checkpoint: the default model, a file, a folder, or a
+//! repository on the Hugging Face Hub.
 
 use std::path::{Path, PathBuf};
 
+use crate::bytes::Access;
 use crate::checkpoint::Checkpoint;
 use crate::default::{DEFAULT_NAME, default_model};
 use crate::error::{Error, Result};
 use crate::folder;
-use crate::hub::{Hub, Progress, Repository};
+use crate::hub::download::Progress;
+use crate::hub::{Hub, Repository};
+use crate::name;
+use crate::open;
 
-/// Where a checkpoint is.
+/// Where a checkpoint is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In this program.
+    /// The default model, compiled into the program.
     Default,
-    /// A file of weights, or the index of several.
+    /// A file of weights, or the index of a checkpoint in several files.
     File(PathBuf),
-    /// A folder with weights and their configuration.
+    /// A folder with weights and their configuration files.
     Folder(PathBuf),
-    /// A repository of the Hub, `organisation/name` or
+    /// A repository on the Hub, `organisation/name` or
     /// `organisation/name@revision`.
     Hub(Repository),
 }
 
 impl Source {
-    /// Understands a model's name. What is on disk comes before the Hub.
+    /// Parses the name of a model. A path that exists takes precedence over a
+    /// repository with the same name.
     ///
     /// # Errors
-    /// [`Error::Unknown`] when it is none of the four.
+    /// [`Error::Unknown`] when `text` names no existing path and cannot be the
+    /// name of a repository.
     pub fn parse(text: &str) -> Result<Self> {
         let path = Path::new(text);
         if text == DEFAULT_NAME {
@@ -45,37 +51,83 @@ impl Source {
         }
     }
 
-    /// Opens the checkpoint, with what its folder or repository says about
-    /// it. `progress` hears of downloads.
+    /// The model's name, the same as [`Checkpoint::name`] of the opened
+    /// checkpoint: the default model's name, the stem of a file, the name of a
+    /// folder, or `organisation/name` of a repository. A file called
+    /// `model.*` or `pytorch_model.*` is named by its folder.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Default => DEFAULT_NAME.to_owned(),
+            Self::File(path) => name::of_file(path),
+            Self::Folder(path) => name::of_folder(path),
+            Self::Hub(repository) => repository.id.clone(),
+        }
+    }
+
+    /// The local files that the checkpoint is read from: the weights, all
+    /// shards of an index, and the configuration files of a folder that exist.
+    /// Symbolic links are not resolved. Empty for the default model and for
+    /// repositories. The list is as of now: another call is needed after a
+    /// change.
     ///
     /// # Errors
-    /// When it cannot be had, or not be used.
+    /// When the file or the folder cannot be read, there are no weights in the
+    /// folder, or an index is malformed.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Default | Self::Hub(_) => Ok(Vec::new()),
+            Self::File(path) => open::files(path),
+            Self::Folder(path) => {
+                let mut files = open::files(&folder::weights_in(path)?)?;
+                let configs = [folder::CONFIG, folder::PREPROCESSOR].map(|name| path.join(name));
+                files.extend(configs.into_iter().filter(|config| config.exists()));
+                Ok(files)
+            }
+        }
+    }
+
+    /// Opens the checkpoint and reads its metadata, memory-mapping its files.
+    /// `progress` is called during a download.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be found, downloaded or used.
     pub fn open(&self, hub: &Hub, progress: &mut dyn FnMut(Progress)) -> Result<Checkpoint> {
+        self.open_with(hub, Access::Mapped, progress)
+    }
+
+    /// Opens the checkpoint as [`Source::open`] does, with the given access to
+    /// its files. [`Access::Copied`] is for files that may be replaced while
+    /// they are in use.
+    ///
+    /// # Errors
+    /// As [`Source::open`]; [`Error::Changed`] when a file changes while it is
+    /// copied.
+    pub fn open_with(
+        &self,
+        hub: &Hub,
+        access: Access,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Checkpoint> {
         match self {
             Self::Default => default_model(),
-            Self::File(path) => Checkpoint::open(path),
-            Self::Folder(path) => {
-                let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
-                let name = absolute
-                    .file_name()
-                    .map_or_else(|| "model".into(), |name| name.to_string_lossy());
-                open_folder(path, &name)
-            }
+            Self::File(path) => Checkpoint::open_with(path, access),
+            Self::Folder(path) => open_folder(path, &self.name(), access),
             Self::Hub(repository) => {
-                open_folder(&hub.folder(repository, progress)?, &repository.id)
+                open_folder(&hub.folder(repository, progress)?, &self.name(), access)
             }
         }
     }
 }
 
-fn open_folder(path: &Path, name: &str) -> Result<Checkpoint> {
-    let facts = folder::facts(path)?;
-    let checkpoint = Checkpoint::open(&folder::weights_in(path)?)?;
-    Ok(checkpoint.described(name, facts))
+fn open_folder(path: &Path, name: &str, access: Access) -> Result<Checkpoint> {
+    let metadata = folder::metadata(path)?;
+    let checkpoint = Checkpoint::open_with(&folder::weights_in(path)?, access)?;
+    Ok(checkpoint.with_name_and_metadata(name, metadata))
 }
 
-/// `organisation/name`, perhaps with `@revision`, of the characters that the
-/// Hub allows.
+/// Parses `organisation/name` with an optional `@revision`, in the characters
+/// that the Hub allows.
 fn repository(text: &str) -> Option<Repository> {
     let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
     let (organisation, name) = id.split_once('/')?;
@@ -105,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_kinds_are_told_apart() {
+    fn names_paths_and_repositories_are_distinguished() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("timm");
         std::fs::write(&file, "").unwrap();
@@ -127,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_them_is_unknown() {
+    fn other_text_is_an_unknown_model() {
         for text in [
             "",
             "resnet5O",

@@ -1,10 +1,11 @@
-//! Deterministic weights from a tensor's name: any network of the family can
-//! run, be timed and be checked without a file.
+//! Pseudo-random weights that depend only on a tensor's name and shape: any
+//! supported network can be run, timed and tested without a checkpoint file.
 //!
-//! The stream is `SplitMix64` (Steele, Lea and Flood 2014) seeded with the
-//! name's FNV-1a hash; the scaling keeps activations near unit size.
+//! The generator is `SplitMix64` (Steele, Lea and Flood 2014), seeded with the
+//! FNV-1a hash of the name. The values are scaled so that activations stay
+//! near 1.
 
-/// `n` numbers in [-1, 1), a function of `name` and the index alone.
+/// `n` values in [-1, 1) that depend only on `name` and the index.
 fn uniform(name: &str, n: usize) -> impl Iterator<Item = f32> {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -19,9 +20,10 @@ fn uniform(name: &str, n: usize) -> impl Iterator<Item = f32> {
     })
 }
 
-/// The values of tensor `name`, row-major, by what its name says it is: a
-/// norm's statistics and scale stay near their neutral values, a convolution
-/// or matrix is scaled by the square root of its fan-in (He et al. 2015b).
+/// The values of tensor `name` in row-major order. The name selects the
+/// distribution: parameters of a norm are near their neutral values, weights of
+/// a convolution or a linear layer are scaled by the square root of the fan-in
+/// (He et al. 2015b).
 #[must_use]
 pub fn tensor(name: &str, shape: &[usize]) -> Vec<f32> {
     let u = uniform(name, shape.iter().product());

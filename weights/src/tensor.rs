@@ -1,5 +1,5 @@
-//! One tensor of a file: what the file calls it, its type and shape, and how
-//! its numbers become f32.
+//! One tensor of a checkpoint: its name, dtype and shape in the file, and the
+//! conversion of its values to f32.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use crate::bytes::Bytes;
 use crate::synthetic;
 
-/// A tensor before it is read.
+/// A tensor whose values are not read yet.
 pub(crate) struct Tensor {
     /// Its name in the file.
     pub(crate) name: String,
@@ -18,25 +18,24 @@ pub(crate) struct Tensor {
     pub(crate) values: Values,
 }
 
-/// Where a tensor's numbers come from.
+/// The source of a tensor's values.
 pub(crate) enum Values {
-    /// Little-endian in a file.
-    Stored(Place),
-    /// In memory.
-    Made(Vec<f32>),
+    /// Little-endian values in a file.
+    Stored(Location),
+    InMemory(Vec<f32>),
     /// Computed from the name and the shape.
     Synthetic,
 }
 
-/// Where a tensor lies. Every range is checked against the file's length
-/// before a `Place` is made.
+/// The location of a tensor in a file. The range is checked against the
+/// length of the file before it is stored here.
 #[derive(Clone)]
-pub(crate) struct Place {
-    /// Which of the checkpoint's files.
+pub(crate) struct Location {
+    /// Index into the files of the checkpoint.
     pub(crate) file: usize,
-    /// Its bytes there.
+    /// The tensor's bytes in the file.
     pub(crate) range: Range<usize>,
-    /// Elements from one index to the next in each dimension, unless row-major.
+    /// The stride of each dimension in elements; `None` means row-major.
     pub(crate) strides: Option<Vec<usize>>,
 }
 
@@ -44,7 +43,7 @@ impl Tensor {
     /// Drops the two trailing dimensions of a 1x1 convolution.
     pub(crate) fn flatten_classifier(&mut self) {
         self.shape.truncate(2);
-        if let Values::Stored(Place {
+        if let Values::Stored(Location {
             strides: Some(strides),
             ..
         }) = &mut self.values
@@ -53,24 +52,24 @@ impl Tensor {
         }
     }
 
-    /// The numbers in row-major order; `None` for a type that is not read.
+    /// The values in row-major order; `None` for an unsupported dtype.
     pub(crate) fn widen(&self, files: &[Bytes]) -> Option<Vec<f32>> {
-        let place = match &self.values {
-            Values::Made(values) => return Some(values.clone()),
+        let location = match &self.values {
+            Values::InMemory(values) => return Some(values.clone()),
             Values::Synthetic => return Some(synthetic::tensor(&self.name, &self.shape)),
-            Values::Stored(place) => place,
+            Values::Stored(location) => location,
         };
-        let file = &files[place.file];
-        let values = widen(&file[place.range.clone()], self.dtype);
-        file.release(&place.range);
-        match &place.strides {
+        let file = &files[location.file];
+        let values = widen(&file[location.range.clone()], self.dtype);
+        file.release(&location.range);
+        match &location.strides {
             Some(strides) => values.map(|values| gather(&values, &self.shape, strides)),
             None => values,
         }
     }
 }
 
-/// Little-endian bytes to f32; `None` for a type that is not read.
+/// Converts little-endian bytes to f32; `None` for an unsupported dtype.
 fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
     let (words, _) = bytes.as_chunks::<4>();
     let (halves, _) = bytes.as_chunks::<2>();
@@ -82,7 +81,7 @@ fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
                 .map(|half| f16::from_le_bytes(*half).to_f32())
                 .collect(),
         ),
-        // what a unit is worth, the checkpoint knows
+        // The checkpoint multiplies these by the scales.
         Dtype::I8 => Some(bytes.iter().map(|byte| f32::from(*byte as i8)).collect()),
         Dtype::BF16 => Some(
             halves
@@ -101,7 +100,7 @@ fn gather(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
     let mut gathered = Vec::with_capacity(shape.iter().product());
     for _ in 0..shape.iter().product() {
         gathered.push(values[at]);
-        // Step to the next index, the last dimension fastest.
+        // Advance the index; the last dimension changes fastest.
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
             at += strides[axis];
@@ -120,16 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_widen_exactly() {
+    fn f16_and_bf16_widen_exactly() {
         let halves = [0x00, 0x3c, 0x00, 0xc0]; // 1.0, -2.0
         assert_eq!(widen(&halves, Dtype::F16).unwrap(), [1.0, -2.0]);
-        let brains = [0x80, 0x3f, 0x00, 0xc0];
-        assert_eq!(widen(&brains, Dtype::BF16).unwrap(), [1.0, -2.0]);
+        let brain_floats = [0x80, 0x3f, 0x00, 0xc0];
+        assert_eq!(widen(&brain_floats, Dtype::BF16).unwrap(), [1.0, -2.0]);
         assert!(widen(&halves, Dtype::I16).is_none());
     }
 
     #[test]
-    fn channels_last_becomes_row_major() {
+    fn channels_last_tensors_are_read_in_row_major_order() {
         // [N=1, C=2, H=1, W=3] stored as [N, H, W, C]
         let stored = [0.0, 10.0, 1.0, 11.0, 2.0, 12.0];
         let rows = gather(&stored, &[1, 2, 1, 3], &[6, 1, 6, 2]);

@@ -1,18 +1,19 @@
-//! How much memory the reading and the writing of a large file take. Alone in
-//! its program, because the measure is the program's.
+//! The memory that reading and writing a large file take. It is measured for
+//! the whole process, so no other test may run in it.
 #![cfg(target_os = "linux")]
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 
-use weights::{Checkpoint, Facts, Numbers, write};
+use resnet_weights::{Checkpoint, Metadata, StoredDtype, write};
 
 const TENSORS: usize = 32;
 const ELEMENTS: usize = 1 << 20;
 const FILE: usize = TENSORS * ELEMENTS * 4;
 
-/// Resident bytes at most since the last call, beyond those at that call.
+/// The peak of the resident memory during `run`, in bytes above the memory at
+/// its start.
 fn peak_of(run: impl FnOnce()) -> usize {
     let field = |name: &str| {
         let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -24,7 +25,7 @@ fn peak_of(run: impl FnOnce()) -> usize {
             .unwrap()
             * 1024
     };
-    // Makes the present size the peak.
+    // Resets the peak to the current size.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = field("VmRSS:");
     run();
@@ -32,7 +33,7 @@ fn peak_of(run: impl FnOnce()) -> usize {
 }
 
 #[test]
-fn a_large_file_is_never_in_memory_twice() {
+fn a_large_file_is_not_in_memory_twice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.safetensors");
     let names: Vec<String> = (0..TENSORS)
@@ -40,19 +41,22 @@ fn a_large_file_is_never_in_memory_twice() {
         .collect();
     let shape = [ELEMENTS, 1];
     let shapes = names.iter().map(|name| (name.clone(), shape.to_vec()));
-    let made = Checkpoint::synthetic("large", Facts::default(), shapes).unwrap();
+    let synthetic = Checkpoint::synthetic("large", Metadata::default(), shapes).unwrap();
 
     let writing = peak_of(|| {
         write(
-            &made,
-            &Facts::default(),
-            Numbers::Kept,
+            &synthetic,
+            &Metadata::default(),
+            StoredDtype::Kept,
             &path,
             &mut |_, _| (),
         )
         .unwrap()
     });
-    assert!(writing < FILE / 8, "{writing} bytes to write {FILE}");
+    assert!(
+        writing < FILE / 8,
+        "writing {FILE} bytes took {writing} bytes of memory"
+    );
 
     let reading = peak_of(|| {
         let checkpoint = Checkpoint::open(&path).unwrap();
@@ -63,15 +67,18 @@ fn a_large_file_is_never_in_memory_twice() {
             .collect();
         assert_eq!(all.len(), TENSORS);
     });
-    assert!(reading < FILE / 10 * 11, "{reading} bytes to hold {FILE}");
+    assert!(
+        reading < FILE / 10 * 11,
+        "reading {FILE} bytes took {reading} bytes of memory"
+    );
 
     let converting = peak_of(|| {
         let checkpoint = Checkpoint::open(&path).unwrap();
         let half = folder.path().join("half.safetensors");
         write(
             &checkpoint,
-            &Facts::default(),
-            Numbers::Bf16,
+            &Metadata::default(),
+            StoredDtype::Bf16,
             &half,
             &mut |_, _| (),
         )
@@ -79,7 +86,9 @@ fn a_large_file_is_never_in_memory_twice() {
     });
     assert!(
         converting < FILE / 8,
-        "{converting} bytes to convert {FILE}"
+        "converting {FILE} bytes took {converting} bytes of memory"
     );
-    println!("of {FILE} bytes: writing {writing}, reading {reading}, converting {converting}");
+    println!(
+        "memory for a file of {FILE} bytes: writing {writing}, reading {reading}, converting {converting}"
+    );
 }

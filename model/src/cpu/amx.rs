@@ -1,6 +1,7 @@
-//! Intel's tile registers: a block of 2 x 2 tiles, 32 pixels times 32 output
-//! channels, whose sums stay in registers while bf16 or int8 words stream by.
-//! `detect` says whether the processor has them, `instructions` spells them.
+//! Safe wrappers of Intel AMX. A block of 2 x 2 tiles keeps the sums of 32
+//! pixels times 32 output channels in tile registers while bf16 or int8 words
+//! stream through. `detect` checks for AMX, `instructions` contains the inline
+//! assembly.
 
 mod detect;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
@@ -12,45 +13,46 @@ mod tests;
 use std::marker::PhantomData;
 
 pub(crate) use detect::available;
-pub(crate) use instructions::{Bf16, Int8, Product};
+pub(crate) use instructions::{Bf16, DotProduct, Int8};
 
 /// Rows of a tile: pixels, or the words of a step.
 pub(crate) const ROWS: usize = 16;
 
-/// Bytes of a tile's row: 32 bf16 or 64 int8 channels of a pixel, or one word
-/// of 16 output channels, or 16 sums.
-pub(crate) const ROW: usize = 64;
+/// Bytes of a tile's row: 32 bf16 or 64 int8 channels of a pixel, one word of
+/// 16 output channels, or 16 sums.
+pub(crate) const ROW_BYTES: usize = 64;
 
-/// The registers of a block. The sums of pixel tile `p` and channel tile `v`
-/// are in `2 * p + v`, whatever the block's size.
+/// The tile registers of a block's operands. The sums of pixel tile `p` and
+/// channel tile `v` are in register `2 * p + v`, whatever the block's size.
 const PIXELS_0: u8 = 4;
 const PIXELS_1: u8 = 5;
 const WEIGHTS_0: u8 = 6;
 const WEIGHTS_1: u8 = 7;
 
-/// The tiles of the current thread, all 16 rows of 64 bytes, until dropped.
+/// The configured tile registers of the current thread, each 16 rows of 64
+/// bytes, released on drop.
 ///
-/// Dropping gives them back, so that the kernel need not save 8 KiB at each
-/// switch of threads; it is not `Send`, since they are the thread's.
+/// Releasing them spares the operating system from saving 8 KiB at each context
+/// switch. Not `Send`, because the registers belong to the thread.
 pub(crate) struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
-    /// Configures the tiles, which are then zero.
+    /// Configures the tile registers, which sets them to zero.
     ///
     /// # Safety
-    /// [`available`] said yes (or a test emulates the instructions), and the
-    /// thread has no other `Tiles`, whose registers these would be.
+    /// [`available`] returned true (or a test emulates the instructions), and
+    /// the thread has no other `Tiles`, whose registers these would be.
     #[inline]
     pub(crate) unsafe fn configure() -> Self {
-        // SAFETY: the caller's contract.
+        // SAFETY: guaranteed by the caller.
         unsafe { instructions::configure() };
         Self(PhantomData)
     }
 
     /// A block of `PT` pixel tiles times `VT` channel tiles (each 1 or 2). Its
-    /// sums are whatever the last one left: zero them first.
+    /// sums are undefined until [`Block::zero`].
     #[inline(always)]
-    pub(crate) fn block<D: Product, const PT: usize, const VT: usize>(
+    pub(crate) fn block<D: DotProduct, const PT: usize, const VT: usize>(
         &mut self,
     ) -> Block<'_, D, PT, VT> {
         const { assert!(PT >= 1 && PT <= 2 && VT >= 1 && VT <= 2) };
@@ -61,23 +63,23 @@ impl Tiles {
 impl Drop for Tiles {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: whoever configured the tiles vouched for the instructions.
+        // SAFETY: `configure` was called, so the instructions exist.
         unsafe { instructions::release() };
     }
 }
 
-/// The sums of `PT * 16` pixels times `VT * 16` output channels, in registers.
-/// All strides are in bytes, and no address needs an alignment, though rows
-/// that cross no cache line load faster.
+/// The sums of `PT * 16` pixels times `VT * 16` output channels, in tile
+/// registers. All strides are in bytes. No alignment is required, but rows that
+/// do not cross cache lines load faster.
 ///
 /// On Sapphire Rapids a product takes 16 cycles, a load about 8, and a sum is
-/// ready after about 52 (Intel's numbers, not measured here): the four products
-/// of 2 x 2 hide each other's wait and their four loads. A block of 1 x 2 or
-/// 2 x 1 would wait a third of its time, one of 1 x 1 two thirds, so the small
-/// ones are for edges.
+/// ready after about 52 cycles (Intel's figures, not measured here). The four
+/// products of a 2 x 2 block hide each other's latency and their four loads. A
+/// block of 1 x 2 or 2 x 1 would stall a third of the time, one of 1 x 1 two
+/// thirds, so the small blocks are for edges only.
 pub(crate) struct Block<'t, D, const PT: usize, const VT: usize>(PhantomData<(&'t mut Tiles, D)>);
 
-impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
+impl<D: DotProduct, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     /// Sets the sums to zero.
     #[inline(always)]
     pub(crate) fn zero(&mut self) {
@@ -96,14 +98,11 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
         }
     }
 
-    /// Loads the sums as [`Self::store`] leaves them.
-    ///
-    /// # Safety
-    /// Every pixel's `VT * 64` bytes must be readable.
+    /// Loads the sums in the layout of [`Self::store`].
     #[cfg(test)]
     #[inline(always)]
     pub(crate) unsafe fn load(&mut self, from: &[*const D::Sum; PT], stride: usize) {
-        // SAFETY: the caller's contract bounds every address.
+        // SAFETY: the caller guarantees that every address is valid.
         unsafe {
             instructions::load::<0>(channels(from[0], 0), stride);
             if VT == 2 {
@@ -118,14 +117,14 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
         }
     }
 
-    /// Stores the sums, of each pixel tile 16 pixels, `stride` bytes apart, of
-    /// `VT * 16` output channels. The registers keep them.
+    /// Stores the sums: for each pixel tile 16 pixels, `stride` bytes apart, of
+    /// `VT * 16` output channels. The registers keep their values.
     ///
     /// # Safety
-    /// Every pixel's `VT * 64` bytes must be writable.
+    /// The `VT * 64` bytes of every pixel must be writable.
     #[inline(always)]
     pub(crate) unsafe fn store(&self, to: &[*mut D::Sum; PT], stride: usize) {
-        // SAFETY: the caller's contract bounds every address.
+        // SAFETY: the caller guarantees that every address is valid.
         unsafe {
             instructions::store::<0>(channels(to[0], 0).cast_mut(), stride);
             if VT == 2 {
@@ -150,12 +149,12 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     /// }}}}
     /// ```
     ///
-    /// Channels that fill no step must be zero in the weights, and finite in
-    /// the pixels.
+    /// Channels that pad the last step must be zero in the weights and finite
+    /// in the pixels.
     ///
     /// # Safety
-    /// The 16 pixels of each tile must be readable for `steps * 64` bytes, the
-    /// `steps * 16` words of each channel tile for 64.
+    /// The 16 pixels of each tile must be readable for `steps * 64` bytes, and
+    /// the `steps * 16` words of each channel tile for 64 bytes.
     #[inline(always)]
     pub(crate) unsafe fn multiply(
         &mut self,
@@ -167,10 +166,11 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     ) {
         let (mut pixels, mut weights) = (*pixels, *weights);
         for _ in 0..steps {
-            // SAFETY: the caller's contract bounds every address.
+            // SAFETY: the caller guarantees that every address is valid.
             unsafe {
-                // Each product starts when the two loads it needs are there,
-                // and covers the next load: at most two loads ever precede one.
+                // Software pipelining: each product starts as soon as its two
+                // operands are loaded and overlaps with the next load. At most
+                // two loads precede a product.
                 instructions::load::<PIXELS_0>(pixels[0], pixel_strides[0]);
                 instructions::load::<WEIGHTS_0>(weights[0], weight_stride);
                 D::multiply_add::<0, PIXELS_0, WEIGHTS_0>();
@@ -186,9 +186,9 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
                     }
                 }
             }
-            // The last step's addresses may lie outside the buffers.
+            // After the last step the pointers may be outside the buffers.
             for from in &mut pixels {
-                *from = from.wrapping_add(ROW);
+                *from = from.wrapping_add(ROW_BYTES);
             }
             for from in &mut weights {
                 *from = from.wrapping_add(ROWS * weight_stride);
@@ -197,8 +197,8 @@ impl<D: Product, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     }
 }
 
-/// Where the sums of channel tile `v` lie.
+/// The address of channel tile `v` in a pixel's sums.
 #[inline(always)]
 fn channels<T>(sums: *const T, v: usize) -> *const u8 {
-    sums.cast::<u8>().wrapping_add(v * ROW)
+    sums.cast::<u8>().wrapping_add(v * ROW_BYTES)
 }

@@ -1,5 +1,5 @@
-//! Direct convolution: an implicit matrix product over NHWC, its pixels read
-//! in place, with bias, residual, activation and rounding in registers.
+//! Direct convolution: an implicit GEMM that reads NHWC input in place, without
+//! im2col. The epilogue runs on the sums in registers.
 //!
 //! ```text
 //! y[n, i, j, o] = act(bias[o] + residual[n, i, j, o]
@@ -8,87 +8,95 @@
 
 use std::ops::Range;
 
+use super::amx_conv;
+use super::conv_args::{
+    ConvArgs, Output, OutputTarget, PanelChannels, PixelOffsets, Residual, TASK_PIXELS,
+};
 use super::element::Element;
-use super::follow::{Follow, Follower};
-use super::level::{Kernel, dispatch};
-use super::map::{Map, Shared, View};
+use super::feature_map::{FeatureMap, SendPtr, View};
+use super::isa::{Kernel, dispatch};
 use super::micro::{self, PIXELS, WIDEST, multiply, store};
-use super::operands::{Offsets, Operands, Output, Outputs, Residual, TASK_PIXELS, Target};
 use super::pack::PackedConv;
-use super::pool::{Pool, Source};
+use super::pool::{Pool, RawMap};
+use super::pool_epilogue::{PoolEpilogue, PoolTracker};
 use super::simd::Simd;
-use super::tiles;
-use super::winograd::{Layout, Winograd};
-use crate::cores::Cores;
+use super::winograd::Winograd;
+use super::winograd::tile_layout::TileLayout;
+use crate::threads::ThreadPool;
 
-/// Bytes of input that a task walks once for each panel: well inside L2.
+/// The most input bytes of a task, which reads them once per panel: well within
+/// L2.
 const TASK_INPUT: usize = 192 * 1024;
 
 impl PackedConv {
     /// Words of workspace that [`PackedConv::run`] needs for this output.
     #[must_use]
-    pub(crate) fn workspace(&self, output: &Map, cores: &Cores) -> usize {
+    pub(crate) fn workspace(&self, output: &FeatureMap, threads: &ThreadPool) -> usize {
         if self.tiled() {
-            return tiles::workspace(self, output) * cores.count();
+            return amx_conv::workspace(self, output) * threads.count();
         }
-        Layout::new(self, output, cores.count())
-            .map_or(0, |layout| layout.workspace(self) * cores.count())
+        TileLayout::new(self, output, threads.count())
+            .map_or(0, |layout| layout.workspace(self) * threads.count())
     }
 
-    /// Convolves `input` into `output`'s interior, and has `follower` pool it.
+    /// Convolves `input` into the interior of `output` and pools the result if
+    /// `pool` is given.
     ///
     /// # Panics
-    /// When the maps do not fit the convolution: channels, sizes, a border
-    /// narrower than the padding; when the numbers are not those it was packed
-    /// for; when `workspace` is shorter than [`PackedConv::workspace`] asks.
+    /// If the feature maps do not match the convolution (channels, sizes,
+    /// element type, quantisation, a border narrower than the padding), or
+    /// `workspace` is shorter than [`PackedConv::workspace`].
     pub(crate) fn run<E: Element>(
         &self,
-        cores: &Cores,
+        threads: &ThreadPool,
         input: View<E>,
         residual: Residual<E>,
-        (mut output, follower): (Output<E>, Option<Follower<E>>),
+        (mut output, pool): (Output<E>, Option<PoolEpilogue<E>>),
         workspace: &mut [f32],
     ) {
-        let target = Target::new(&mut output);
-        let follow = follower.map(|follower| self.follow(follower, &target));
+        let target = OutputTarget::new(&mut output);
+        let pool = pool.map(|pool| self.pool_tracker(pool, &target));
         let map = target.map;
         self.check(&input, &residual, &map);
-        assert!(workspace.len() >= self.workspace(&map, cores), "workspace");
-        let operands = Operands {
+        assert!(
+            workspace.len() >= self.workspace(&map, threads),
+            "workspace is too small"
+        );
+        let args = ConvArgs {
             conv: self,
             input,
-            add: match residual {
+            residual: match residual {
                 Residual::None => None,
                 Residual::Add(view) => {
-                    let start = Shared::new(view.data().as_ptr().cast_mut());
+                    let start = SendPtr::new(view.data().as_ptr().cast_mut());
                     Some((start, *view.map()))
                 }
                 Residual::InPlace => Some((target.start, map)),
             },
             output: target,
-            follow: follow.as_ref(),
-            workspace: Shared::new(workspace.as_mut_ptr()),
+            pool: pool.as_ref(),
+            workspace: SendPtr::new(workspace.as_mut_ptr()),
         };
-        match Layout::new(self, &map, cores.count()) {
-            Some(layout) => Winograd { operands, layout }.run(cores),
-            None if self.tiled() => tiles::run(operands, cores),
-            None => operands.run(cores),
+        match TileLayout::new(self, &map, threads.count()) {
+            Some(layout) => Winograd { args, layout }.run(threads),
+            None if self.tiled() => amx_conv::run(args, threads),
+            None => args.run(threads),
         }
     }
 
-    /// What pools `target` while it is written.
-    fn follow<'a, E: Element>(
+    /// Sets up the pooling of `target` while it is written.
+    fn pool_tracker<'a, E: Element>(
         &self,
-        follower: Follower<'a, E>,
-        &Target { start, map, .. }: &Target<E>,
-    ) -> Follow<'a, E> {
-        let affine = self.meanings.output;
-        let source = Source { start, map, affine };
-        let pool = Pool::new(self.level, follower.pooling, source, follower.output);
-        Follow::new(pool, self.groups * self.panels, follower.left)
+        epilogue: PoolEpilogue<'a, E>,
+        &OutputTarget { start, map, .. }: &OutputTarget<E>,
+    ) -> PoolTracker<'a, E> {
+        let affine = self.affines.output;
+        let source = RawMap { start, map, affine };
+        let pool = Pool::new(self.isa, epilogue.pooling, source, epilogue.output);
+        PoolTracker::new(pool, self.groups * self.panels, epilogue.pending)
     }
 
-    fn check<E: Element>(&self, input: &View<E>, residual: &Residual<E>, output: &Map) {
+    fn check<E: Element>(&self, input: &View<E>, residual: &Residual<E>, output: &FeatureMap) {
         let (spec, from) = (&self.spec, input.map());
         let size = |side: usize, kernel: usize| {
             (side + 2 * spec.padding)
@@ -107,72 +115,85 @@ impl PackedConv {
         );
         if let Residual::Add(view) = residual {
             let border = view.map().border;
-            assert_eq!(*view.map(), Map { border, ..*output }, "residual");
-            assert_eq!(view.affine(), self.meanings.residual, "residual");
+            assert_eq!(
+                *view.map(),
+                FeatureMap { border, ..*output },
+                "layout of the residual"
+            );
+            assert_eq!(
+                view.affine(),
+                self.affines.residual,
+                "quantisation of the residual"
+            );
         }
-        assert_eq!(input.affine(), self.meanings.input, "input");
+        assert_eq!(
+            input.affine(),
+            self.affines.input,
+            "quantisation of the input"
+        );
     }
 
-    /// Pixels of a task, and into how many parts the panels are split: the
-    /// first to stay in cache, the second to occupy every core.
-    fn split(&self, pixels: usize, cores: usize) -> (usize, usize) {
+    /// Pixels of a task, and the number of parts that the panels are split
+    /// into. Tasks are small enough for their input to stay in cache and
+    /// numerous enough to occupy every thread.
+    fn split(&self, pixels: usize, threads: usize) -> (usize, usize) {
         let bytes = 4 * self.spec.cin / self.per_word * self.spec.stride * self.spec.stride;
         let most = (TASK_INPUT / bytes).clamp(8 * PIXELS, TASK_PIXELS);
-        let wanted = 4 * cores;
+        let min_tasks = 4 * threads;
         let chunk = most
-            .min(pixels.div_ceil(wanted))
+            .min(pixels.div_ceil(min_tasks))
             .max(pixels.min(8 * PIXELS))
             .next_multiple_of(PIXELS);
-        // Even chunks, as many for each core: a few pixels left over would
-        // read all the weights once more.
+        // Even chunks, and a multiple of the number of threads: a chunk of a
+        // few remaining pixels would read all weights again.
         let even = |chunks: usize| match pixels.div_ceil(chunks) {
             few if few < 16 * PIXELS => few,
             many => many.next_multiple_of(PIXELS),
         };
         let each = |chunks: usize| match chunks {
             0 | 1 => 1,
-            more => more.next_multiple_of(cores),
+            more => more.next_multiple_of(threads),
         };
         let chunk = match even(each(pixels / chunk)) {
             most if most <= TASK_PIXELS => most,
             _ => even(each(pixels.div_ceil(chunk))),
         };
         let chunks = pixels.div_ceil(chunk);
-        let parts = wanted.div_ceil(chunks).min(self.groups * self.panels);
+        let parts = min_tasks.div_ceil(chunks).min(self.groups * self.panels);
         (chunk, parts)
     }
 }
 
-impl<E: Element> Operands<'_, E> {
-    fn run(self, cores: &Cores) {
+impl<E: Element> ConvArgs<'_, E> {
+    fn run(self, threads: &ThreadPool) {
         let (conv, map) = (self.conv, self.output.map);
         let pixels = map.n * map.height * map.width;
-        let (chunk, parts) = conv.split(pixels, cores.count());
+        let (chunk, parts) = conv.split(pixels, threads.count());
         let chunks = pixels.div_ceil(chunk);
         let panels = conv.groups * conv.panels;
-        cores.for_each(chunks * parts, |task, _| {
+        threads.for_each(chunks * parts, |task, _| {
             let (start, part) = (task / parts * chunk, task % parts);
             let first = |part: usize| part * panels / parts;
             let task = Task {
-                operands: self,
+                args: self,
                 pixels: start..pixels.min(start + chunk),
                 panels: first(part)..first(part + 1),
-                after: first((part + 1) % parts),
+                next_panel: first((part + 1) % parts),
             };
-            let done = (task.pixels.clone(), task.panels.clone());
-            dispatch(conv.level, task);
-            self.done(&done.0, done.1);
+            let (pixels, panels) = (task.pixels.clone(), task.panels.clone());
+            dispatch(conv.isa, task);
+            self.notify_pool(&pixels, panels);
         });
     }
 }
 
-/// Some output pixels times some panels of output channels.
+/// A range of output pixels times a range of output channel panels.
 struct Task<'a, E> {
-    operands: Operands<'a, E>,
+    args: ConvArgs<'a, E>,
     pixels: Range<usize>,
     panels: Range<usize>,
-    /// The panel that follows the last.
-    after: usize,
+    /// The panel that the next task starts with, for prefetching.
+    next_panel: usize,
 }
 
 impl<E: Element> Kernel for Task<'_, E> {
@@ -180,15 +201,15 @@ impl<E: Element> Kernel for Task<'_, E> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let offsets = Offsets::new(&self.operands, self.pixels.clone());
+        let offsets = PixelOffsets::new(&self.args, self.pixels.clone());
         for panel in self.panels.clone() {
-            // SAFETY: the widths are those this level's weights were packed for.
+            // SAFETY: these are the panel widths that `isa` packs weights for.
             unsafe {
-                match self.operands.conv.vectors {
+                match self.args.conv.vectors {
                     1 => self.panel::<S, 1>(&offsets, panel),
                     2 => self.panel::<S, 2>(&offsets, panel),
                     _ if S::LANES == 16 => self.panel::<S, 4>(&offsets, panel),
-                    _ => unreachable!("narrow vectors have panels of at most two"),
+                    _ => unreachable!("panels of 8-lane vectors have at most two vectors"),
                 }
             }
         }
@@ -196,32 +217,27 @@ impl<E: Element> Kernel for Task<'_, E> {
 }
 
 impl<E: Element> Task<'_, E> {
-    /// All pixels times one panel.
+    /// Computes one panel for all pixels of the task.
     #[inline(always)]
-    unsafe fn panel<S: Simd, const V: usize>(&self, offsets: &Offsets, panel: usize) {
-        let conv = self.operands.conv;
+    unsafe fn panel<S: Simd, const V: usize>(&self, offsets: &PixelOffsets, panel: usize) {
+        let conv = self.args.conv;
         let width = V * S::LANES;
         let group = panel / conv.panels;
         let next = if panel + 1 < self.panels.end {
             panel + 1
         } else {
-            self.after
+            self.next_panel
         };
-        // SAFETY: whole panels of weights lie before this one, a group's
-        // channels inside a pixel.
+        // SAFETY: the weights contain all panels up to this one, and a pixel
+        // contains all channels of the group.
         let panel = unsafe {
             Panel {
                 task: self,
                 offsets,
-                weights: conv.weights.as_ptr().add(panel * conv.window * width),
-                next: next.saturating_sub(panel) * conv.window * width,
-                from: self
-                    .operands
-                    .input
-                    .data()
-                    .as_ptr()
-                    .add(group * conv.group_cin),
-                outputs: self.operands.outputs(panel),
+                weights: conv.weights.as_ptr().add(panel * conv.k_words * width),
+                next: next.saturating_sub(panel) * conv.k_words * width,
+                input: self.args.input.data().as_ptr().add(group * conv.group_cin),
+                channels: self.args.channels(panel),
             }
         };
         for (i, tile) in micro::tiles(self.pixels.len()).enumerate() {
@@ -240,41 +256,44 @@ impl<E: Element> Task<'_, E> {
     }
 }
 
-/// A panel of output channels, for all pixels of a task.
+/// A panel of output channels with what the micro-kernel needs for all pixels
+/// of a task.
 struct Panel<'a, E> {
     task: &'a Task<'a, E>,
-    offsets: &'a Offsets,
+    offsets: &'a PixelOffsets,
     weights: *const f32,
-    /// From these weights to those of the panel that follows; 0 for these.
+    /// Distance from these weights to those of the next panel; 0 if there is
+    /// none.
     next: usize,
-    from: *const E,
-    outputs: Outputs,
+    /// The input's first channel of the group.
+    input: *const E,
+    channels: PanelChannels,
 }
 
 impl<E: Element> Panel<'_, E> {
-    /// The `P` pixels of a task's tile `i`. The first tiles ask for the next
-    /// panel's weights, a line a step, so that they wait in L2.
+    /// Computes the `P` pixels of the task's register tile `i`. The first tiles
+    /// also prefetch the next panel's weights into L2, one cache line per step.
     #[inline(always)]
     unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, i: usize, tile: Range<usize>) {
-        let operands = &self.task.operands;
+        let args = &self.task.args;
         let start = tile.start;
-        // SAFETY: the offsets are those of pixels inside the maps.
+        // SAFETY: the offsets are those of pixels inside the feature maps.
         unsafe {
-            let mut corners: [*const f32; P] = [self.from.cast(); P];
+            let mut corners: [*const f32; P] = [self.input.cast(); P];
             for p in 0..P {
-                corners[p] = self.from.add(self.offsets.input[start + p]).cast();
+                corners[p] = self.input.add(self.offsets.input[start + p]).cast();
             }
             let mut sums = [[S::splat(0.0); V]; P];
-            let row = operands.input.map().row() * size_of::<E>();
-            let lines = operands.conv.window * S::LANES;
+            let row = args.input.map().row_stride() * size_of::<E>();
+            let lines = args.conv.k_words * S::LANES;
             let ahead = self.next + i.min(V - 1) * lines;
             let weights = (self.weights, self.weights.wrapping_add(ahead));
-            multiply::<E, S, P, V>(&corners, &operands.conv.runs, row, weights, &mut sums);
-            // The most frequent tile ends in registers. The others go through
-            // memory and a loop: unrolled, they would be most of the program.
-            if P == PIXELS && self.outputs.valid == V * S::LANES && operands.output.floats.is_none()
-            {
-                operands.whole(&mut sums, &self.outputs, self.offsets.places(start));
+            multiply::<E, S, P, V>(&corners, &args.conv.runs, row, weights, &mut sums);
+            // The most frequent tile stays in registers. The others go through
+            // memory and a loop, because unrolling them would make up most of
+            // the binary.
+            if P == PIXELS && self.channels.valid == V * S::LANES && args.output.floats.is_none() {
+                args.store_tile(&mut sums, &self.channels, self.offsets.stores_from(start));
                 return;
             }
             let mut rows = [0f32; PIXELS * WIDEST];
@@ -291,12 +310,12 @@ impl<E: Element> Panel<'_, E> {
         }
     }
 
-    /// The results of one of the task's pixels.
+    /// Finishes one of the task's pixels.
     #[inline(always)]
     unsafe fn finish<S: Simd, const V: usize>(&self, pixel: usize, sums: [S; V]) {
-        let (operands, place) = (&self.task.operands, self.offsets.place(pixel));
-        // SAFETY: the offsets are those of pixels inside the maps; no other
-        // task of this step has this pixel and this panel.
-        unsafe { operands.result(sums, &self.outputs, place) };
+        let (args, offsets) = (&self.task.args, self.offsets.stores(pixel));
+        // SAFETY: the offsets are those of pixels inside the feature maps; no
+        // other task of this step writes this pixel of this panel.
+        unsafe { args.store_sums(sums, &self.channels, offsets) };
     }
 }

@@ -1,35 +1,37 @@
-//! The numbers a map may hold: f32, bf16, or bytes that stand for numbers.
+//! The element types of feature maps: f32, bf16 and quantised u8.
 
 use half::bf16;
 
 use super::simd::Simd;
 
-/// What a byte of a quantised map stands for: `(q - zero) * scale`.
+/// The quantisation parameters of a u8 feature map: a byte `q` represents
+/// `(q - zero_point) * scale`. Float types ignore them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Affine {
-    /// Distance between neighbours.
+    /// The difference between adjacent representable values.
     pub(crate) scale: f32,
-    /// The byte that stands for 0: a whole number, 0 to 255.
-    pub(crate) zero: f32,
+    /// The byte that represents 0: a whole number in 0..=255.
+    pub(crate) zero_point: f32,
 }
 
-/// What the bytes of a convolution's maps mean; floats ignore it.
+/// The quantisation parameters of a convolution's feature maps.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Meanings {
+pub(crate) struct ConvAffines {
     pub(crate) input: Affine,
-    /// Of what is added before the activation, if anything is.
+    /// The identity if there is no residual.
     pub(crate) residual: Affine,
     pub(crate) output: Affine,
 }
 
 impl Affine {
-    /// Bytes as they are; all that floats need.
+    /// A byte represents its own value. Also the parameters of float types.
     pub(crate) const IDENTITY: Self = Self {
         scale: 1.0,
-        zero: 0.0,
+        zero_point: 0.0,
     };
 
-    /// The byte range that covers `low..=high` and has an exact 0.
+    /// Asymmetric quantisation that covers `low..=high` and represents 0
+    /// exactly.
     #[must_use]
     pub(crate) fn covering(low: f32, high: f32) -> Self {
         let (low, high) = (low.min(0.0), high.max(0.0));
@@ -39,61 +41,62 @@ impl Affine {
         }
         Self {
             scale,
-            zero: (-low / scale).round(),
+            zero_point: (-low / scale).round(),
         }
     }
 }
 
-/// A number as maps hold it. A 32-bit word holds [`Element::PER_WORD`]
-/// channels of a pixel, which one step of the inner loop multiplies at once.
+/// An element type of feature maps. A 32-bit word holds [`Element::PER_WORD`]
+/// channels of a pixel; one multiply-add of the inner loop processes them all.
 ///
 /// # Safety of the methods
-/// As [`Simd`]'s.
+/// As for [`Simd`].
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Channels in a word.
     const PER_WORD: usize;
-    /// As a float.
+    /// Converts to f32, dequantising.
     fn to_f32(self, affine: Affine) -> f32;
-    /// The nearest that there is.
+    /// Converts from f32 with rounding, quantising.
     fn from_f32(x: f32, affine: Affine) -> Self;
-    /// A weight as it is packed; of bytes, a whole number from -127 to 127.
-    fn weight(x: f32) -> Self;
-    /// `LANES` numbers as floats.
+    /// Converts a weight for packing. For u8 feature maps `x` is a whole number in
+    /// -127..=127, stored as i8.
+    fn from_weight(x: f32) -> Self;
+    /// Loads `LANES` elements as f32, dequantising.
     unsafe fn load<S: Simd>(from: *const Self, affine: Affine) -> S;
-    /// `LANES` floats as numbers.
+    /// Stores `LANES` floats as elements, quantising.
     unsafe fn store<S: Simd>(x: S, to: *mut Self, affine: Affine);
-    /// `sum + x * w` over the channels of a word.
+    /// `sum + x * w` over the channels of each word.
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S;
-    /// A sum of dots as a result before rounding: plus `bias`, and where the
-    /// products are integers, times `scale` first.
+    /// Turns raw sums into f32 results: i32 sums are multiplied by `scale`, then
+    /// `bias` is added.
     #[inline(always)]
-    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
+    unsafe fn scale_and_bias<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
         let _ = scale;
-        // SAFETY: the caller's; so below.
+        // SAFETY: guaranteed by the caller, here and below.
         unsafe { sum.add(S::load(bias)) }
     }
-    /// A residual's `LANES` numbers added to results; `factor` is what a unit
-    /// of its bytes is worth in units of the result.
+    /// Adds `LANES` elements of the residual to results. `scale` is the
+    /// residual's requantisation factor, unused by float types.
     #[inline(always)]
-    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S {
-        let _ = factor;
+    unsafe fn add_residual<S: Simd>(result: S, from: *const Self, scale: f32) -> S {
+        let _ = scale;
         // SAFETY: as above.
         unsafe { result.add(Self::load(from, Affine::IDENTITY)) }
     }
-    /// The larger of each two numbers in words.
-    unsafe fn largest<S: Simd>(a: S, b: S) -> S;
-    /// Results rounded to numbers.
+    /// The elementwise maximum of two vectors of words.
+    unsafe fn max<S: Simd>(a: S, b: S) -> S;
+    /// Stores results that are in output units already: rounds, does not scale.
     #[inline(always)]
-    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
+    unsafe fn store_result<S: Simd>(result: S, to: *mut Self) {
         // SAFETY: as above.
         unsafe { Self::store(result, to, Affine::IDENTITY) }
     }
-    /// The same of vectors that lie one behind the other.
+    /// The same for `V` consecutive vectors.
     #[inline(always)]
-    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+    unsafe fn store_results<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
         for (v, result) in results.into_iter().enumerate() {
             // SAFETY: as above.
-            unsafe { Self::put(result, to.add(v * S::LANES)) }
+            unsafe { Self::store_result(result, to.add(v * S::LANES)) }
         }
     }
 }
@@ -112,13 +115,13 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    fn weight(x: f32) -> Self {
+    fn from_weight(x: f32) -> Self {
         x
     }
 
     #[inline(always)]
     unsafe fn load<S: Simd>(from: *const Self, _: Affine) -> S {
-        // SAFETY: the caller's; so below.
+        // SAFETY: guaranteed by the caller, here and below.
         unsafe { S::load(from) }
     }
 
@@ -135,7 +138,7 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
+    unsafe fn max<S: Simd>(a: S, b: S) -> S {
         // SAFETY: as above.
         unsafe { a.max(b) }
     }
@@ -155,13 +158,13 @@ impl Element for bf16 {
     }
 
     #[inline(always)]
-    fn weight(x: f32) -> Self {
+    fn from_weight(x: f32) -> Self {
         bf16::from_f32(x)
     }
 
     #[inline(always)]
     unsafe fn load<S: Simd>(from: *const Self, _: Affine) -> S {
-        // SAFETY: the caller's; `bf16` is a u16.
+        // SAFETY: guaranteed by the caller; `bf16` is a u16.
         unsafe { S::load_bf16(from.cast()) }
     }
 
@@ -178,13 +181,13 @@ impl Element for bf16 {
     }
 
     #[inline(always)]
-    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+    unsafe fn store_results<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
         // SAFETY: as above.
         unsafe { S::store_bf16s(results, to.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
+    unsafe fn max<S: Simd>(a: S, b: S) -> S {
         // SAFETY: as above.
         unsafe {
             let low = a.low_bf16().max(b.low_bf16());
@@ -198,72 +201,72 @@ impl Element for u8 {
 
     #[inline(always)]
     fn to_f32(self, affine: Affine) -> f32 {
-        (f32::from(self) - affine.zero) * affine.scale
+        (f32::from(self) - affine.zero_point) * affine.scale
     }
 
     #[inline(always)]
     fn from_f32(x: f32, affine: Affine) -> Self {
-        // `as` clamps to 0..=255
-        (x / affine.scale + affine.zero).round_ties_even() as u8
+        // `as` saturates to 0..=255
+        (x / affine.scale + affine.zero_point).round_ties_even() as u8
     }
 
     #[inline(always)]
-    fn weight(x: f32) -> Self {
+    fn from_weight(x: f32) -> Self {
         x.round_ties_even() as i8 as u8
     }
 
     #[inline(always)]
     unsafe fn load<S: Simd>(from: *const Self, affine: Affine) -> S {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             S::load_u8(from)
-                .sub(S::splat(affine.zero))
+                .sub(S::splat(affine.zero_point))
                 .mul(S::splat(affine.scale))
         }
     }
 
     #[inline(always)]
     unsafe fn store<S: Simd>(x: S, to: *mut Self, affine: Affine) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
-            let q = x.mul_add(S::splat(1.0 / affine.scale), S::splat(affine.zero));
+            let q = x.mul_add(S::splat(1.0 / affine.scale), S::splat(affine.zero_point));
             q.store_u8(to);
         }
     }
 
     #[inline(always)]
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.dot_int8(w, sum) }
     }
 
     #[inline(always)]
-    unsafe fn largest<S: Simd>(a: S, b: S) -> S {
-        // SAFETY: the caller's.
+    unsafe fn max<S: Simd>(a: S, b: S) -> S {
+        // SAFETY: guaranteed by the caller.
         unsafe { a.max_u8(b) }
     }
 
     #[inline(always)]
-    unsafe fn result<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
-        // SAFETY: the caller's.
+    unsafe fn scale_and_bias<S: Simd>(sum: S, scale: *const f32, bias: *const f32) -> S {
+        // SAFETY: guaranteed by the caller.
         unsafe { sum.i32_as_floats().mul_add(S::load(scale), S::load(bias)) }
     }
 
     #[inline(always)]
-    unsafe fn add<S: Simd>(result: S, from: *const Self, factor: f32) -> S {
-        // SAFETY: the caller's.
-        unsafe { S::load_u8(from).mul_add(S::splat(factor), result) }
+    unsafe fn add_residual<S: Simd>(result: S, from: *const Self, scale: f32) -> S {
+        // SAFETY: guaranteed by the caller.
+        unsafe { S::load_u8(from).mul_add(S::splat(scale), result) }
     }
 
     #[inline(always)]
-    unsafe fn put<S: Simd>(result: S, to: *mut Self) {
-        // SAFETY: the caller's.
+    unsafe fn store_result<S: Simd>(result: S, to: *mut Self) {
+        // SAFETY: guaranteed by the caller.
         unsafe { result.store_u8(to) }
     }
 
     #[inline(always)]
-    unsafe fn put_all<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
-        // SAFETY: the caller's.
+    unsafe fn store_results<S: Simd, const V: usize>(results: [S; V], to: *mut Self) {
+        // SAFETY: guaranteed by the caller.
         unsafe { S::store_u8s(results, to) }
     }
 }

@@ -1,21 +1,21 @@
-//! Steps that touch each number once.
+//! Elementwise steps.
 
+use super::conv_spec::Activation;
 use super::element::{Affine, Element};
-use super::level::{Kernel, Level, dispatch};
-use super::map::{Map, Shared, View, ViewMut};
-use super::pack::Activation;
+use super::feature_map::{FeatureMap, SendPtr, View, ViewMut};
+use super::isa::{Kernel, SupportedIsa, dispatch};
 use super::simd::Simd;
-use crate::cores::Cores;
+use crate::threads::ThreadPool;
 
-/// `y[n, i, j, c] = act(x[n, i, j, c] * scale[c] + shift[c])`: a batch norm
-/// that stands before its convolution.
+/// `y[n, i, j, c] = act(x[n, i, j, c] * scale[c] + shift[c])`: a batch norm in
+/// front of a convolution (pre-activation).
 ///
 /// # Panics
-/// When the maps differ in more than their borders, or the slices' lengths
-/// are not their channels.
+/// If the feature maps differ in more than their borders, or the lengths of the
+/// slices are not the number of channels.
 pub(crate) fn scale_shift<E: Element>(
-    cores: &Cores,
-    level: Level,
+    threads: &ThreadPool,
+    isa: SupportedIsa,
     (scale, shift): (&[f32], &[f32]),
     activation: Activation,
     input: View<E>,
@@ -23,11 +23,11 @@ pub(crate) fn scale_shift<E: Element>(
 ) {
     let (from, map) = (*input.map(), *output.map());
     let border = from.border;
-    assert_eq!(from, Map { border, ..map });
+    assert_eq!(from, FeatureMap { border, ..map });
     assert!(scale.len() == map.channels && shift.len() == map.channels);
     let affine = output.affine();
     let to = output.shared();
-    cores.for_each(map.n * map.height, |row, _| {
+    threads.for_each(map.n * map.height, |row, _| {
         let row = ScaleShift {
             scale,
             shift,
@@ -37,7 +37,7 @@ pub(crate) fn scale_shift<E: Element>(
             n: row / map.height,
             y: row % map.height,
         };
-        dispatch(level, row);
+        dispatch(isa, row);
     });
 }
 
@@ -47,7 +47,7 @@ struct ScaleShift<'a, E> {
     shift: &'a [f32],
     activation: Activation,
     input: View<'a, E>,
-    output: (Shared<E>, Map, Affine),
+    output: (SendPtr<E>, FeatureMap, Affine),
     n: usize,
     y: usize,
 }
@@ -61,17 +61,14 @@ impl<E: Element> Kernel for ScaleShift<'_, E> {
         let before = self.input.affine();
         let channels = map.channels;
         let whole = channels / S::LANES * S::LANES;
-        let floor = match self.activation {
-            Activation::None => f32::NEG_INFINITY,
-            Activation::Relu => 0.0,
-        };
+        let floor = self.activation.floor();
         for x in 0..map.width {
-            let start = self.input.map().at(self.n, self.y as isize, x as isize);
+            let start = self.input.map().offset(self.n, self.y as isize, x as isize);
             let from = &self.input.data()[start..start + channels];
             // SAFETY: one pixel of the interior, which no other task writes.
             unsafe {
-                let out = self.output.0.start();
-                let out = out.add(map.at(self.n, self.y as isize, x as isize));
+                let out = self.output.0.get();
+                let out = out.add(map.offset(self.n, self.y as isize, x as isize));
                 for c in (0..whole).step_by(S::LANES) {
                     let scale = S::load(self.scale.as_ptr().add(c));
                     let shift = S::load(self.shift.as_ptr().add(c));

@@ -1,27 +1,30 @@
-//! The micro-kernel: `P` pixels times `V` vectors of output channels, their
-//! sums in registers from the first multiply-add to the last.
+//! The micro-kernel: a register tile of `P` pixels times `V` vectors of output
+//! channels. The sums stay in registers over the whole of K.
 
 use super::element::Element;
 use super::simd::Simd;
 
-/// Most pixels of a tile: 6 x 2 sums, 2 vectors of weights and a broadcast
-/// fill AVX2's 16 registers; 6 x 4, 4 and 1 fit AVX-512's 32. A multiply-add
-/// takes 4 cycles and two start in each, so 8 sums are enough to never wait:
-/// tiles of 4 and 5 pixels run as fast per pixel as those of 6.
+/// The most pixels of a register tile. On AVX2, 6 x 2 sums, 2 weight vectors
+/// and a broadcast fill the 16 registers; on AVX-512, 6 x 4 sums, 4 weight
+/// vectors and a broadcast fit in 32.
+///
+/// An FMA has a latency of 4 cycles and two start per cycle, so 8 independent
+/// sums hide the latency: tiles of 4 and 5 pixels are as fast per pixel as
+/// tiles of 6.
 pub(crate) const PIXELS: usize = 6;
 
-/// Most words of a panel's row: 4 vectors of 16.
+/// The most words of a panel's row: 4 vectors of 16.
 pub(crate) const WIDEST: usize = 64;
 
-/// Rows of weights between what is multiplied and what is asked for: caches
-/// do not fetch ahead across pages by themselves.
+/// Prefetch distance, in rows of weights. The hardware prefetchers stop at page
+/// boundaries.
 const AHEAD: usize = 12;
 
-/// Words of a cache line.
+/// 32-bit words in a cache line.
 const LINE: usize = 16;
 
-/// Consecutive words of the input under a part of the kernel: `len` words
-/// from `row` rows below and `start` words right of the window's corner.
+/// A run of consecutive input words of a window: `len` words that start `row`
+/// rows below and `start` words right of the window's top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) row: usize,
@@ -29,31 +32,31 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// Adds the products of some runs of a window to the sums of a tile:
+/// Accumulates the dot products of a window's runs into a register tile:
 ///
 /// ```text
 /// for run in runs { for k in 0..run.len { for p in 0..P { for v in 0..V * LANES {
-///     sums[p][v] += corners[p][run.row * row + run.start + k] . weights[k'][v]   // k' counts on
+///     sums[p][v] += dot(corners[p][run.row * row + run.start + k], weights[k'][v])   // k' counts over all runs
 /// }}}}
 /// ```
 ///
-/// A word of f32 is one channel; the dot is over the two of bf16, the four of
-/// 8-bit integers.
+/// The dot product of two words is over their channels: one of f32, two of
+/// bf16, four of 8-bit integers.
 ///
 /// # Safety
-/// Every corner must be valid for the runs' words (`row` bytes a row, any
-/// alignment),
-/// `weights` (the first address; from the second on is what will be read
-/// later) for their sum times `V * LANES`; `S`'s instructions exist.
+/// Every corner must be valid for the words of the runs, with rows `row` bytes
+/// apart and no alignment required. The first pointer of the pair must be valid
+/// for the runs' total length times `V * LANES` weights; the second one is only
+/// prefetched. The CPU must support `S`.
 #[inline(always)]
 pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usize>(
     corners: &[*const f32; P],
     runs: &[Run],
     row: usize,
-    (mut weights, mut later): (*const f32, *const f32),
+    (mut weights, mut next_weights): (*const f32, *const f32),
     sums: &mut [[S; V]; P],
 ) {
-    // SAFETY: the caller's contract bounds every address.
+    // SAFETY: the caller guarantees that every address is valid.
     unsafe {
         for run in runs {
             let mut from = *corners;
@@ -69,10 +72,10 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
                     }
                 }
                 weights = weights.add(V * S::LANES);
-                // narrow vectors have no load to spare
+                // 8-lane kernels have no free load slot
                 if S::LANES == LINE {
-                    prefetch_later(later);
-                    later = later.wrapping_add(LINE);
+                    prefetch_l2(next_weights);
+                    next_weights = next_weights.wrapping_add(LINE);
                 }
                 for p in 0..P {
                     let x = S::splat(from[p].add(k).read_unaligned());
@@ -85,11 +88,11 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
     }
 }
 
-/// Asks for a cache line that will be read soon.
+/// Prefetches a cache line into L1.
 #[inline(always)]
 pub(crate) fn prefetch(from: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; an address that is not there is ignored.
+    // SAFETY: a hint; it never faults, whatever the address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(from.cast());
@@ -98,9 +101,9 @@ pub(crate) fn prefetch(from: *const f32) {
     let _ = from;
 }
 
-/// Asks for a cache line that will be read later.
+/// Prefetches a cache line into L2.
 #[inline(always)]
-fn prefetch_later(from: *const f32) {
+fn prefetch_l2(from: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as above.
     unsafe {
@@ -111,10 +114,10 @@ fn prefetch_later(from: *const f32) {
     let _ = from;
 }
 
-/// Loads `V` vectors of each pixel.
+/// Loads `V` vectors of sums of each pixel.
 ///
 /// # Safety
-/// The pixels must be readable; `S`'s instructions exist.
+/// The pixels must be readable. The CPU must support `S`.
 #[inline(always)]
 pub(crate) unsafe fn load<S: Simd, const P: usize, const V: usize>(
     from: &[*mut f32; P],
@@ -122,16 +125,16 @@ pub(crate) unsafe fn load<S: Simd, const P: usize, const V: usize>(
 ) {
     for p in 0..P {
         for v in 0..V {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             sums[p][v] = unsafe { S::load(from[p].add(v * S::LANES)) };
         }
     }
 }
 
-/// Stores `V` vectors of each pixel.
+/// Stores `V` vectors of sums of each pixel.
 ///
 /// # Safety
-/// The pixels must be writable; `S`'s instructions exist.
+/// The pixels must be writable. The CPU must support `S`.
 #[inline(always)]
 pub(crate) unsafe fn store<S: Simd, const P: usize, const V: usize>(
     sums: &[[S; V]; P],
@@ -139,14 +142,14 @@ pub(crate) unsafe fn store<S: Simd, const P: usize, const V: usize>(
 ) {
     for p in 0..P {
         for v in 0..V {
-            // SAFETY: the caller's.
+            // SAFETY: guaranteed by the caller.
             unsafe { sums[p][v].store(to[p].add(v * S::LANES)) };
         }
     }
 }
 
-/// Splits `0..pixels` into the fewest tiles of at most [`PIXELS`], as even as
-/// can be: 49 pixels are 4 tiles of 6 and 5 of 5, none of 1.
+/// Splits `0..pixels` into the fewest tiles of at most [`PIXELS`], as evenly as
+/// possible: 49 pixels become 4 tiles of 6 and 5 tiles of 5, not a tile of 1.
 pub(crate) fn tiles(pixels: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let count = pixels.div_ceil(PIXELS);
     (0..count).map(move |i| (i * pixels / count)..((i + 1) * pixels / count))

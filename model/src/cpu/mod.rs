@@ -1,45 +1,52 @@
-//! The kernels of the fused plan: each step reads and writes feature maps of
-//! one arena, in place, with no allocation and no layout change between.
+//! The CPU kernels of the fused plan. Each step reads and writes NHWC feature
+//! maps in one arena: no allocation and no layout conversion between steps.
 //!
-//! The path: `input` (pixels to the stem's map) -> `conv` (packed by
-//! `pack`, multiplied by `micro`, by `winograd` where that is less work,
-//! or on `tiles` where the processor has them) -> `pool`, in the convolution's
-//! own loop by `follow` -> linear, which is a 1x1 convolution. `simd` is the
-//! vector they are all written over, `element` the numbers a map holds.
+//! - `input`: pixels or planes to the stem's padded feature map.
+//! - `conv`: direct convolution, with its weights packed by `pack` and its inner
+//!   loop in `micro`. `winograd` replaces it where that takes fewer operations,
+//!   `amx_conv` where the CPU has AMX tiles.
+//! - `epilogue`: bias, residual, ReLU and requantisation, in registers.
+//! - `pool`: pooling, also inside a convolution's parallel loop (`pool_epilogue`).
+//! - A linear layer is a 1x1 convolution.
+//!
+//! Every kernel is written once over the vector type of `simd` and the element
+//! type of `element` (f32, bf16 or u8).
 
 mod amx;
+mod amx_conv;
 mod conv;
+mod conv_args;
+mod conv_spec;
 mod element;
 mod elementwise;
-mod floats;
-mod follow;
-mod gates;
+mod epilogue;
+mod feature_map;
+mod gating;
 mod input;
-mod level;
-mod map;
+mod isa;
+mod memory;
 mod micro;
-mod operands;
-mod order;
 mod pack;
 mod peak;
 mod pool;
+mod pool_epilogue;
 mod rows;
 mod simd;
 #[cfg(test)]
 mod tests;
-mod tiles;
-mod transform;
+mod weight_order;
 mod winograd;
 
-pub(crate) use element::{Affine, Element, Meanings};
+pub(crate) use conv_args::{Output, Residual};
+pub(crate) use conv_spec::{Activation, ConvSpec};
+pub(crate) use element::{Affine, ConvAffines, Element};
 pub(crate) use elementwise::scale_shift;
-pub(crate) use floats::{Floats, Slab};
-pub(crate) use follow::Follower;
-pub(crate) use gates::{channel_conv, excite, group_norm, highway, zero_pad};
+pub(crate) use feature_map::{FeatureMap, View, ViewMut};
+pub(crate) use gating::{channel_conv, excite, group_norm, highway, zero_pad};
 pub(crate) use input::{normalize_pixels, pad_planes};
-pub use level::Level;
-pub(crate) use map::{Map, View, ViewMut};
-pub(crate) use operands::{Output, Residual};
-pub(crate) use pack::{Activation, ConvSpec, PackedConv};
+pub use isa::SupportedIsa;
+pub(crate) use memory::{AlignedBuffer, HugePages};
+pub(crate) use pack::PackedConv;
 pub(crate) use peak::peak;
-pub(crate) use pool::{Pooling, Window, pool};
+pub(crate) use pool::{PoolWindow, Pooling, pool};
+pub(crate) use pool_epilogue::PoolEpilogue;

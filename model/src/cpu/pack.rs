@@ -1,106 +1,69 @@
-//! A convolution's weights, packed once at load in the order the micro-kernel
-//! reads them.
+//! The packed weights of a convolution: reordered once, at load, into the panels
+//! that the micro-kernel reads sequentially.
 
-use super::element::{Element, Meanings};
-use super::floats::{Floats, Slab};
-use super::level::Level;
+use super::conv_spec::{Activation, ConvSpec};
+use super::element::{ConvAffines, Element};
+use super::isa::SupportedIsa;
+use super::memory::{AlignedBuffer, HugePages};
 use super::micro::Run;
-use super::order::Order;
+use super::weight_order::WeightOrder;
 
-/// What a convolution computes; strides and paddings are square.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ConvSpec {
-    /// Input channels.
-    pub(crate) cin: usize,
-    /// Output channels.
-    pub(crate) cout: usize,
-    /// Rows and columns of the kernel.
-    pub(crate) kernel: (usize, usize),
-    /// Pixels from a window to the next.
-    pub(crate) stride: usize,
-    /// Pixels of zeros on each side.
-    pub(crate) padding: usize,
-    /// Groups of channels that do not mix.
-    pub(crate) groups: usize,
-}
-
-impl ConvSpec {
-    /// A fully connected layer: a 1x1 convolution of 1x1 maps.
-    #[must_use]
-    pub(crate) fn linear(cin: usize, cout: usize) -> Self {
-        Self {
-            cin,
-            cout,
-            kernel: (1, 1),
-            stride: 1,
-            padding: 0,
-            groups: 1,
-        }
-    }
-}
-
-/// What is applied to every output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Activation {
-    /// Nothing.
-    #[default]
-    None,
-    /// `max(x, 0)`.
-    Relu,
-}
-
-/// Weights in panels `[groups][cout / panel][k][panel]`, `k` counting the
-/// words of a window in the order of its runs. Groups narrower than a
-/// vector are merged into one that covers it, with zeros off the diagonal.
+/// Weights in panels `[groups][cout / panel][K][panel]`. A panel is 1, 2 or 4
+/// vectors of output channels; K counts the words of a window in the order of its
+/// runs. Groups narrower than a vector are merged into one group that fills it,
+/// with zeros outside the diagonal blocks.
 pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
-    pub(crate) level: Level,
-    /// Channels in a word: which numbers the weights are.
+    pub(crate) isa: SupportedIsa,
+    /// Channels in a 32-bit word; identifies the element type.
     pub(crate) per_word: usize,
     /// Vectors in a panel.
     pub(crate) vectors: usize,
     /// Groups after merging.
     pub(crate) groups: usize,
-    /// Channels of a pixel that a group reads, and channels that it makes.
+    /// Input channels of a group.
     pub(crate) group_cin: usize,
+    /// Output channels of a group.
     pub(crate) group_cout: usize,
-    /// Panels of a group; the last may have fewer channels than the others.
+    /// Panels of a group; the last one may have fewer channels.
     pub(crate) panels: usize,
-    /// The window's words, in order.
+    /// The runs of input words of a window, in K order.
     pub(crate) runs: Vec<Run>,
-    /// How many they are.
-    pub(crate) window: usize,
-    pub(crate) weights: Floats,
-    /// The same for Winograd's way; empty where none are kept.
-    pub(crate) transformed: Floats,
-    /// Padded to whole panels: `[groups][panels][panel]`.
-    pub(crate) bias: Floats,
-    /// What a unit of the integer sums is worth in units of the output, padded
-    /// likewise; empty for floats.
-    pub(crate) scale: Floats,
-    /// The same of a residual's bytes.
-    pub(crate) residual: f32,
-    /// What the activation raises lower results to, unless rounding does.
+    /// Words along K: the total length of the runs.
+    pub(crate) k_words: usize,
+    pub(crate) weights: AlignedBuffer,
+    /// The weights in the Winograd domain; empty if they are not precomputed.
+    pub(crate) transformed: AlignedBuffer,
+    /// The bias, padded to whole panels: `[groups][panels][panel]`.
+    pub(crate) bias: AlignedBuffer,
+    /// Requantisation factors from i32 sums to output units, padded like the
+    /// bias; empty for float types.
+    pub(crate) scale: AlignedBuffer,
+    /// The requantisation factor of the residual.
+    pub(crate) residual_scale: f32,
+    /// The lower bound imposed by the activation; minus infinity if the conversion
+    /// to u8 clamps at that bound anyway.
     pub(crate) floor: f32,
-    /// What it was packed for.
-    pub(crate) meanings: Meanings,
+    /// The quantisation parameters that the weights were packed for.
+    pub(crate) affines: ConvAffines,
 }
 
 impl PackedConv {
     /// Packs `weights` `[cout, cin / groups, kernel.0, kernel.1]` and `bias`
-    /// `[cout]` for maps of `E` and the vectors of `level`. Of bytes, each
-    /// output channel's weights are quantised by their largest.
+    /// `[cout]` for feature maps of `E` and the vectors of `isa`. For u8 feature
+    /// maps, each output channel's weights are quantised symmetrically to i8 by
+    /// their largest magnitude.
     ///
     /// # Panics
-    /// When the slices' lengths are not those of `spec`, or channels do not
-    /// divide into its groups.
+    /// If the lengths of the slices do not match `spec`, or its groups do not
+    /// divide the channels.
     #[must_use]
     pub(crate) fn new<E: Element>(
         spec: ConvSpec,
         (weights, bias): (&[f32], &[f32]),
         activation: Activation,
-        level: Level,
-        meanings: Meanings,
+        isa: SupportedIsa,
+        affines: ConvAffines,
     ) -> Self {
         let ConvSpec { cin, cout, .. } = spec;
         let taps = spec.kernel.0 * spec.kernel.1;
@@ -111,23 +74,23 @@ impl PackedConv {
         assert_eq!(weights.len(), cout * (cin / spec.groups) * taps, "{spec:?}");
         assert_eq!(bias.len(), cout, "{spec:?}");
 
-        let tiled = level.has_tiles() && E::PER_WORD > 1;
-        let merged = merged_groups(&spec, level.lanes(), E::PER_WORD, tiled);
+        let tiled = isa.has_tiles() && E::PER_WORD > 1;
+        let merged = merged_groups(&spec, isa.lanes(), E::PER_WORD, tiled);
         let groups = spec.groups / merged;
         let (group_cin, group_cout) = (cin / groups, cout / groups);
-        let vectors = panel_vectors(group_cout, level, tiled);
-        let panel = vectors * level.lanes();
+        let vectors = panel_vectors(group_cout, isa, tiled);
+        let panel = vectors * isa.lanes();
         let panels = group_cout.div_ceil(panel);
         let (runs, order) = if tiled {
-            Order::of_tiles(&spec, groups, E::PER_WORD)
+            WeightOrder::of_tiles(&spec, groups, E::PER_WORD)
         } else {
-            Order::of_vectors(&spec, groups, E::PER_WORD)
+            WeightOrder::of_vectors(&spec, groups, E::PER_WORD)
         };
 
-        let window = runs.iter().map(|run| run.len).sum();
+        let k_words = runs.iter().map(|run| run.len).sum();
         let mut packed = Self {
             spec,
-            level,
+            isa,
             per_word: E::PER_WORD,
             vectors,
             groups,
@@ -135,34 +98,31 @@ impl PackedConv {
             group_cout,
             panels,
             runs,
-            window,
-            weights: Floats::zeros(0),
-            transformed: Floats::zeros(0),
-            bias: Floats::zeros(groups * panels * panel),
-            scale: Floats::zeros(0),
-            residual: 1.0,
-            floor: match activation {
-                Activation::None => f32::NEG_INFINITY,
-                Activation::Relu => 0.0,
-            },
-            meanings,
+            k_words,
+            weights: AlignedBuffer::zeros(0),
+            transformed: AlignedBuffer::zeros(0),
+            bias: AlignedBuffer::zeros(groups * panels * panel),
+            scale: AlignedBuffer::zeros(0),
+            residual_scale: 1.0,
+            floor: activation.floor(),
+            affines,
         };
         let mut bias = bias.to_vec();
         if E::PER_WORD == 4 {
-            let (quantised, scales) = quantise(weights, &mut bias, meanings);
+            let (quantised, scales) = quantise(weights, &mut bias, affines);
             packed.weights = packed.pack::<E>(&quantised, &order);
             packed.scale = packed.padded(&scales);
-            packed.residual = meanings.residual.scale / meanings.output.scale;
-            packed.floor += meanings.output.zero;
+            packed.residual_scale = affines.residual.scale / affines.output.scale;
+            packed.floor += affines.output.zero_point;
             if packed.floor == 0.0 {
-                // as bytes are clamped
+                // the conversion to u8 clamps at 0
                 packed.floor = f32::NEG_INFINITY;
             }
         } else {
             packed.weights = packed.pack::<E>(weights, &order);
         }
         packed.bias = packed.padded(&bias);
-        packed.keep_transformed::<E>();
+        packed.precompute_transformed::<E>();
         packed
     }
 
@@ -173,55 +133,55 @@ impl PackedConv {
         4 * (weights + self.bias.len() + self.scale.len())
     }
 
-    /// Moves the weights into a slab.
-    pub(crate) fn settle(&mut self, slab: &mut Slab) {
-        self.weights = slab.hold(&self.weights);
-        self.transformed = slab.hold(&self.transformed);
+    /// Moves the weights into memory allocated from `pages`.
+    pub(crate) fn move_weights_to(&mut self, pages: &mut HugePages) {
+        self.weights = pages.copy_of(&self.weights);
+        self.transformed = pages.copy_of(&self.transformed);
     }
 
-    /// Channels of a panel.
+    /// Output channels of a panel.
     pub(crate) fn panel(&self) -> usize {
-        self.vectors * self.level.lanes()
+        self.vectors * self.isa.lanes()
     }
 
-    /// Whether it is multiplied on tiles.
+    /// Whether AMX tiles compute this convolution.
     pub(crate) fn tiled(&self) -> bool {
-        self.level.has_tiles() && self.per_word > 1
+        self.isa.has_tiles() && self.per_word > 1
     }
 
-    /// Words of a pixel's channels, where they are whole.
+    /// Words of a pixel's channels, if they fill whole words.
     pub(crate) fn words(&self) -> usize {
         self.group_cin / self.per_word
     }
 
-    /// `[cout]` as `[groups][panels][panel]`.
-    fn padded(&self, values: &[f32]) -> Floats {
+    /// Pads `[cout]` to `[groups][panels][panel]`.
+    fn padded(&self, values: &[f32]) -> AlignedBuffer {
         let row = self.panels * self.panel();
-        let mut padded = Floats::zeros(self.groups * row);
+        let mut padded = AlignedBuffer::zeros(self.groups * row);
         for (o, &x) in values.iter().enumerate() {
             padded[o / self.group_cout * row + o % self.group_cout] = x;
         }
         padded
     }
 
-    fn pack<E: Element>(&self, weights: &[f32], order: &Order) -> Floats {
+    fn pack<E: Element>(&self, weights: &[f32], order: &WeightOrder) -> AlignedBuffer {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
-        let (window, panel) = (self.window, self.panel());
-        let mut packed = Floats::zeros(self.groups * self.panels * window * panel);
-        let numbers = packed.numbers_mut::<E>();
+        let (k_words, panel) = (self.k_words, self.panel());
+        let mut packed = AlignedBuffer::zeros(self.groups * self.panels * k_words * panel);
+        let elements = packed.elements_mut::<E>();
         for o in 0..self.spec.cout {
             let (group, within) = (o / self.group_cout, o % self.group_cout);
-            let start = (group * self.panels + within / panel) * window * panel;
-            // Where this channel's inputs begin inside its merged group.
+            let start = (group * self.panels + within / panel) * k_words * panel;
+            // the first input channel of the original group, within the merged one
             let first = o / cout_per_group * per_group - group * self.group_cin;
             for c in 0..per_group {
                 for tap in 0..kh * kw {
-                    let k = order.number(tap / kw, tap % kw, first + c);
+                    let k = order.index(tap / kw, tap % kw, first + c);
                     let at = start + k / E::PER_WORD * panel + within % panel;
-                    numbers[at * E::PER_WORD + k % E::PER_WORD] =
-                        E::weight(weights[(o * per_group + c) * kh * kw + tap]);
+                    elements[at * E::PER_WORD + k % E::PER_WORD] =
+                        E::from_weight(weights[(o * per_group + c) * kh * kw + tap]);
                 }
             }
         }
@@ -229,39 +189,42 @@ impl PackedConv {
     }
 }
 
-/// Each output channel's weights as whole numbers up to 127, and what a unit
-/// of its sums is worth in units of the output. All zeros go into the bias:
+/// Quantises each output channel's weights to whole numbers in -127..=127 and
+/// returns them with the requantisation factor of each channel's sums. All zero
+/// points are folded into the bias:
 ///
 /// ```text
 /// y = (sum of w (q - zero) scale + bias + (r - zero') scale') / scale" + zero"
 ///   = (sum of w q) (scale / scale") + r (scale' / scale")
 ///     + (bias - scale zero (sum of w) - scale' zero') / scale" + zero"
 /// ```
-fn quantise(values: &[f32], bias: &mut [f32], meanings: Meanings) -> (Vec<f32>, Vec<f32>) {
-    let Meanings {
+///
+/// Here ' marks the residual's quantisation parameters and " the output's.
+fn quantise(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>, Vec<f32>) {
+    let ConvAffines {
         input,
         residual,
         output,
-    } = meanings;
-    let (integers, steps) = weights::quantise(values, bias.len());
+    } = affines;
+    let (integers, steps) = weights::quantize(values, bias.len());
     let quantised: Vec<f32> = integers.into_iter().map(f32::from).collect();
     let rows = quantised.chunks_exact(values.len() / bias.len());
     let mut scales = Vec::with_capacity(bias.len());
     for ((row, step), bias) in rows.zip(steps).zip(bias) {
         let sum: f64 = row.iter().map(|&w| f64::from(w)).sum();
         let scale = step * input.scale;
-        let zeros = sum * f64::from(scale) * f64::from(input.zero)
-            + f64::from(residual.scale) * f64::from(residual.zero);
-        let centred = (f64::from(*bias) - zeros) / f64::from(output.scale);
-        *bias = (centred + f64::from(output.zero)) as f32;
+        let zero_points = sum * f64::from(scale) * f64::from(input.zero_point)
+            + f64::from(residual.scale) * f64::from(residual.zero_point);
+        let centred = (f64::from(*bias) - zero_points) / f64::from(output.scale);
+        *bias = (centred + f64::from(output.zero_point)) as f32;
         scales.push(scale / output.scale);
     }
     (quantised, scales)
 }
 
-/// How many groups to treat as one, so that its outputs fill a vector (two in
-/// tiles, whose steps are deeper than a vector's words) and both its sides fill
-/// words.
+/// How many groups to merge into one, so that its output channels fill a vector
+/// (two vectors for AMX, whose steps along K are deeper) and its input and output
+/// channels fill whole words.
 fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize, tiled: bool) -> usize {
     let (cin, cout) = (spec.cin / spec.groups, spec.cout / spec.groups);
     let full = if tiled { 2 * lanes } else { lanes };
@@ -269,18 +232,18 @@ fn merged_groups(spec: &ConvSpec, lanes: usize, per_word: usize, tiled: bool) ->
     while merged * cout < full && spec.groups.is_multiple_of(2 * merged) {
         merged *= 2;
     }
-    let whole = |channels: usize| (merged * channels).is_multiple_of(per_word);
-    if whole(cin) && whole(cout) {
+    let fills_words = |channels: usize| (merged * channels).is_multiple_of(per_word);
+    if fills_words(cin) && fills_words(cout) {
         merged
     } else {
         spec.groups
     }
 }
 
-/// Vectors in a panel: as many as the registers (or tiles) hold, no more than
-/// there are channels for.
-fn panel_vectors(cout: usize, level: Level, tiled: bool) -> usize {
-    let lanes = level.lanes();
+/// Vectors in a panel: as many as the registers (or tiles) allow, but no more
+/// than the output channels need.
+fn panel_vectors(cout: usize, isa: SupportedIsa, tiled: bool) -> usize {
+    let lanes = isa.lanes();
     let most = if lanes == 16 && !tiled { 4 } else { 2 };
     match cout.div_ceil(lanes) {
         1 => 1,

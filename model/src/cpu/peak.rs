@@ -1,46 +1,46 @@
-//! How many multiply-adds the processor can do: the inner loop on words that
-//! stay in the first-level cache, on every core. What the layers are measured
-//! against.
+//! The CPU's peak multiply-add rate: the inner loops on data in the L1 cache,
+//! on every thread. Benchmarks compare the layers with it.
 
 use std::marker::PhantomData;
 use std::time::Instant;
 
-use super::amx::{Bf16, Int8, Product, ROW, ROWS, Tiles};
+use super::amx::{Bf16, DotProduct, Int8, ROW_BYTES, ROWS, Tiles};
 use super::element::Element;
-use super::level::{Kernel, Level, dispatch, dispatch_tiles};
+use super::isa::{Kernel, SupportedIsa, dispatch, dispatch_tiles};
 use super::micro::{PIXELS, Run, multiply};
 use super::simd::Simd;
-use crate::cores::Cores;
+use crate::threads::ThreadPool;
 
-/// Words of weights in the loop of the vectors: half of a small L1.
+/// Words of weights in the vector loop: half of a small L1 cache.
 const WEIGHTS: usize = 4096;
 
-/// Steps of 64 bytes in the loop of the tiles: 8 KiB of each.
+/// 64-byte steps in the AMX loop: 8 KiB of each operand.
 const STEPS: usize = 8;
 
-/// Turns of a loop: some milliseconds.
-const TURNS: usize = 4000;
+/// Repetitions in one measurement: a few milliseconds.
+const REPETITIONS: usize = 4000;
 
-/// Rounds, of which the fastest counts.
+/// Measurements, of which the fastest counts.
 const ROUNDS: usize = 8;
 
-/// Multiply-adds a second of all cores together, in maps of `E`.
-pub(crate) fn peak<E: Element>(cores: &Cores, level: Level) -> f64 {
-    let tiled = level.has_tiles() && E::PER_WORD > 1;
+/// Measured multiply-adds per second of all threads together, for feature maps
+/// of `E`.
+pub(crate) fn peak<E: Element>(threads: &ThreadPool, isa: SupportedIsa) -> f64 {
+    let tiled = isa.has_tiles() && E::PER_WORD > 1;
     let words = if tiled {
         // 32 pixels times 32 channels
-        4 * ROWS * ROWS * STEPS * ROW / 4
+        4 * ROWS * ROWS * STEPS * ROW_BYTES / 4
     } else {
         PIXELS * WEIGHTS
     };
-    let products = words * E::PER_WORD * TURNS * cores.count();
+    let products = words * E::PER_WORD * REPETITIONS * threads.count();
     let round = || {
         let start = Instant::now();
-        cores.for_each(cores.count(), |_, _| {
+        threads.for_each(threads.count(), |_, _| {
             if tiled {
-                dispatch_tiles(level, TileLoop::<E>(PhantomData));
+                dispatch_tiles(isa, AmxLoop::<E>(PhantomData));
             } else {
-                dispatch(level, Loop::<E>(PhantomData));
+                dispatch(isa, VectorLoop::<E>(PhantomData));
             }
         });
         products as f64 / start.elapsed().as_secs_f64()
@@ -48,33 +48,36 @@ pub(crate) fn peak<E: Element>(cores: &Cores, level: Level) -> f64 {
     (0..ROUNDS).map(|_| round()).fold(0.0, f64::max)
 }
 
-/// The vectors' loop.
-struct Loop<E>(PhantomData<E>);
+/// The micro-kernel loop.
+struct VectorLoop<E>(PhantomData<E>);
 
-impl<E: Element> Kernel for Loop<E> {
+impl<E: Element> Kernel for VectorLoop<E> {
     const PER_WORD: usize = E::PER_WORD;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let pixels = [0f32; PIXELS * WEIGHTS / 16];
         let weights = [0f32; WEIGHTS];
-        for _ in 0..TURNS {
-            // SAFETY: a window of the pixels, and as many rows of weights.
+        for _ in 0..REPETITIONS {
+            // SAFETY: the arrays hold the windows and the weights.
             unsafe {
                 if S::LANES == 16 {
-                    window::<E, S, 4>(&pixels, &weights);
+                    register_tile::<E, S, 4>(&pixels, &weights);
                 } else {
-                    window::<E, S, 2>(&pixels, &weights);
+                    register_tile::<E, S, 2>(&pixels, &weights);
                 }
             }
         }
     }
 }
 
+/// Runs the micro-kernel once over `weights`.
+///
 /// # Safety
-/// The slices hold a window and its weights; `S`'s instructions exist.
+/// The slices must hold the windows of a register tile and their weights. The
+/// CPU must support `S`.
 #[inline(always)]
-unsafe fn window<E: Element, S: Simd, const V: usize>(pixels: &[f32], weights: &[f32]) {
+unsafe fn register_tile<E: Element, S: Simd, const V: usize>(pixels: &[f32], weights: &[f32]) {
     let words = WEIGHTS / (V * S::LANES);
     let run = Run {
         row: 0,
@@ -82,7 +85,7 @@ unsafe fn window<E: Element, S: Simd, const V: usize>(pixels: &[f32], weights: &
         len: words,
     };
     let (pixels, weights) = (std::hint::black_box(pixels), weights.as_ptr());
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let corners: [*const f32; PIXELS] = std::array::from_fn(|p| pixels.as_ptr().add(p * words));
         let mut sums = [[S::splat(0.0); V]; PIXELS];
@@ -91,38 +94,41 @@ unsafe fn window<E: Element, S: Simd, const V: usize>(pixels: &[f32], weights: &
     }
 }
 
-/// The tiles' loop.
-struct TileLoop<E>(PhantomData<E>);
+/// The AMX loop.
+struct AmxLoop<E>(PhantomData<E>);
 
-impl<E: Element> Kernel for TileLoop<E> {
+impl<E: Element> Kernel for AmxLoop<E> {
     const PER_WORD: usize = E::PER_WORD;
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the level has tiles.
+        // SAFETY: the CPU has AMX.
         unsafe {
             if E::PER_WORD == 2 {
-                tiles::<Bf16>();
+                amx_block::<Bf16>();
             } else {
-                tiles::<Int8>();
+                amx_block::<Int8>();
             }
         }
     }
 }
 
+/// Multiplies one block repeatedly.
+///
 /// # Safety
-/// The processor has tiles, and this thread has none in use.
+/// The CPU must have AMX, and this thread no tiles in use.
 #[inline(always)]
-unsafe fn tiles<D: Product>() {
-    let memory = [[0u8; STEPS * ROWS * ROW]; 4];
+unsafe fn amx_block<D: DotProduct>() {
+    let memory = [[0u8; STEPS * ROWS * ROW_BYTES]; 4];
     let [a, b, v, w] = std::hint::black_box(&memory).each_ref().map(|m| m.as_ptr());
-    // SAFETY: the caller's; each of the four has the rows of its steps.
+    // SAFETY: guaranteed by the caller; each of the four arrays has the rows of
+    // its steps.
     unsafe {
         let mut tiles = Tiles::configure();
         let mut block = tiles.block::<D, 2, 2>();
         block.zero();
-        for _ in 0..TURNS {
-            block.multiply(&[a, b], &[STEPS * ROW; 2], &[v, w], ROW, STEPS);
+        for _ in 0..REPETITIONS {
+            block.multiply(&[a, b], &[STEPS * ROW_BYTES; 2], &[v, w], ROW_BYTES, STEPS);
         }
     }
 }
@@ -134,13 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_type_has_a_peak() {
-        let cores = Cores::new(1).unwrap();
-        for level in [Level::at_most(crate::Isa::Portable), Level::best()] {
+    fn peak_is_measured_for_every_element_type() {
+        let threads = ThreadPool::new(1).unwrap();
+        for isa in [
+            SupportedIsa::at_most(crate::Isa::Portable),
+            SupportedIsa::best(),
+        ] {
             let peaks = [
-                peak::<f32>(&cores, level),
-                peak::<bf16>(&cores, level),
-                peak::<u8>(&cores, level),
+                peak::<f32>(&threads, isa),
+                peak::<bf16>(&threads, isa),
+                peak::<u8>(&threads, isa),
             ];
             assert!(peaks.iter().all(|peak| *peak > 1e6), "{peaks:?}");
         }

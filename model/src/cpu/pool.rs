@@ -1,102 +1,107 @@
-//! Pooling over windows of a map, and over the whole of it.
+//! Max, average and global average pooling.
 
 use std::ops::Range;
 
 use super::element::{Affine, Element};
-use super::level::{Kernel, Level, dispatch};
-use super::map::{Map, Shared, View, ViewMut};
+use super::feature_map::{FeatureMap, SendPtr, View, ViewMut};
+use super::isa::{Kernel, SupportedIsa, dispatch};
 use super::simd::Simd;
-use crate::cores::Cores;
+use crate::threads::ThreadPool;
 
-/// A square pooling window. Parts of it outside the map do not count.
+/// A square pooling window. Pixels outside the feature map are ignored, as if
+/// the padding were not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// Rows and columns.
+pub(crate) struct PoolWindow {
+    /// Height and width, in pixels.
     pub(crate) size: usize,
-    /// Pixels from a window to the next.
+    /// Stride, in pixels.
     pub(crate) stride: usize,
-    /// Pixels that the first window reaches out of the map.
+    /// Padding on each side, in pixels.
     pub(crate) padding: usize,
 }
 
-impl Window {
-    /// The pixels of window `i` that lie in `0..side`.
+impl PoolWindow {
+    /// The pixels of window `i` that are inside `0..side`.
     fn clip(&self, i: usize, side: usize) -> Range<usize> {
         let start = i * self.stride;
         start.saturating_sub(self.padding)..side.min(start + self.size - self.padding)
     }
 }
 
-/// Pools the whole of `input` into `output`, each row and image by itself.
+/// Pools `input` into `output`, in parallel over output rows.
 ///
 /// # Panics
-/// When images or channels differ, or a window lies outside the map.
+/// If the feature maps differ in images or channels, or a window is entirely
+/// outside the input.
 pub(crate) fn pool<E: Element>(
-    cores: &Cores,
-    level: Level,
+    threads: &ThreadPool,
+    isa: SupportedIsa,
     pooling: Pooling,
     input: View<E>,
     output: ViewMut<E>,
 ) {
-    let input = Source {
-        start: Shared::new(input.data().as_ptr().cast_mut()),
+    let input = RawMap {
+        start: SendPtr::new(input.data().as_ptr().cast_mut()),
         map: *input.map(),
         affine: input.affine(),
     };
-    let pool = Pool::new(level, pooling, input, output);
-    // SAFETY: the input is borrowed, and the rows are apart.
-    cores.for_each(pool.rows(), |row, _| unsafe {
-        pool.row(row, 0..usize::MAX)
+    let pool = Pool::new(isa, pooling, input, output);
+    // SAFETY: the input is borrowed, and each task writes its own row.
+    threads.for_each(pool.rows(), |row, _| unsafe {
+        pool.pool_row(row, 0..usize::MAX)
     });
 }
 
-/// What becomes of a window.
+/// The kind of pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pooling {
-    /// `y[n, i, j, c]` = the largest of `x` over the window of (`i`, `j`). The
-    /// output's size decides how many windows there are (floor or ceiling).
-    Largest(Window),
-    /// The mean of the window's pixels inside the map.
-    Mean(Window),
-    /// `y[n, 0, 0, c]` = the mean of `x[n, .., .., c]`.
-    MeanOfAll,
+    /// `y[n, i, j, c]` is the maximum of `x[.., .., c]` over the window of
+    /// (`i`, `j`). The output's size determines the number of windows (floor or
+    /// ceiling mode).
+    Max(PoolWindow),
+    /// The mean over the window's pixels inside the feature map.
+    Average(PoolWindow),
+    /// `y[n, 0, 0, c]` is the mean of `x[n, .., .., c]`.
+    GlobalAverage,
 }
 
-/// A map to read that may still be written elsewhere.
+/// A feature map as a raw pointer: other tasks may still be writing parts of
+/// it.
 #[derive(Clone, Copy)]
-pub(crate) struct Source<E> {
-    pub(crate) start: Shared<E>,
-    pub(crate) map: Map,
+pub(crate) struct RawMap<E> {
+    pub(crate) start: SendPtr<E>,
+    pub(crate) map: FeatureMap,
     pub(crate) affine: Affine,
 }
 
-/// A pool over a map, row by row.
+/// A pooling step, computed row by row.
 pub(crate) struct Pool<E> {
-    level: Level,
-    window: Window,
+    isa: SupportedIsa,
+    window: PoolWindow,
     average: bool,
-    input: Source<E>,
-    output: Source<E>,
+    input: RawMap<E>,
+    output: RawMap<E>,
 }
 
 impl<E: Element> Pool<E> {
-    /// Of a map that is whole when [`Pool::row`] is called, not before.
+    /// Prepares to pool `input`. [`Pool::pool_row`] reads it; it need not be
+    /// complete before that.
     ///
     /// # Panics
-    /// As [`pool`].
+    /// As for [`pool`].
     pub(crate) fn new(
-        level: Level,
+        isa: SupportedIsa,
         pooling: Pooling,
-        input: Source<E>,
+        input: RawMap<E>,
         mut output: ViewMut<E>,
     ) -> Self {
         let (from, map) = (input.map, *output.map());
         let (window, average) = match pooling {
-            Pooling::Largest(window) => (window, false),
-            Pooling::Mean(window) => (window, true),
-            Pooling::MeanOfAll => {
+            Pooling::Max(window) => (window, false),
+            Pooling::Average(window) => (window, true),
+            Pooling::GlobalAverage => {
                 assert!(map.height == 1 && map.width == 1);
-                let window = Window {
+                let window = PoolWindow {
                     size: from.height.max(from.width),
                     stride: 1,
                     padding: 0,
@@ -116,11 +121,11 @@ impl<E: Element> Pool<E> {
             "{window:?} from {from:?} to {map:?}"
         );
         Self {
-            level,
+            isa,
             window,
             average,
             input,
-            output: Source {
+            output: RawMap {
                 start: output.shared(),
                 map,
                 affine: output.affine(),
@@ -128,31 +133,32 @@ impl<E: Element> Pool<E> {
         }
     }
 
-    /// The map it reads.
-    pub(crate) fn from(&self) -> &Map {
+    /// The layout of the input.
+    pub(crate) fn input(&self) -> &FeatureMap {
         &self.input.map
     }
 
-    /// Whether each output is made of a whole map.
-    pub(crate) fn takes_all(&self) -> bool {
-        let Map { height, width, .. } = self.input.map;
+    /// Whether each output is the mean of a whole feature map.
+    pub(crate) fn is_global(&self) -> bool {
+        let FeatureMap { height, width, .. } = self.input.map;
         self.average && self.window.size >= height.max(width)
     }
 
-    /// Rows of the output, of all images.
+    /// Output rows of the whole batch.
     pub(crate) fn rows(&self) -> usize {
         self.output.map.n * self.output.map.height
     }
 
-    /// Rows of an image that the windows of a row read.
-    pub(crate) fn reads(&self, row: usize) -> Range<usize> {
+    /// The input rows of an image that an output row reads.
+    pub(crate) fn input_rows(&self, row: usize) -> Range<usize> {
         let y = row % self.output.map.height;
         self.window.clip(y, self.input.map.height)
     }
 
-    /// The rows whose windows read any of `rows` of image `n`.
-    pub(crate) fn readers(&self, n: usize, rows: &Range<usize>) -> Range<usize> {
-        let Window {
+    /// The output rows whose windows read any of the input rows `rows` of image
+    /// `n`.
+    pub(crate) fn rows_reading(&self, n: usize, rows: &Range<usize>) -> Range<usize> {
+        let PoolWindow {
             size,
             stride,
             padding,
@@ -163,32 +169,32 @@ impl<E: Element> Pool<E> {
         n * height + first.div_ceil(stride).min(end)..n * height + end
     }
 
-    /// Makes some channels of one row.
+    /// Computes some channels of one output row.
     ///
     /// # Safety
-    /// The maps are there; nobody writes what the row's windows read, nor these
-    /// channels of the row.
-    pub(crate) unsafe fn row(&self, row: usize, channels: Range<usize>) {
+    /// Both feature maps are still allocated. No other task writes the input of
+    /// the row's windows, nor these channels of the row.
+    pub(crate) unsafe fn pool_row(&self, row: usize, channels: Range<usize>) {
         let map = &self.output.map;
-        let row = Row {
+        let row = PooledRow {
             pool: self,
             n: row / map.height,
             y: row % map.height,
             channels: channels.start..channels.end.min(map.channels),
         };
-        dispatch(self.level, row);
+        dispatch(self.isa, row);
     }
 }
 
-/// Some channels of one row of the output.
-struct Row<'a, E> {
+/// Some channels of one output row.
+struct PooledRow<'a, E> {
     pool: &'a Pool<E>,
     n: usize,
     y: usize,
     channels: Range<usize>,
 }
 
-impl<E: Element> Kernel for Row<'_, E> {
+impl<E: Element> Kernel for PooledRow<'_, E> {
     const PER_WORD: usize = E::PER_WORD;
 
     #[inline(always)]
@@ -203,39 +209,40 @@ impl<E: Element> Kernel for Row<'_, E> {
         let (from, map) = (input.map, output.map);
         let rows = window.clip(self.y, from.height);
         let Range { start, end } = self.channels;
-        // the largest of numbers that mean the same is found without their meaning
-        let as_words = !average && input.affine == output.affine;
-        let block = if as_words { E::PER_WORD } else { 1 } * S::LANES;
+        // with equal quantisation parameters the maximum needs no conversion
+        let raw_max = !average && input.affine == output.affine;
+        let block = if raw_max { E::PER_WORD } else { 1 } * S::LANES;
         let whole = start + (end - start) / block * block;
         for x in 0..map.width {
             let columns = window.clip(x, from.width);
             let count = rows.len() * columns.len();
-            let corner = from.at(self.n, rows.start as isize, columns.start as isize);
-            let area = Area {
+            let corner = from.offset(self.n, rows.start as isize, columns.start as isize);
+            let reduction = Reduction {
                 scale: average.then(|| 1.0 / count as f32),
                 affine: input.affine,
                 rows: rows.len(),
                 columns: columns.len(),
-                row: from.row(),
-                pixel: from.channels,
+                row_stride: from.row_stride(),
+                pixel_stride: from.channels,
             };
             // SAFETY: the window is clipped to the interior; the caller of
-            // `Pool::row` has these channels of the output's pixel to itself.
+            // `Pool::pool_row` guarantees that no other task writes these
+            // channels of the row.
             unsafe {
-                let corner = input.start.start().cast_const().add(corner);
-                let out = output.start.start();
-                let out = out.add(map.at(self.n, self.y as isize, x as isize));
+                let corner = input.start.get().cast_const().add(corner);
+                let out = output.start.get();
+                let out = out.add(map.offset(self.n, self.y as isize, x as isize));
                 for c in (start..whole).step_by(block) {
-                    if as_words {
-                        let y: S = area.largest::<S, E>(corner.add(c));
+                    if raw_max {
+                        let y: S = reduction.max::<S, E>(corner.add(c));
                         y.store(out.add(c).cast());
                     } else {
-                        let y = area.reduce::<S, E>(corner.add(c));
+                        let y = reduction.reduce::<S, E>(corner.add(c));
                         E::store(y, out.add(c), output.affine);
                     }
                 }
                 for c in whole..end {
-                    let y = area.reduce_one(corner.add(c));
+                    let y = reduction.reduce_one(corner.add(c));
                     *out.add(c) = E::from_f32(y, output.affine);
                 }
             }
@@ -243,22 +250,26 @@ impl<E: Element> Kernel for Row<'_, E> {
     }
 }
 
-/// Some rows and columns of pixels; `scale` for a mean, none for a maximum.
-struct Area {
+/// A reduction over a window of pixels: the mean if there is a `scale`, else
+/// the maximum.
+struct Reduction {
     scale: Option<f32>,
     affine: Affine,
     rows: usize,
     columns: usize,
-    row: usize,
-    pixel: usize,
+    row_stride: usize,
+    pixel_stride: usize,
 }
 
-impl Area {
+impl Reduction {
+    /// Reduces one vector of channels.
+    ///
     /// # Safety
-    /// A vector at `corner` and at every pixel of the area must be readable.
+    /// A vector of elements at every pixel of the window at `corner` must be
+    /// readable.
     #[inline(always)]
     unsafe fn reduce<S: Simd, E: Element>(&self, corner: *const E) -> S {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let start = if self.scale.is_some() {
                 0.0
@@ -268,7 +279,7 @@ impl Area {
             let mut result = S::splat(start);
             for y in 0..self.rows {
                 for x in 0..self.columns {
-                    let at = corner.add(y * self.row + x * self.pixel);
+                    let at = corner.add(y * self.row_stride + x * self.pixel_stride);
                     let value: S = E::load(at, self.affine);
                     result = if self.scale.is_some() {
                         result.add(value)
@@ -284,31 +295,36 @@ impl Area {
         }
     }
 
-    /// The largest of each number of the words at `corner`.
+    /// The elementwise maximum of the vectors of words at `corner`, without
+    /// conversion.
     ///
     /// # Safety
-    /// As above, of a vector of words.
+    /// A vector of words at every pixel of the window at `corner` must be
+    /// readable.
     #[inline(always)]
-    unsafe fn largest<S: Simd, E: Element>(&self, corner: *const E) -> S {
-        // SAFETY: the caller's.
+    unsafe fn max<S: Simd, E: Element>(&self, corner: *const E) -> S {
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let mut result = S::load(corner.cast());
             for y in 0..self.rows {
                 for x in 0..self.columns {
-                    let at = corner.add(y * self.row + x * self.pixel);
-                    result = E::largest(S::load(at.cast()), result);
+                    let at = corner.add(y * self.row_stride + x * self.pixel_stride);
+                    result = E::max(S::load(at.cast()), result);
                 }
             }
             result
         }
     }
 
-    /// The same for one channel.
+    /// The reduction of one channel.
+    ///
+    /// # Safety
+    /// The channel must be readable at every pixel of the window at `corner`.
     unsafe fn reduce_one<E: Element>(&self, corner: *const E) -> f32 {
         let pixels = (0..self.rows).flat_map(|y| (0..self.columns).map(move |x| (y, x)));
-        // SAFETY: the caller's.
-        let number = |(y, x)| unsafe { *corner.add(y * self.row + x * self.pixel) };
-        let values = pixels.map(|at| number(at).to_f32(self.affine));
+        // SAFETY: guaranteed by the caller.
+        let element = |(y, x)| unsafe { *corner.add(y * self.row_stride + x * self.pixel_stride) };
+        let values = pixels.map(|at| element(at).to_f32(self.affine));
         match self.scale {
             Some(scale) => values.sum::<f32>() * scale,
             None => values.fold(f32::NEG_INFINITY, f32::max),

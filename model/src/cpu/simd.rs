@@ -1,19 +1,20 @@
-//! One vector of 32-bit words, three widths: every kernel is written once over
-//! [`Simd`] and compiled for each instruction set, and in plain Rust.
+//! The vector type of the kernels. Every kernel is written once over [`Simd`]
+//! and compiled for each instruction set; `[f32; 8]` is the portable version.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
 use half::bf16;
 
-/// A vector of [`Simd::LANES`] words. Most often a word is a float; to the
-/// products it may be two bf16 or four 8-bit integers, the channels of one
-/// pixel (low bits first), and then the sums of the integers are i32.
+/// A vector of [`Simd::LANES`] 32-bit words. A word is usually an f32. For the
+/// dot products it may also be two bf16 or four 8-bit integers, which are
+/// consecutive channels of one pixel (the first in the low bits); sums of the
+/// 8-bit products are i32.
 ///
 /// # Safety of the methods
-/// The processor must have the vector's instructions, which
-/// [`super::level::dispatch`] guarantees; pointers must be valid for `LANES`
-/// numbers of their type (any alignment).
+/// The CPU must support the vector's instruction set, which
+/// [`super::isa::dispatch`] ensures. Pointers must be valid for `LANES`
+/// elements of their type; no alignment is required.
 pub(crate) trait Simd: Copy {
     const LANES: usize;
     unsafe fn splat(x: f32) -> Self;
@@ -26,66 +27,67 @@ pub(crate) trait Simd: Copy {
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn max(self, b: Self) -> Self;
 
-    /// bf16 as floats.
+    /// Loads bf16 as floats.
     unsafe fn load_bf16(from: *const u16) -> Self;
-    /// Floats as bf16, rounded to nearest even.
+    /// Stores floats as bf16, rounded to nearest even.
     unsafe fn store_bf16(self, to: *mut u16);
-    /// Bytes as floats, 0 to 255.
+    /// Loads bytes as floats, 0.0 to 255.0.
     unsafe fn load_u8(from: *const u8) -> Self;
-    /// Floats as bytes, rounded to nearest even, clamped to 0..=255.
+    /// Stores floats as bytes, rounded to nearest even and clamped to 0..=255.
     unsafe fn store_u8(self, to: *mut u8);
-    /// Vectors of floats as bf16, one behind the other.
+    /// Stores consecutive vectors of floats as bf16.
     #[inline(always)]
     unsafe fn store_bf16s<const V: usize>(vectors: [Self; V], to: *mut u16) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { store_bf16s(vectors, to) }
     }
-    /// Vectors of floats as bytes, one behind the other.
+    /// Stores consecutive vectors of floats as bytes.
     #[inline(always)]
     unsafe fn store_u8s<const V: usize>(vectors: [Self; V], to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { store_u8s(vectors, to) }
     }
 
-    /// Words of two bf16: the low ones as floats.
+    /// The low bf16 of each word, as floats.
     unsafe fn low_bf16(self) -> Self;
-    /// Words of two bf16: the high ones as floats.
+    /// The high bf16 of each word, as floats.
     unsafe fn high_bf16(self) -> Self;
-    /// Words of two bf16 from the high halves of floats.
+    /// Words of two bf16 made of the high halves of `low` and `high`.
     unsafe fn high_halves(low: Self, high: Self) -> Self;
-    /// Words of two bf16 from floats, rounded to nearest even.
+    /// Words of two bf16 made of `low` and `high`, rounded to nearest even.
     unsafe fn pair_bf16(low: Self, high: Self) -> Self;
-    /// `sum[i] + self[i].low * w[i].low + self[i].high * w[i].high`, in bf16
-    /// words and float sums.
+    /// `sum[i] + self[i].low * w[i].low + self[i].high * w[i].high`: bf16
+    /// words, f32 sums.
     unsafe fn dot_bf16(self, w: Self, sum: Self) -> Self;
-    /// `sum[i] + the four products u8 * i8 of self[i] and w[i]`, sums i32.
+    /// `sum[i]` plus the four products u8 * i8 of `self[i]` and `w[i]`; i32
+    /// sums.
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self;
-    /// i32 as floats.
+    /// Converts i32 to floats.
     unsafe fn i32_as_floats(self) -> Self;
-    /// The larger of each two bytes.
+    /// The bytewise maximum.
     unsafe fn max_u8(self, b: Self) -> Self;
 }
 
-/// [`Simd::store_bf16s`], one by one.
+/// [`Simd::store_bf16s`], one vector at a time.
 #[inline(always)]
 unsafe fn store_bf16s<S: Simd, const V: usize>(vectors: [S; V], to: *mut u16) {
     for (v, x) in vectors.into_iter().enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.store_bf16(to.add(v * S::LANES)) }
     }
 }
 
-/// [`Simd::store_u8s`], one by one.
+/// [`Simd::store_u8s`], one vector at a time.
 #[inline(always)]
 unsafe fn store_u8s<S: Simd, const V: usize>(vectors: [S; V], to: *mut u8) {
     for (v, x) in vectors.into_iter().enumerate() {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { x.store_u8(to.add(v * S::LANES)) }
     }
 }
 
-/// Plain Rust. Fused only where the target always has the instruction:
-/// elsewhere `f32::mul_add` would be a library call.
+/// The portable version. It uses fused multiply-add only where the target
+/// always has the instruction; elsewhere `f32::mul_add` is a library call.
 impl Simd for [f32; 8] {
     const LANES: usize = 8;
 
@@ -139,7 +141,7 @@ impl Simd for [f32; 8] {
 
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Self {
-        // SAFETY: the caller's pointer is valid for 8 numbers.
+        // SAFETY: the caller's pointer is valid for 8 elements.
         let halves = unsafe { from.cast::<[u16; 8]>().read_unaligned() };
         halves.map(|x| f32::from_bits(u32::from(x) << 16))
     }
@@ -147,13 +149,13 @@ impl Simd for [f32; 8] {
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut u16) {
         let halves = self.map(|x| bf16::from_f32(x).to_bits());
-        // SAFETY: the caller's pointer is valid for 8 numbers.
+        // SAFETY: the caller's pointer is valid for 8 elements.
         unsafe { to.cast::<[u16; 8]>().write_unaligned(halves) }
     }
 
     #[inline(always)]
     unsafe fn load_u8(from: *const u8) -> Self {
-        // SAFETY: the caller's pointer is valid for 8 numbers.
+        // SAFETY: the caller's pointer is valid for 8 elements.
         let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
         bytes.map(f32::from)
     }
@@ -161,7 +163,7 @@ impl Simd for [f32; 8] {
     #[inline(always)]
     unsafe fn store_u8(self, to: *mut u8) {
         let bytes = self.map(|x| x.round_ties_even() as u8);
-        // SAFETY: the caller's pointer is valid for 8 numbers.
+        // SAFETY: the caller's pointer is valid for 8 elements.
         unsafe { to.cast::<[u8; 8]>().write_unaligned(bytes) }
     }
 
@@ -189,7 +191,7 @@ impl Simd for [f32; 8] {
 
     #[inline(always)]
     unsafe fn dot_bf16(self, w: Self, sum: Self) -> Self {
-        // SAFETY: plain Rust.
+        // SAFETY: safe code for this type.
         unsafe {
             let low = self.low_bf16().mul_add(w.low_bf16(), sum);
             self.high_bf16().mul_add(w.high_bf16(), low)

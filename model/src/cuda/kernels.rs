@@ -1,5 +1,5 @@
-//! The kernels of `kernels/kernels.cu`, ready to launch: each function here
-//! takes maps and gives the launch of one kernel over them.
+//! Loads the kernels of `kernels/kernels.cu` and prepares their launches. Each
+//! method of [`Kernels`] takes device tensors and returns a [`Launch`].
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -8,25 +8,24 @@ use std::sync::Arc;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaFunction, CudaStream, result};
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 
-use super::fault::Fault;
-use super::map::Map;
-use super::number::Number;
-use crate::graph::Outside;
-use crate::reference::NORM_EPSILON;
+use super::error::CudaError;
+use super::tensor::DeviceTensor;
+use crate::dtype::Dtype;
+use crate::graph::{NORM_EPSILON, Outside};
 
 /// The kernels as PTX for compute capability 7.5, which the driver compiles for
-/// the card; `make cuda-ptx` makes it.
+/// the GPU. `make cuda-ptx` generates the file.
 #[cfg(not(feature = "cubins"))]
 const IMAGE: &[u8] = concat!(include_str!("../../kernels/kernels.ptx"), "\0").as_bytes();
-/// That PTX and what NVIDIA's compiler makes of it for some cards: the driver
-/// takes the card's own, and compiles the PTX where there is none.
+/// A fat binary: this PTX, and machine code for some compute capabilities. The
+/// driver loads the machine code that matches the GPU, or else compiles the PTX.
 #[cfg(feature = "cubins")]
 const IMAGE: &[u8] = include_bytes!(env!(
     "RESNET_KERNELS",
-    "the feature `cubins` needs the file of kernels that toolkit/kernels.sh makes"
+    "the feature `cubins` needs the fat binary that toolkit/kernels.sh generates"
 ));
 
-/// Kernels without the ending that names their number type.
+/// Kernel names without the dtype suffix.
 const NAMES: [&str; 11] = [
     "pixels",
     "max_pool",
@@ -41,44 +40,44 @@ const NAMES: [&str; 11] = [
     "group_norm",
 ];
 
-/// Threads of a block where each works alone.
+/// Block size of kernels whose threads are independent.
 const THREADS: u32 = 256;
 
-/// The kernels for one number type, loaded on one card.
+/// The kernels for one dtype, loaded on one GPU.
 pub(super) struct Kernels(HashMap<&'static str, CudaFunction>);
 
-/// One argument of a launch.
+/// One argument of a kernel.
 #[derive(Clone, Copy, Debug)]
-enum Argument {
+enum KernelArgument {
     Address(u64),
     Int(i32),
     Float(f32),
 }
 
-/// A kernel with its grid and arguments.
+/// A kernel with its grid size, block size and arguments.
 pub(super) struct Launch {
     function: CudaFunction,
     grid: (u32, u32, u32),
     block: (u32, u32, u32),
-    arguments: Vec<Argument>,
+    arguments: Vec<KernelArgument>,
 }
 
 impl Launch {
-    /// Queues it on `stream`.
-    pub(super) fn run(&self, stream: &CudaStream) -> Result<(), Fault> {
+    /// Queues the kernel on `stream`.
+    pub(super) fn run(&self, stream: &CudaStream) -> Result<(), CudaError> {
         let mut addresses: Vec<*mut c_void> = self
             .arguments
             .iter()
             .map(|argument| match argument {
-                Argument::Address(value) => std::ptr::from_ref(value).cast_mut().cast(),
-                Argument::Int(value) => std::ptr::from_ref(value).cast_mut().cast(),
-                Argument::Float(value) => std::ptr::from_ref(value).cast_mut().cast(),
+                KernelArgument::Address(value) => std::ptr::from_ref(value).cast_mut().cast(),
+                KernelArgument::Int(value) => std::ptr::from_ref(value).cast_mut().cast(),
+                KernelArgument::Float(value) => std::ptr::from_ref(value).cast_mut().cast(),
             })
             .collect();
-        // SAFETY: the arguments are the kernel's, in number and type (the
-        // functions below stand beside its source, and a test's driver compares
-        // their sizes with the PTX's); the maps are the lane's, as `Map` says,
-        // and the kernel stays inside them.
+        // SAFETY: the arguments match the kernel's parameters in count and type;
+        // the driver that the tests use checks their sizes against the PTX. The
+        // tensors' memory is allocated (see `DeviceTensor`), and the kernel does
+        // not access memory outside them.
         unsafe {
             result::launch_kernel(
                 self.function.cu_function(),
@@ -93,33 +92,39 @@ impl Launch {
     }
 }
 
-/// Scale and shift of a norm: addresses of `[channels]` f32, padded.
+/// Device addresses of a norm's scale and shift: f32 `[channels]`, padded.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Affine {
+pub(super) struct NormParameters {
     pub(super) scale: u64,
     pub(super) shift: u64,
 }
 
 impl Kernels {
-    /// Loads the kernels for `number`.
-    pub(super) fn load(context: &Arc<CudaContext>, number: Number) -> Result<Self, Fault> {
+    /// Loads the kernels for `dtype`.
+    pub(super) fn load(context: &Arc<CudaContext>, dtype: Dtype) -> Result<Self, CudaError> {
         let module = context.load_module(Ptx::from_binary(IMAGE.to_vec()))?;
         let mut functions = HashMap::new();
         for name in NAMES {
-            let function = module.load_function(&format!("{name}_{}", number.name()))?;
+            let function = module.load_function(&format!("{name}_{}", dtype.name()))?;
             functions.insert(name, function);
         }
         Ok(Self(functions))
     }
 
-    /// A launch in which each thread works alone on some of `count` items.
-    fn each(&self, name: &str, count: usize, arguments: Vec<Argument>) -> Result<Launch, Fault> {
-        let count = u32::try_from(count).ok().filter(|&c| c <= 1 << 30);
-        let count =
-            count.ok_or_else(|| Fault::Internal(format!("{name}: the map is too large")))?;
+    /// A one-dimensional launch over `count` items, split between the threads.
+    fn elementwise(
+        &self,
+        name: &str,
+        count: usize,
+        arguments: Vec<KernelArgument>,
+    ) -> Result<Launch, CudaError> {
+        let items = u32::try_from(count).ok().filter(|&c| c <= 1 << 30);
+        let items = items.ok_or_else(|| {
+            CudaError::Internal(format!("{name}: {count} items are too many for one launch"))
+        })?;
         let mut arguments = arguments;
-        arguments.push(Argument::Int(count as i32));
-        let blocks = count.div_ceil(THREADS).max(1);
+        arguments.push(KernelArgument::Int(items as i32));
+        let blocks = items.div_ceil(THREADS).max(1);
         self.launch(name, (blocks, 1, 1), (THREADS, 1, 1), arguments)
     }
 
@@ -128,10 +133,10 @@ impl Kernels {
         name: &str,
         grid: (u32, u32, u32),
         block: (u32, u32, u32),
-        arguments: Vec<Argument>,
-    ) -> Result<Launch, Fault> {
+        arguments: Vec<KernelArgument>,
+    ) -> Result<Launch, CudaError> {
         let function = self.0.get(name);
-        let function = function.ok_or_else(|| Fault::Internal(format!("no kernel {name}")))?;
+        let function = function.ok_or_else(|| CudaError::Internal(format!("no kernel {name}")))?;
         Ok(Launch {
             function: function.clone(),
             grid,
@@ -140,137 +145,162 @@ impl Kernels {
         })
     }
 
-    /// RGB bytes at `x`, `[n, S, S, 3]`, to the stem's input: `(x / 255 - mean)
-    /// / std` per channel.
+    /// Converts RGB bytes `[n, S, S, 3]` at address `x` to the network's input:
+    /// `(x / 255 - mean) / std` per channel.
     pub(super) fn pixels(
         &self,
         x: u64,
-        y: &Map,
+        y: &DeviceTensor,
         mean: [f32; 3],
         std: [f32; 3],
-    ) -> Result<Launch, Fault> {
-        let scales = std.map(|std| Argument::Float(1.0 / (255.0 * std)));
-        let shifts = [0, 1, 2].map(|c| Argument::Float(-mean[c] / std[c]));
-        let mut arguments = vec![Argument::Address(x), Argument::Address(y.at)];
+    ) -> Result<Launch, CudaError> {
+        let scales = std.map(|std| KernelArgument::Float(1.0 / (255.0 * std)));
+        let shifts = [0, 1, 2].map(|c| KernelArgument::Float(-mean[c] / std[c]));
+        let mut arguments = vec![KernelArgument::Address(x), KernelArgument::Address(y.at)];
         arguments.extend(scales.into_iter().chain(shifts));
-        self.each("pixels", y.n * y.pixels(), arguments)
+        self.elementwise("pixels", y.n * y.pixels(), arguments)
     }
 
-    /// Maximum over windows.
+    /// Max pooling. `outside` says whether the padding counts as zeros.
     pub(super) fn max_pool(
         &self,
-        x: &Map,
-        y: &Map,
+        x: &DeviceTensor,
+        y: &DeviceTensor,
         (kernel, stride, padding): (usize, usize, usize),
         outside: Outside,
-    ) -> Result<Launch, Fault> {
+    ) -> Result<Launch, CudaError> {
         let zeros = usize::from(outside == Outside::Zeros);
-        let mut arguments = windows(x, y);
+        let mut arguments = pooling_arguments(x, y);
         arguments.extend(ints([kernel, stride, padding, zeros]));
-        self.each("max_pool", y.len() / 8, arguments)
+        self.elementwise("max_pool", y.len() / 8, arguments)
     }
 
-    /// Mean over windows of side and step `size`.
-    pub(super) fn average_pool(&self, x: &Map, y: &Map, size: usize) -> Result<Launch, Fault> {
-        let mut arguments = windows(x, y);
+    /// Average pooling with kernel size and stride `size`.
+    pub(super) fn average_pool(
+        &self,
+        x: &DeviceTensor,
+        y: &DeviceTensor,
+        size: usize,
+    ) -> Result<Launch, CudaError> {
+        let mut arguments = pooling_arguments(x, y);
         arguments.extend(ints([size]));
-        self.each("average_pool", y.len() / 8, arguments)
+        self.elementwise("average_pool", y.len() / 8, arguments)
     }
 
-    /// Mean over the map.
-    pub(super) fn global_average_pool(&self, x: &Map, y: &Map) -> Result<Launch, Fault> {
+    /// Global average pooling.
+    pub(super) fn global_average_pool(
+        &self,
+        x: &DeviceTensor,
+        y: &DeviceTensor,
+    ) -> Result<Launch, CudaError> {
         let mut arguments = addresses([x.at, y.at]);
         arguments.extend(ints([x.channels, x.pixels()]));
         let grid = ((x.channels as u32).div_ceil(256), x.n as u32, 1);
         self.launch("global_average_pool", grid, (32, 8, 1), arguments)
     }
 
-    /// `relu?(x * scale + shift)`.
+    /// `x * scale + shift` per channel, then ReLU if `relu`.
     pub(super) fn scale_shift(
         &self,
-        x: &Map,
-        affine: Affine,
-        y: &Map,
+        x: &DeviceTensor,
+        norm: NormParameters,
+        y: &DeviceTensor,
         relu: bool,
-    ) -> Result<Launch, Fault> {
-        let mut arguments = addresses([x.at, affine.scale, affine.shift, y.at]);
+    ) -> Result<Launch, CudaError> {
+        let mut arguments = addresses([x.at, norm.scale, norm.shift, y.at]);
         arguments.extend(ints([y.channels, usize::from(relu)]));
-        self.each("scale_shift", y.len() / 8, arguments)
+        self.elementwise("scale_shift", y.len() / 8, arguments)
     }
 
-    /// Every `stride`-th pixel between zero channels.
-    pub(super) fn zero_pad(&self, x: &Map, y: &Map, stride: usize) -> Result<Launch, Fault> {
-        let before = (y.real - x.real) / 2;
+    /// The shortcut of option A: every `stride`-th pixel, with zero channels
+    /// added before and after.
+    pub(super) fn zero_pad(
+        &self,
+        x: &DeviceTensor,
+        y: &DeviceTensor,
+        stride: usize,
+    ) -> Result<Launch, CudaError> {
+        let before = (y.real_channels - x.real_channels) / 2;
         let sides = [x.height, x.width, y.height, y.width, stride];
         let mut arguments = addresses([x.at, y.at]);
-        arguments.extend(ints([x.channels, y.channels, x.real, before]));
+        arguments.extend(ints([x.channels, y.channels, x.real_channels, before]));
         arguments.extend(ints(sides));
-        self.each("zero_pad", y.len() / 8, arguments)
+        self.elementwise("zero_pad", y.len() / 8, arguments)
     }
 
-    /// `relu?(x * sigmoid(gate) + residual)`, `gate` a vector an image.
+    /// `x * sigmoid(gate) + residual`, then ReLU if `relu`. `gate` is
+    /// `[n, channels]`.
     pub(super) fn excite(
         &self,
-        [x, gate, residual]: [&Map; 3],
-        y: &Map,
+        [x, gate, residual]: [&DeviceTensor; 3],
+        y: &DeviceTensor,
         relu: bool,
-    ) -> Result<Launch, Fault> {
+    ) -> Result<Launch, CudaError> {
         let mut arguments = addresses([x.at, gate.at, residual.at, y.at]);
         arguments.extend(ints([y.channels, y.pixels(), usize::from(relu)]));
-        self.each("excite", y.len() / 8, arguments)
+        self.elementwise("excite", y.len() / 8, arguments)
     }
 
-    /// `h t + x (1 - t)`, `t = sigmoid(gate)`.
-    pub(super) fn highway(&self, [h, gate, x]: [&Map; 3], y: &Map) -> Result<Launch, Fault> {
+    /// `h t + x (1 - t)` with `t = sigmoid(gate)`.
+    pub(super) fn highway(
+        &self,
+        [h, gate, x]: [&DeviceTensor; 3],
+        y: &DeviceTensor,
+    ) -> Result<Launch, CudaError> {
         let arguments = addresses([h.at, gate.at, x.at, y.at]);
-        self.each("highway", y.len() / 8, arguments)
+        self.elementwise("highway", y.len() / 8, arguments)
     }
 
-    /// A convolution along the channels of vectors; `weight` is `[kernel]` f32.
+    /// A 1-D convolution over the channels of `[n, channels]`. `weight` is the
+    /// address of f32 `[kernel]`.
     pub(super) fn channel_conv(
         &self,
-        x: &Map,
+        x: &DeviceTensor,
         weight: u64,
-        y: &Map,
+        y: &DeviceTensor,
         kernel: usize,
-    ) -> Result<Launch, Fault> {
+    ) -> Result<Launch, CudaError> {
         let mut arguments = addresses([x.at, weight, y.at]);
-        arguments.extend(ints([y.channels, y.real, kernel]));
-        self.each("channel_conv", y.len(), arguments)
+        arguments.extend(ints([y.channels, y.real_channels, kernel]));
+        self.elementwise("channel_conv", y.len(), arguments)
     }
 
-    /// `relu?(group norm of x)`: the statistics, then the norm. `statistics` is
-    /// room for `[n, groups, 2]` f32.
+    /// Group norm, then ReLU if `relu`: one launch for the statistics and one
+    /// to normalize. `statistics` is the address of f32 `[n, groups, 2]`.
     pub(super) fn group_norm(
         &self,
-        x: &Map,
+        x: &DeviceTensor,
         statistics: u64,
-        affine: Affine,
-        y: &Map,
+        norm: NormParameters,
+        y: &DeviceTensor,
         (groups, relu): (usize, bool),
-    ) -> Result<[Launch; 2], Fault> {
-        let (size, pixels) = (x.real / groups, x.pixels());
+    ) -> Result<[Launch; 2], CudaError> {
+        let (size, pixels) = (x.real_channels / groups, x.pixels());
         let mut arguments = addresses([x.at, statistics]);
         arguments.extend(ints([x.channels, size, pixels]));
-        arguments.push(Argument::Float(NORM_EPSILON as f32));
+        arguments.push(KernelArgument::Float(NORM_EPSILON as f32));
         let grid = (groups as u32, x.n as u32, 1);
-        let first = self.launch("group_statistics", grid, (THREADS, 1, 1), arguments)?;
-        let mut arguments = addresses([x.at, statistics, affine.scale, affine.shift, y.at]);
+        let statistics_launch =
+            self.launch("group_statistics", grid, (THREADS, 1, 1), arguments)?;
+        let mut arguments = addresses([x.at, statistics, norm.scale, norm.shift, y.at]);
         arguments.extend(ints([x.channels, size, groups, pixels, usize::from(relu)]));
-        Ok([first, self.each("group_norm", y.len() / 8, arguments)?])
+        Ok([
+            statistics_launch,
+            self.elementwise("group_norm", y.len() / 8, arguments)?,
+        ])
     }
 }
 
-fn addresses<const N: usize>(all: [u64; N]) -> Vec<Argument> {
-    all.map(Argument::Address).to_vec()
+fn addresses<const N: usize>(all: [u64; N]) -> Vec<KernelArgument> {
+    all.map(KernelArgument::Address).to_vec()
 }
 
-fn ints<const N: usize>(all: [usize; N]) -> [Argument; N] {
-    all.map(|value| Argument::Int(value as i32))
+fn ints<const N: usize>(all: [usize; N]) -> [KernelArgument; N] {
+    all.map(|value| KernelArgument::Int(value as i32))
 }
 
-/// What kernels over windows begin with.
-fn windows(x: &Map, y: &Map) -> Vec<Argument> {
+/// The leading arguments of the pooling kernels.
+fn pooling_arguments(x: &DeviceTensor, y: &DeviceTensor) -> Vec<KernelArgument> {
     let mut arguments = addresses([x.at, y.at]);
     arguments.extend(ints([x.channels, x.height, x.width, y.height, y.width]));
     arguments

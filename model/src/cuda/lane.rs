@@ -1,6 +1,7 @@
-//! A lane: a stream of a card with its own maps and plans, one forward pass at
-//! a time. Everything is allocated, planned and captured when it is made; a
-//! forward pass copies pixels, replays a graph and waits once, at its end.
+//! A lane: a CUDA stream with its own arena, which runs one forward pass at a
+//! time. All memory is allocated, and all graphs are captured, when the lane is
+//! created. A forward pass copies the pixels, replays a graph and synchronizes
+//! once, at its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,20 +11,22 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaGraph, CudaStream};
 
-use super::card::Card;
 use super::dnn::Handle;
-use super::fault::Fault;
+use super::error::CudaError;
+use super::gpu::Gpu;
 use super::kernels::Launch;
-use super::map::Map;
-use super::memory::{Buffer, Pinned};
+use super::memory::{DeviceBuffer, PinnedBuffer};
 use super::network::Network;
 use super::program::{Plans, Program, statistics_bytes};
+use super::tensor::{DeviceTensor, padded};
 use super::tune::Tuner;
 use super::weights::Weights;
+use crate::backend::StepObserver;
 use crate::graph::Value;
+use crate::outputs::{Output, Requested};
 
-/// The batch sizes that are planned and captured: powers of two below the
-/// largest, and the largest.
+/// The batch sizes that are planned and captured: the powers of two below
+/// `largest`, and `largest`.
 pub(super) fn buckets(largest: usize) -> Vec<usize> {
     let powers = std::iter::successors(Some(1), |n| Some(n * 2));
     let mut buckets: Vec<usize> = powers.take_while(|&n| n < largest).collect();
@@ -31,73 +34,77 @@ pub(super) fn buckets(largest: usize) -> Vec<usize> {
     buckets
 }
 
-/// Images of one copy to the card. While it runs the next ones are brought into
-/// pinned memory; one copy an image would cost the host some microseconds each.
+/// Images per asynchronous copy to the device. While a copy runs, the host writes
+/// the next images to pinned memory. One copy per image would cost the host a few
+/// microseconds each.
 const COPIED: usize = 8;
 
-/// Time of a card, as its own clock has it.
+/// Time spent by the GPU, measured with CUDA events.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// From the start of a batch's first copy of pixels to the end of its last:
-    /// with the waits in between for the host to bring them.
-    pub upload: Duration,
-    /// From there to the logits: computing, and copying them back.
-    pub compute: Duration,
+pub(super) struct GpuTime {
+    /// From the start of a batch's first copy to the end of its last one. It
+    /// includes the time in which the GPU waits for the host.
+    pub(super) upload: Duration,
+    /// From the end of the last copy until the outputs are on the host.
+    pub(super) compute: Duration,
 }
 
-/// What a batch size needs.
+/// The launches and the captured graph for one batch size.
 struct Bucket {
     n: usize,
-    /// Pixels to the stem's input.
+    /// Converts pixels to the network's input.
     input: Launch,
-    /// Every other step.
+    /// All other steps.
     program: Program,
     graph: Option<Captured>,
 }
 
-/// A captured graph, to be moved with its lane.
+/// A captured graph that can be moved to another thread with its lane.
 struct Captured(CudaGraph);
 
-// SAFETY: a graph is not tied to a thread, but may only be used by one at a
-// time: by the one that has its lane.
+// SAFETY: a graph is not bound to a thread. It must be used by one thread at a
+// time, and only the thread that holds the lane uses it.
 unsafe impl Send for Captured {}
 
-/// See the module. Fields that use others stand before them: they end first.
+/// A CUDA stream with its own arena; see the module documentation. Fields are
+/// declared before the fields they depend on, so that they are dropped first.
 pub(super) struct Lane {
     buckets: Vec<Bucket>,
     handle: Handle,
-    slots: Vec<Buffer>,
-    workspace: Buffer,
-    /// Pixels of a batch, on the card.
-    pixels: Buffer,
-    /// Pixels and logits, on the host.
-    sent: Pinned,
-    received: Pinned,
-    /// When the copies began, when they were done, and when the pass was.
+    slots: Vec<DeviceBuffer>,
+    workspace: DeviceBuffer,
+    /// Pixels of a batch in device memory.
+    pixels: DeviceBuffer,
+    /// Pixels in pinned host memory.
+    sent: PinnedBuffer,
+    /// Outputs in pinned host memory. It has room for the logits; it grows when
+    /// a pass returns the embedding or the feature map for the first time.
+    received: PinnedBuffer,
+    /// Events: start of the copies, end of the copies, end of the pass.
     began: CudaEvent,
     uploaded: CudaEvent,
     done: CudaEvent,
-    usage: Usage,
-    /// Carries the pixels, some images' while the next are brought into pinned
-    /// memory. One lane's copies and another's computing overlap; a lane's own
-    /// follow each other.
+    time: GpuTime,
+    /// The stream of the asynchronous copies to the device. The copies of one
+    /// lane overlap with the computation of another; within a lane, computation
+    /// starts after the copies.
     copies: Arc<CudaStream>,
     stream: Arc<CudaStream>,
     weights: Arc<Weights>,
     network: Arc<Network>,
-    card: Arc<Card>,
+    card: Arc<Gpu>,
 }
 
 impl Lane {
-    /// A lane of `card` for batches of `sizes`, ascending: memory, plans,
-    /// warm-up and graphs.
+    /// Creates a lane on `card` for batches of `sizes`, ascending: plans every
+    /// convolution, allocates memory, runs every batch size once and captures it.
     pub(super) fn new(
-        card: &Arc<Card>,
+        card: &Arc<Gpu>,
         network: &Arc<Network>,
         weights: &Arc<Weights>,
         tuner: &Tuner,
         sizes: &[usize],
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, CudaError> {
         let context = card.context();
         let (stream, copies) = (context.new_stream()?, context.new_stream()?);
         let handle = Handle::new(&stream)?;
@@ -106,34 +113,34 @@ impl Lane {
         for &n in sizes {
             plans.choose(network, (&handle, &stream), tuner, n)?;
         }
-        tuner.keep();
+        tuner.save();
         let slots = network
             .slot_bytes(largest)
-            .map(|bytes| Buffer::zeros(&stream, bytes))
+            .map(|bytes| DeviceBuffer::zeros(&stream, bytes))
             .collect::<Result<Vec<_>, _>>()?;
         let workspace = plans.workspace().max(statistics_bytes(network, largest));
-        let logits = largest * network.classes().next_multiple_of(8) * network.number.bytes();
-        // the host sleeps while it waits: photos are decoded meanwhile
+        let logits = largest * padded(network.classes()) * network.dtype.bytes();
+        // block instead of spinning: other threads decode images meanwhile
         let blocking = CUevent_flags::CU_EVENT_BLOCKING_SYNC;
         let mut lane = Self {
             buckets: Vec::new(),
             handle,
             slots,
-            workspace: Buffer::zeros(&stream, workspace)?,
-            pixels: Buffer::zeros(&stream, largest * network.pixel_bytes())?,
-            sent: Pinned::zeros(&context, largest * network.pixel_bytes())?,
-            received: Pinned::zeros(&context, logits)?,
+            workspace: DeviceBuffer::zeros(&stream, workspace)?,
+            pixels: DeviceBuffer::zeros(&stream, largest * network.pixel_bytes())?,
+            sent: PinnedBuffer::zeros(&context, largest * network.pixel_bytes())?,
+            received: PinnedBuffer::zeros(&context, logits)?,
             began: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
             uploaded: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
             done: context.new_event(Some(blocking))?,
-            usage: Usage::default(),
+            time: GpuTime::default(),
             copies,
             stream,
             weights: Arc::clone(weights),
             network: Arc::clone(network),
             card: Arc::clone(card),
         };
-        // the copies' stream writes where zeros were queued on the other
+        // the zeros queued on `stream` must be written before `copies` is used
         lane.stream.synchronize()?;
         for &n in sizes {
             let bucket = lane.bucket(n, &plans)?;
@@ -142,12 +149,12 @@ impl Lane {
         Ok(lane)
     }
 
-    /// The card's ordinal.
+    /// The GPU's ordinal.
     pub(super) fn ordinal(&self) -> usize {
         self.card.ordinal
     }
 
-    /// What of cuDNN's runs each step in the largest batch; see
+    /// The cuDNN engine of each step in the largest batch; see
     /// [`Program::engine`].
     pub(super) fn engines(&self) -> Vec<Option<String>> {
         let steps = 0..self.network.steps.len();
@@ -158,18 +165,18 @@ impl Lane {
     }
 
     /// Prepares batches of `n`: runs the steps once, so that every kernel is
-    /// loaded, then captures them.
-    fn bucket(&self, n: usize, plans: &Plans) -> Result<Bucket, Fault> {
+    /// loaded, and then captures them as a graph.
+    fn bucket(&self, n: usize, plans: &Plans) -> Result<Bucket, CudaError> {
         let (network, kernels) = (&self.network, &self.card.kernels);
         let map = |value| self.map(value, n);
-        let input = kernels.pixels(self.pixels.at(), &map(0)?, network.mean, network.std)?;
+        let input = kernels.pixels(self.pixels.address(), &map(0)?, network.mean, network.std)?;
         let program = Program::new(
             network,
             n,
             &self.weights,
             (kernels, plans),
             map,
-            self.workspace.at(),
+            self.workspace.address(),
         )?;
         input.run(&self.stream)?;
         program.run(&self.handle, &self.stream)?;
@@ -183,11 +190,11 @@ impl Lane {
         })
     }
 
-    fn capture(&self, program: &Program) -> Result<Option<Captured>, Fault> {
+    fn capture(&self, program: &Program) -> Result<Option<Captured>, CudaError> {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode)?;
         let queued = program.run(&self.handle, &self.stream);
-        // the capture ends whatever happened in it
+        // end the capture also after an error
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
         queued?;
         let graph = graph?;
@@ -197,27 +204,33 @@ impl Lane {
         Ok(graph.map(Captured))
     }
 
-    /// Where a value is in batches of `n`.
-    fn map(&self, value: Value, n: usize) -> Result<Map, Fault> {
-        let slot = self.slots.get(self.network.slot(value));
-        let slot = slot.ok_or_else(|| Fault::Internal(format!("value {value} has no slot")))?;
-        let map = Map::new(slot.at(), n, self.network.graph.shape(value));
-        if map.len() * self.network.number.bytes() > slot.bytes() {
-            return Err(Fault::Internal(format!("value {value} exceeds its slot")));
+    /// The device tensor of a value in batches of `n`.
+    fn map(&self, value: Value, n: usize) -> Result<DeviceTensor, CudaError> {
+        let slot = self.network.slot(value).and_then(|at| self.slots.get(at));
+        let slot = slot.ok_or_else(|| CudaError::Internal(format!("value {value} has no slot")))?;
+        let map = DeviceTensor::new(slot.address(), n, self.network.graph.shape(value));
+        if map.len() * self.network.dtype.bytes() > slot.bytes() {
+            return Err(CudaError::Internal(format!(
+                "value {value} is larger than its slot"
+            )));
         }
         Ok(map)
     }
 
-    /// The smallest bucket that holds `n` images.
-    fn bucket_of(&self, n: usize) -> Result<&Bucket, Fault> {
+    /// The smallest bucket for at least `n` images.
+    fn bucket_of(&self, n: usize) -> Result<&Bucket, CudaError> {
         let bucket = self.buckets.iter().find(|bucket| bucket.n >= n);
-        bucket.ok_or_else(|| Fault::Internal(format!("no bucket for {n} images")))
+        bucket.ok_or_else(|| CudaError::Internal(format!("no bucket for {n} images")))
     }
 
-    /// Appends the logits of RGB images `[S, S, 3]` to `logits`; at most as
-    /// many images as the largest bucket. The rest of the bucket is computed
-    /// from whatever images were there before, and thrown away.
-    pub(super) fn forward(&mut self, images: &[&[u8]], logits: &mut Vec<f32>) -> Result<(), Fault> {
+    /// Returns the requested outputs of RGB images `[S, S, 3]`. Takes at most as
+    /// many images as the largest bucket holds. If the bucket is larger than
+    /// `images`, the remainder is computed from stale pixels and discarded.
+    pub(super) fn forward(
+        &mut self,
+        images: &[&[u8]],
+        requested: Requested,
+    ) -> Result<Output, CudaError> {
         let bytes = self.network.pixel_bytes();
         self.began.record(&self.copies)?;
         for (index, group) in images.chunks(COPIED).enumerate() {
@@ -225,7 +238,7 @@ impl Lane {
             let part = self.sent.as_mut_slice().get_mut(start..start + length);
             let part = part.filter(|_| group.iter().all(|image| image.len() == bytes));
             let Some(part) = part else {
-                return Err(Fault::Internal("an image of another size".into()));
+                return Err(CudaError::Internal("an image of the wrong size".into()));
             };
             for (to, image) in part.chunks_exact_mut(bytes).zip(group) {
                 to.copy_from_slice(image);
@@ -240,26 +253,26 @@ impl Lane {
             Some(graph) => graph.0.launch()?,
             None => bucket.program.run(&self.handle, &self.stream)?,
         }
-        self.finish(images.len(), logits)?;
+        let output = self.finish(images.len(), requested)?;
         let milliseconds = |ms: f32| Duration::from_secs_f32(ms.max(0.0) / 1e3);
-        self.usage.upload += milliseconds(self.began.elapsed_ms(&self.uploaded)?);
-        self.usage.compute += milliseconds(self.uploaded.elapsed_ms(&self.done)?);
-        Ok(())
+        self.time.upload += milliseconds(self.began.elapsed_ms(&self.uploaded)?);
+        self.time.compute += milliseconds(self.uploaded.elapsed_ms(&self.done)?);
+        Ok(output)
     }
 
-    /// What the card was used for since this was last asked.
-    pub(super) fn take_usage(&mut self) -> Usage {
-        std::mem::take(&mut self.usage)
+    /// GPU time since the last call.
+    pub(super) fn take_time(&mut self) -> GpuTime {
+        std::mem::take(&mut self.time)
     }
 
-    /// As [`Lane::forward`], from normalised planes `[N, 3, S, S]`; tells
-    /// `observe`, if there is one, each step and its duration.
+    /// Like [`Lane::forward`], for normalized planes `[N, 3, S, S]`. Calls
+    /// `observe`, if given, with each step's index and duration.
     pub(super) fn forward_planes(
         &mut self,
         planes: &[f32],
-        logits: &mut Vec<f32>,
-        observe: Option<&mut (dyn FnMut(usize, Duration) + Send)>,
-    ) -> Result<(), Fault> {
+        requested: Requested,
+        observe: Option<StepObserver>,
+    ) -> Result<Output, CudaError> {
         let (network, stream) = (Arc::clone(&self.network), Arc::clone(&self.stream));
         let pixels = network.side() * network.side();
         let n = planes.len() / (3 * pixels);
@@ -270,47 +283,65 @@ impl Lane {
                 input[(i / 3 * pixels + at) * 8 + i % 3] = value;
             }
         }
-        let encoded = network.number.encode(&input);
-        let slot = network.slot(0);
-        self.slots[slot].fill(&stream, &encoded)?;
+        let encoded = network.dtype.encode(&input);
+        let slot = network.slot(0).and_then(|at| self.slots.get_mut(at));
+        let slot = slot.ok_or_else(|| CudaError::Internal("the input has no slot".into()))?;
+        slot.fill(&stream, &encoded)?;
         let bucket = self.bucket_of(n)?;
         match (observe, &bucket.graph) {
             (Some(observe), _) => {
                 stream.synchronize()?;
-                let mut tell = |step| {
+                let mut report = |step| {
                     observe(step, start.elapsed());
                     start = Instant::now();
                 };
-                tell(0);
+                report(0);
                 bucket
                     .program
-                    .run_observed(&self.handle, &stream, &mut tell)?;
+                    .run_observed(&self.handle, &stream, &mut report)?;
             }
             (None, Some(graph)) => graph.0.launch()?,
             (None, None) => bucket.program.run(&self.handle, &stream)?,
         }
-        self.finish(n, logits)
+        self.finish(n, requested)
     }
 
-    /// Fetches the logits of the first `n` images, once they are there.
-    fn finish(&mut self, n: usize, logits: &mut Vec<f32>) -> Result<(), Fault> {
-        let number = self.network.number;
-        let map = self.map(self.network.logits(), n)?;
-        let row = map.channels * number.bytes();
-        self.received.receive(&self.stream, &map, number, n * row)?;
+    /// Waits for the pass and returns the outputs of the first `n` images.
+    fn finish(&mut self, n: usize, requested: Requested) -> Result<Output, CudaError> {
+        let dtype = self.network.dtype;
+        let mut tensors = Vec::new();
+        let mut bytes = 0;
+        for value in requested.values() {
+            let tensor = self.map(value, n)?;
+            tensors.push((bytes, tensor));
+            bytes += tensor.len() * dtype.bytes();
+        }
+        if bytes > self.received.as_slice().len() {
+            let largest = self.buckets.last().map_or(n, |bucket| bucket.n);
+            self.received = PinnedBuffer::zeros(&self.card.context(), bytes / n * largest)?;
+        }
+        for (start, tensor) in &tensors {
+            self.received.receive(&self.stream, tensor, dtype, *start)?;
+        }
         self.done.record(&self.stream)?;
         self.done.synchronize()?;
-        for row in self.received.as_slice().chunks_exact(row).take(n) {
-            logits.extend(number.decode(row).take(map.real));
-        }
-        Ok(())
+        // without the channels that pad a pixel
+        let mut read = tensors.into_iter().map(|(start, tensor)| {
+            let pixel = tensor.channels * dtype.bytes();
+            let bytes = &self.received.as_slice()[start..][..n * tensor.pixels() * pixel];
+            let pixels = bytes.chunks_exact(pixel);
+            let values = pixels.flat_map(|pixel| dtype.decode(pixel).take(tensor.real_channels));
+            values.collect()
+        });
+        // `values` and `read` have the same order
+        requested.read(|_| Ok(read.next().unwrap_or_default()))
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // nothing may still run over the memory that is about to be freed; a
-        // card that is lost runs nothing
+        // no queued work may use the memory that is freed next; an error means
+        // that the context is unusable and runs nothing
         for stream in [&self.copies, &self.stream] {
             let _ = stream.synchronize();
         }
@@ -322,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_powers_of_two_and_the_largest_batch() {
+    fn buckets_are_the_powers_of_two_and_the_largest_batch() {
         assert_eq!(buckets(1), [1]);
         assert_eq!(buckets(16), [1, 2, 4, 8, 16]);
         assert_eq!(buckets(24), [1, 2, 4, 8, 16, 24]);

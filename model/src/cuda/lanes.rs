@@ -1,34 +1,34 @@
-//! The lanes of a network on all its cards: forward passes take turns on them,
-//! and one that fails is made again or given up.
+//! The lanes of a network on all its GPUs. A forward pass runs on the next idle
+//! lane. A lane that fails is recreated, or removed if that fails too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::card::Card;
-use super::fault::Fault;
-use super::lane::{Lane, Usage, buckets};
+use super::error::CudaError;
+use super::gpu::Gpu;
+use super::lane::{GpuTime, Lane, buckets};
 use super::network::Network;
-use super::plan::Placement;
+use super::placement::Placement;
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 
-/// What a lane is made of.
+/// What the lanes of one GPU share.
 #[derive(Clone)]
 pub(super) struct Source {
-    pub(super) card: Arc<Card>,
+    pub(super) card: Arc<Gpu>,
     pub(super) weights: Arc<Weights>,
     pub(super) tuner: Arc<Tuner>,
 }
 
-/// See the module.
+/// All lanes of a network; see the module documentation.
 pub(super) struct Lanes {
     network: Arc<Network>,
-    /// By the card's ordinal.
+    /// By device ordinal.
     sources: HashMap<usize, Source>,
     /// Batch sizes, ascending.
     sizes: Vec<usize>,
-    /// What of cuDNN's runs each step in the largest batch, on the first card.
+    /// The cuDNN engine of each step in the largest batch, on the first GPU.
     engines: Vec<Option<String>>,
     state: Mutex<State>,
     freed: Condvar,
@@ -36,28 +36,28 @@ pub(super) struct Lanes {
 
 struct State {
     idle: Vec<Lane>,
-    /// Lanes that are idle or run; the others have failed and could not be
-    /// made again.
+    /// Number of usable lanes, idle or running. The others failed and could not
+    /// be recreated.
     alive: usize,
-    /// Why the last one failed.
+    /// Error of the last lane that failed.
     last_fault: Option<String>,
-    /// Of passes that are done.
-    usage: Usage,
+    /// GPU time of the finished passes.
+    time: GpuTime,
 }
 
 impl Lanes {
-    /// All lanes that `placement` asks for.
+    /// Creates all lanes of `placement`.
     ///
     /// # Errors
-    /// A call that fails; memory that does not suffice, with the largest batch
-    /// for which it does.
+    /// A CUDA call fails, or the GPU runs out of memory. An out-of-memory error
+    /// states the largest batch size that fits.
     pub(super) fn new(
         network: &Arc<Network>,
         sources: HashMap<usize, Source>,
         placement: &Placement,
     ) -> Result<Self> {
         let make = |largest| make(network, &sources, placement, &buckets(largest));
-        let idle = make(placement.largest).map_err(|e| match e {
+        let idle = make(placement.largest_batch).map_err(|e| match e {
             Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => {
                 let fits = |largest| match make(largest) {
                     Ok(_) => Ok(true),
@@ -70,68 +70,77 @@ impl Lanes {
         })?;
         Ok(Self {
             network: Arc::clone(network),
-            sizes: buckets(placement.largest),
+            sizes: buckets(placement.largest_batch),
             engines: idle.first().map(Lane::engines).unwrap_or_default(),
             freed: Condvar::new(),
             state: Mutex::new(State {
                 alive: idle.len(),
                 idle,
                 last_fault: None,
-                usage: Usage::default(),
+                time: GpuTime::default(),
             }),
             sources,
         })
     }
 
-    /// The largest batch.
+    /// The batch sizes that are captured, ascending.
+    pub(super) fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// The largest batch size.
     pub(super) fn largest(&self) -> usize {
         self.sizes.last().copied().unwrap_or(1)
     }
 
-    /// What the lanes are made of, by card.
+    /// What the lanes share, for each GPU.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.values()
     }
 
-    /// What of cuDNN's runs a step in the largest batch, if something does.
+    /// The cuDNN engine of a step in the largest batch; `None` if the step is not a
+    /// convolution.
     pub(super) fn engine(&self, step: usize) -> Option<String> {
         self.engines.get(step).cloned().flatten()
     }
 
-    /// Lanes that work.
+    /// Number of usable lanes.
     pub(super) fn alive(&self) -> usize {
         self.lock().alive
     }
 
-    /// Why no pass can run any more, once no lane works.
-    pub(super) fn fault(&self) -> Option<String> {
+    /// The last error, if no lane is usable.
+    pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
         (state.alive == 0).then(|| state.last_fault.clone().unwrap_or_default())
     }
 
-    /// What the cards were used for since this was last asked.
-    pub(super) fn take_usage(&self) -> Usage {
-        std::mem::take(&mut self.lock().usage)
+    /// GPU time since the last call.
+    pub(super) fn take_time(&self) -> GpuTime {
+        std::mem::take(&mut self.lock().time)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `pass` on the next lane that is free. A lane that fails is thrown
-    /// away and made again; if that fails too there is one less.
-    pub(super) fn run(&self, pass: impl FnOnce(&mut Lane) -> Result<(), Fault>) -> Result<()> {
+    /// Runs `pass` on the next idle lane. If it fails, the lane is dropped and
+    /// recreated; if that fails too, the lane is removed.
+    pub(super) fn run<T>(&self, pass: impl FnOnce(&mut Lane) -> Result<T, CudaError>) -> Result<T> {
         let mut lane = self.take()?;
         let ordinal = lane.ordinal();
         let watch = Watch(self);
         let done = pass(&mut lane);
         drop(watch);
-        let Err(fault) = done else {
-            self.give_back(lane);
-            return Ok(());
+        let fault = match done {
+            Ok(output) => {
+                self.give_back(lane);
+                return Ok(output);
+            }
+            Err(fault) => fault,
         };
         drop(lane);
-        tracing::error!(card = ordinal, %fault, "a lane failed");
+        tracing::error!(gpu = ordinal, error = %fault, "a forward pass failed; its CUDA stream is recreated");
         self.replace(ordinal, &fault);
         Err(Error::Cuda { ordinal, fault })
     }
@@ -146,7 +155,7 @@ impl Lanes {
                 return Err(Error::Device {
                     device: "cuda".into(),
                     reason: format!(
-                        "no lane works any more; the last fault: {}",
+                        "no CUDA stream is usable: reload the model; last error: {}",
                         state.last_fault.as_deref().unwrap_or("none")
                     ),
                 });
@@ -157,33 +166,33 @@ impl Lanes {
     }
 
     fn give_back(&self, mut lane: Lane) {
-        let used = lane.take_usage();
+        let used = lane.take_time();
         let mut state = self.lock();
-        state.usage.upload += used.upload;
-        state.usage.compute += used.compute;
+        state.time.upload += used.upload;
+        state.time.compute += used.compute;
         state.idle.push(lane);
         drop(state);
         self.freed.notify_one();
     }
 
-    /// One lane less, for good.
+    /// Removes a lane permanently.
     fn retire(&self) {
         self.lock().alive -= 1;
         self.freed.notify_all();
     }
 
-    /// A new lane on card `ordinal` in place of one that failed.
-    fn replace(&self, ordinal: usize, fault: &Fault) {
+    /// Replaces a failed lane of GPU `ordinal`.
+    fn replace(&self, ordinal: usize, fault: &CudaError) {
         self.lock().last_fault = Some(format!("cuda:{ordinal}: {fault}"));
         let made = self.sources.get(&ordinal).map(|source| {
-            // what failed while the old lane ended is not the new one's fault
+            // clear errors recorded while the old lane was dropped
             let _ = source.card.context().check_err();
             source.lane(&self.network, &self.sizes)
         });
         match made {
             Some(Ok(lane)) => return self.give_back(lane),
             Some(Err(again)) => {
-                tracing::error!(card = ordinal, fault = %again, "a lane is given up");
+                tracing::error!(gpu = ordinal, error = %again, "a CUDA stream cannot be recreated and is removed");
             }
             None => {}
         }
@@ -192,12 +201,12 @@ impl Lanes {
 }
 
 impl Source {
-    fn lane(&self, network: &Arc<Network>, sizes: &[usize]) -> Result<Lane, Fault> {
+    fn lane(&self, network: &Arc<Network>, sizes: &[usize]) -> Result<Lane, CudaError> {
         Lane::new(&self.card, network, &self.weights, &self.tuner, sizes)
     }
 }
 
-/// A lane that a panic leaves in the middle of a pass ends with it: one less.
+/// Removes the lane if a pass panics: unwinding drops the lane.
 struct Watch<'a>(&'a Lanes);
 
 impl Drop for Watch<'_> {
@@ -208,7 +217,8 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// All lanes, one a card at a time, so that the first batches go to all cards.
+/// Creates all lanes, alternating between the GPUs so that the first batches use
+/// all of them.
 fn make(
     network: &Arc<Network>,
     sources: &HashMap<usize, Source>,
@@ -216,10 +226,10 @@ fn make(
     sizes: &[usize],
 ) -> Result<Vec<Lane>> {
     let mut lanes = Vec::new();
-    for _ in 0..placement.lanes.max(1) {
-        for ordinal in &placement.cards {
+    for _ in 0..placement.streams.max(1) {
+        for ordinal in &placement.gpus {
             let source = &sources[ordinal];
-            // what failed before these lanes is not their fault
+            // clear errors recorded earlier
             let _ = source.card.context().check_err();
             let lane = source.lane(network, sizes);
             lanes.push(lane.map_err(|fault| source.card.error(fault))?);
@@ -228,10 +238,14 @@ fn make(
     Ok(lanes)
 }
 
-/// The error of a card whose memory does not hold the lanes, with the largest
-/// batch for which it does, found by trying.
+/// The error for lanes that do not fit in the memory of a GPU. It states the
+/// largest batch size that fits, which is found by trying.
 fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> Result<bool>) -> Error {
-    let Placement { lanes, largest, .. } = placement;
+    let Placement {
+        streams,
+        largest_batch: largest,
+        ..
+    } = placement;
     let best = match largest_below(*largest, fits) {
         Ok(best) => best,
         Err(other) => return other,
@@ -239,17 +253,17 @@ fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> Resu
     Error::Device {
         device: format!("cuda:{ordinal}"),
         reason: format!(
-            "out of memory with {lanes} lanes for batches of {largest}: {}",
+            "out of memory with {streams} streams and a maximum batch of {largest}: {}",
             match best {
-                0 => "not even batches of 1 fit; fewer lanes might".into(),
+                0 => "even batches of 1 do not fit; use fewer streams".into(),
                 n => format!("the largest batch that fits is {n}"),
             }
         ),
     }
 }
 
-/// The largest number below `too_many` that fits, 0 where none does. The first
-/// tries are its halves: each is as costly as a load of that batch.
+/// The largest number below `too_many` that fits, or 0 if none does. A binary
+/// search, because each try costs as much as loading for that batch size.
 fn largest_below(mut too_many: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let mut best = 0;
     while too_many - best > 1 {
@@ -267,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_that_fits_is_found() {
+    fn the_largest_batch_that_fits_is_found() {
         for too_many in 1..40 {
             for most in 0..too_many {
                 let found = largest_below(too_many, |n| Ok(n <= most)).unwrap();

@@ -1,5 +1,5 @@
-//! Memory that a lane owns: buffers of the card, and pinned memory of the host
-//! that the card copies from and to while the host goes on.
+//! Memory owned by a lane: device buffers, and pinned host memory for
+//! asynchronous copies.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -8,39 +8,41 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaContext, CudaSlice, CudaStream, DevicePtr, result,
 };
 
-use super::fault::Fault;
-use super::map::Map;
-use super::number::Number;
+use super::error::CudaError;
+use super::tensor::DeviceTensor;
+use crate::dtype::Dtype;
 
-/// Bytes on a card.
-pub(super) struct Buffer(CudaSlice<u8>);
+/// A buffer in device memory.
+pub(super) struct DeviceBuffer(CudaSlice<u8>);
 
-impl Buffer {
-    /// `bytes` zeros. The zeroing is queued on `stream`.
-    pub(super) fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<Self, Fault> {
+impl DeviceBuffer {
+    /// Allocates `bytes` bytes. Filling them with zeros is queued on `stream`.
+    pub(super) fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<Self, CudaError> {
         Ok(Self(stream.alloc_zeros(bytes.max(16))?))
     }
 
-    /// A copy of `bytes`, queued on `stream`; the host waits for it.
-    pub(super) fn upload(stream: &Arc<CudaStream>, bytes: &[u8]) -> Result<Self, Fault> {
+    /// Allocates a buffer and copies `bytes` to it on `stream`. Blocks until
+    /// `bytes` has been read.
+    pub(super) fn upload(stream: &Arc<CudaStream>, bytes: &[u8]) -> Result<Self, CudaError> {
         Ok(Self(stream.clone_htod(bytes)?))
     }
 
-    /// Its address.
-    pub(super) fn at(&self) -> u64 {
+    /// Device address of the first byte.
+    pub(super) fn address(&self) -> u64 {
         self.0.device_ptr(self.0.stream()).0
     }
 
-    /// Its size.
+    /// Size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.len()
     }
 
-    /// Fills its start with `bytes`, in line on `stream`; the host waits.
-    pub(super) fn fill(&mut self, stream: &Arc<CudaStream>, bytes: &[u8]) -> Result<(), Fault> {
+    /// Copies `bytes` to the start of the buffer on `stream`. Blocks until
+    /// `bytes` has been read.
+    pub(super) fn fill(&mut self, stream: &Arc<CudaStream>, bytes: &[u8]) -> Result<(), CudaError> {
         if bytes.len() > self.bytes() {
-            return Err(Fault::Internal(format!(
-                "{} bytes do not fit a buffer of {}",
+            return Err(CudaError::Internal(format!(
+                "a copy of {} bytes to a buffer of {} bytes",
                 bytes.len(),
                 self.bytes()
             )));
@@ -49,26 +51,27 @@ impl Buffer {
     }
 }
 
-/// Pinned bytes of the host.
-pub(super) struct Pinned {
+/// A buffer in pinned host memory.
+pub(super) struct PinnedBuffer {
     start: NonNull<u8>,
     bytes: usize,
     context: Arc<CudaContext>,
 }
 
-// SAFETY: plain memory with one owner; the driver frees it from any thread.
-unsafe impl Send for Pinned {}
+// SAFETY: plain memory with a single owner; the driver can free it from any
+// thread.
+unsafe impl Send for PinnedBuffer {}
 
-impl Pinned {
-    /// `bytes` zeros.
-    pub(super) fn zeros(context: &Arc<CudaContext>, bytes: usize) -> Result<Self, Fault> {
+impl PinnedBuffer {
+    /// Allocates `bytes` bytes and sets them to zero.
+    pub(super) fn zeros(context: &Arc<CudaContext>, bytes: usize) -> Result<Self, CudaError> {
         context.bind_to_thread()?;
         let bytes = bytes.max(1);
-        // SAFETY: a context is bound, and the flags are none.
+        // SAFETY: a context is current, and no flags are set.
         let start = unsafe { result::malloc_host(bytes, 0)? };
         let start = NonNull::new(start.cast::<u8>())
-            .ok_or_else(|| Fault::Internal("pinned memory at address 0".into()))?;
-        // SAFETY: `bytes` bytes were just allocated there.
+            .ok_or_else(|| CudaError::Internal("the driver returned null pinned memory".into()))?;
+        // SAFETY: the allocation is `bytes` bytes long.
         unsafe { start.write_bytes(0, bytes) };
         Ok(Self {
             start,
@@ -77,62 +80,66 @@ impl Pinned {
         })
     }
 
-    /// Its bytes. The caller has waited for every copy from the card to them.
+    /// The contents. The caller must have synchronized with every copy into
+    /// this buffer.
     pub(super) fn as_slice(&self) -> &[u8] {
-        // SAFETY: `bytes` bytes, written at least once, with no other owner.
+        // SAFETY: `bytes` initialized bytes, owned by `self` only.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 
-    /// Its bytes, to write. The caller has waited for every copy of them.
+    /// The contents, writable. The caller must have synchronized with every
+    /// copy from or into this buffer.
     pub(super) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
 
-    /// Queues the copy of bytes `start..start + bytes` to the same place of
-    /// `to`. They must stay as they are until `stream` has done it.
+    /// Queues an asynchronous copy of bytes `start..start + bytes` to the same
+    /// range of `to`. The bytes must not change until `stream` has copied them.
     pub(super) fn send(
         &self,
         stream: &CudaStream,
-        to: &Buffer,
+        to: &DeviceBuffer,
         start: usize,
         bytes: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CudaError> {
         let from = self.as_slice().get(start..start + bytes);
         let from = from.filter(|_| start + bytes <= to.bytes());
         let Some(from) = from else {
-            return Err(Fault::Internal("an upload outside its buffers".into()));
+            return Err(CudaError::Internal("an upload exceeds its buffers".into()));
         };
-        // SAFETY: both ranges were checked, and both buffers are the lane's,
-        // which waits for its streams before it lets go of them.
-        unsafe { result::memcpy_htod_async(to.at() + start as u64, from, stream.cu_stream())? };
+        // SAFETY: both ranges were checked. The lane owns both buffers and
+        // synchronizes its streams before it frees them.
+        unsafe {
+            result::memcpy_htod_async(to.address() + start as u64, from, stream.cu_stream())?
+        };
         Ok(())
     }
 
-    /// Queues the copy of the first `bytes` of `from`, a map of values of
-    /// `number`, to the first of these.
+    /// Queues an asynchronous copy of `from`, a tensor of `dtype`, to this
+    /// buffer from byte `start` on.
     pub(super) fn receive(
         &mut self,
         stream: &CudaStream,
-        from: &Map,
-        number: Number,
-        bytes: usize,
-    ) -> Result<(), Fault> {
-        let to = self.as_mut_slice().get_mut(..bytes);
-        let to = to.filter(|_| bytes <= from.len() * number.bytes());
-        let Some(to) = to else {
-            return Err(Fault::Internal("a download outside its buffers".into()));
+        from: &DeviceTensor,
+        dtype: Dtype,
+        start: usize,
+    ) -> Result<(), CudaError> {
+        let bytes = from.len() * dtype.bytes();
+        let Some(to) = self.as_mut_slice().get_mut(start..start + bytes) else {
+            return Err(CudaError::Internal("a download exceeds its buffer".into()));
         };
-        // SAFETY: as in `send`; a map's memory is there (see `Map`).
+        // SAFETY: as in `send`; the tensor's memory is allocated (see
+        // `DeviceTensor`).
         unsafe { result::memcpy_dtoh_async(to, from.at, stream.cu_stream())? };
         Ok(())
     }
 }
 
-impl Drop for Pinned {
+impl Drop for PinnedBuffer {
     fn drop(&mut self) {
         self.context.record_err(self.context.bind_to_thread());
-        // SAFETY: allocated by `zeros`, freed here only.
+        // SAFETY: allocated by `zeros` and freed only here.
         let freed = unsafe { result::free_host(self.start.as_ptr().cast()) };
         self.context.record_err(freed);
     }

@@ -1,33 +1,41 @@
-//! The network on NVIDIA cards: the same fused steps as the processor's plan,
-//! over NHWC maps whose channels are padded to a multiple of eight.
+//! The CUDA backend: the same fused steps as the CPU plan, on NVIDIA GPUs.
+//! Feature maps are NHWC, with channels padded to a multiple of eight.
 //!
-//! The path: `libraries` (what is installed) -> `card` (a device that is known to work) -> `network` (what runs,
-//! and where its values live) -> `weights` (folded, once a card) -> `lane` (a
-//! stream with its own maps: one forward pass at a time) -> `lanes` (on all
-//! cards) -> `plan` (what the rest of the program sees). A convolution is a graph
-//! of cuDNN's (`dnn`), every other step a kernel of our own (`kernels`); a
-//! lane captures a batch's steps once and replays them.
+//! | file | contents |
+//! |---|---|
+//! | `libraries` | checks that the driver, cuDNN, cuBLAS and cuRAND are installed and recent enough |
+//! | `gpu` | opens a GPU and checks its compute capability |
+//! | `network` | the steps to run, and the arena slot of every value |
+//! | `weights` | the folded weights, uploaded once per GPU |
+//! | `dnn` | convolutions as cuDNN operation graphs |
+//! | `kernels` | launches of the project's own kernels, for every other step |
+//! | `tune` | the choice of a cuDNN engine for each convolution |
+//! | `lane` | a CUDA stream with its own arena; it runs one forward pass at a time by replaying a captured graph |
+//! | `lanes` | the streams on all GPUs |
+//! | `placement` | on which GPUs and in which dtype a network runs |
+//! | `plan` | the public interface |
+//! | `offline` | cuDNN plans for GPUs that are not in this machine |
 
-mod card;
 mod dnn;
-mod elsewhere;
-mod fault;
+mod dtype;
+mod error;
+mod gpu;
 mod kernels;
 mod lane;
 mod lanes;
 mod libraries;
-mod map;
 mod memory;
 mod network;
-mod number;
+mod offline;
+mod placement;
 mod plan;
 mod program;
+mod tensor;
 mod tune;
 mod weights;
 
-pub use card::CardFacts;
-pub use elsewhere::{Planned, plan_for};
-pub use fault::Fault;
-pub use lane::Usage;
-pub use number::Number;
-pub use plan::{CudaPlan, Placement};
+pub use error::CudaError;
+pub use gpu::GpuProperties;
+pub use offline::{PlannedConvolution, plan_for};
+pub use placement::Placement;
+pub use plan::CudaPlan;

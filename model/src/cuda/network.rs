@@ -1,66 +1,74 @@
-//! What runs, whatever card it runs on: the fused steps, and for each value the
-//! slot of a lane's arena that holds it.
+//! The parts of a network that do not depend on a GPU: the fused steps, and the
+//! arena slot of every value.
 
-use weights::Recipe;
+use std::cmp::Reverse;
 
-use super::map::padded;
-use super::number::Number;
+use weights::Preprocessing;
+
+use super::tensor::padded;
 use crate::cost::{self, Cost};
+use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::fuse::{Kind, Step, fuse};
 use crate::graph::{Graph, Value};
+use crate::outputs::OutputValues;
 
-/// Steps and slots of a graph.
+/// The steps and arena slots of a graph.
 pub(super) struct Network {
-    /// What it computes.
+    /// The graph before fusion.
     pub(super) graph: Graph,
-    /// In the order they run; the first makes the stem's input.
+    /// The steps in execution order; the first one produces the network's input.
     pub(super) steps: Vec<Step>,
-    /// How values are stored.
-    pub(super) number: Number,
-    /// Mean of the pixels, per channel.
+    /// The dtype of weights and feature maps.
+    pub(super) dtype: Dtype,
+    /// Mean of the pixels per channel.
     pub(super) mean: [f32; 3],
-    /// Their deviation.
+    /// Standard deviation of the pixels per channel.
     pub(super) std: [f32; 3],
-    /// Slot of each value; `usize::MAX` for what fusion swallowed.
-    slots: Vec<usize>,
-    /// Values an image needs in each slot.
+    /// The values that a pass can return; they keep their slots to its end.
+    pub(super) outputs: OutputValues,
+    /// Slot of each value; `None` for values inside a fused step.
+    slots: Vec<Option<usize>>,
+    /// Size of each slot in values per image.
     sizes: Vec<usize>,
 }
 
 impl Network {
-    /// Fuses `graph` and lays its values out.
+    /// Fuses `graph` into steps and assigns its values to slots.
     ///
     /// # Errors
-    /// A graph that no steps cover.
-    pub(super) fn new(graph: &Graph, recipe: &Recipe, number: Number) -> Result<Self> {
+    /// The graph cannot be fused into steps; the dtype is not for GPUs.
+    pub(super) fn new(graph: &Graph, preprocessing: &Preprocessing, dtype: Dtype) -> Result<Self> {
+        let dtype = dtype.check_on_gpu()?;
         let steps = fuse(graph)?;
-        let (slots, sizes) = lay_out(graph, &steps);
+        let outputs = OutputValues::of(graph);
+        let (slots, sizes) = lay_out(graph, &steps, outputs);
         Ok(Self {
             graph: graph.clone(),
             steps,
-            number,
-            mean: recipe.mean,
-            std: recipe.std,
+            dtype,
+            mean: preprocessing.mean,
+            std: preprocessing.std,
+            outputs,
             slots,
             sizes,
         })
     }
 
-    /// The slot of a value.
-    pub(super) fn slot(&self, value: Value) -> usize {
+    /// The slot of a value; `None` for a value inside a fused step.
+    pub(super) fn slot(&self, value: Value) -> Option<usize> {
         self.slots[value]
     }
 
-    /// Bytes of each slot for a batch of `n`.
+    /// Size of each slot in bytes for a batch of `n`.
     pub(super) fn slot_bytes(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
         self.sizes
             .iter()
-            .map(move |size| size * n * self.number.bytes())
+            .map(move |size| size * n * self.dtype.bytes())
     }
 
-    /// The cost of each step; `weight_bytes` tells that of its weights, and
-    /// `engine` what of cuDNN's runs it.
+    /// The cost of each step. `weight_bytes` and `engine` return the size of a
+    /// step's weights and its cuDNN engine.
     pub(super) fn costs(
         &self,
         weight_bytes: impl Fn(usize) -> usize,
@@ -79,7 +87,7 @@ impl Network {
                     _ => 0,
                 },
                 moved_bytes: values.map(|&v| values_of(&self.graph, v)).sum::<usize>()
-                    * self.number.bytes(),
+                    * self.dtype.bytes(),
                 weight_bytes: weight_bytes(index),
                 slot: self.slot(step.output),
                 runs_as: engine(index).unwrap_or_else(|| runs_as(&step.kind).into()),
@@ -88,28 +96,23 @@ impl Network {
         self.steps.iter().enumerate().map(cost).collect()
     }
 
-    /// The value that holds the logits.
-    pub(super) fn logits(&self) -> Value {
-        self.steps.last().map_or(0, |step| step.output)
-    }
-
-    /// Side of the input.
+    /// Height and width of the input.
     pub(super) fn side(&self) -> usize {
         self.graph.shape(0).height
     }
 
-    /// Bytes of an image's pixels.
+    /// Size of an RGB image in bytes.
     pub(super) fn pixel_bytes(&self) -> usize {
         3 * self.side() * self.side()
     }
 
-    /// Number of outputs.
+    /// Number of classes.
     pub(super) fn classes(&self) -> usize {
         self.graph.shape(self.graph.output()).channels
     }
 }
 
-/// What runs a step.
+/// The kernel or library that runs a step.
 fn runs_as(kind: &Kind) -> &'static str {
     match kind {
         Kind::Input => "pixels",
@@ -126,28 +129,36 @@ fn runs_as(kind: &Kind) -> &'static str {
     }
 }
 
-/// Stored values of one image's map.
+/// Stored values of one image's feature map, padding included.
 fn values_of(graph: &Graph, value: Value) -> usize {
     let shape = graph.shape(value);
     padded(shape.channels) * shape.height * shape.width
 }
 
-/// Slots by liveness: each step's output takes the tightest slot that nothing
-/// live holds and that is large enough, else the largest, made larger.
-fn lay_out(graph: &Graph, steps: &[Step]) -> (Vec<usize>, Vec<usize>) {
+/// Assigns slots by liveness. A step's output takes the smallest free slot that is
+/// large enough, or else the largest free slot, which is enlarged.
+fn lay_out(
+    graph: &Graph,
+    steps: &[Step],
+    outputs: OutputValues,
+) -> (Vec<Option<usize>>, Vec<usize>) {
     let mut last_read = vec![0; graph.nodes.len()];
     for (at, step) in steps.iter().enumerate() {
         last_read[step.output] = at;
         step.inputs.iter().for_each(|&v| last_read[v] = at);
     }
-    let mut slots = vec![usize::MAX; graph.nodes.len()];
+    for value in outputs.kept() {
+        last_read[value] = steps.len();
+    }
+    let mut slots = vec![None; graph.nodes.len()];
     let mut sizes: Vec<usize> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         let size = values_of(graph, step.output);
         let best = (0..free.len()).min_by_key(|&i| match sizes[free[i]] {
-            have if have >= size => (0, have),
-            have => (1, usize::MAX - have),
+            // `Ok` sorts before `Err`
+            have if have >= size => Ok(have),
+            have => Err(Reverse(have)),
         });
         let slot = match best {
             Some(i) => free.swap_remove(i),
@@ -157,12 +168,12 @@ fn lay_out(graph: &Graph, steps: &[Step]) -> (Vec<usize>, Vec<usize>) {
             }
         };
         sizes[slot] = sizes[slot].max(size);
-        slots[step.output] = slot;
+        slots[step.output] = Some(slot);
         let mut ended: Vec<usize> = step
             .inputs
             .iter()
             .filter(|&&v| last_read[v] == at)
-            .map(|&v| slots[v])
+            .filter_map(|&v| slots[v])
             .collect();
         ended.sort_unstable();
         ended.dedup();
@@ -177,11 +188,11 @@ mod tests {
     use crate::{build::build, family};
 
     #[test]
-    fn no_step_writes_over_what_is_still_read() {
+    fn no_step_overwrites_a_live_value() {
         for row in family::FAMILY {
             let graph = build(row, row.input, row.classes);
-            let network = Network::new(&graph, &Recipe::imagenet(), Number::F16).unwrap();
-            // which value each slot holds while the steps run
+            let network = Network::new(&graph, &Preprocessing::imagenet(), Dtype::F16).unwrap();
+            // the value in each slot while the steps run
             let mut holds = std::collections::HashMap::new();
             for step in &network.steps {
                 for &v in &step.inputs {
@@ -189,6 +200,9 @@ mod tests {
                     assert_ne!(network.slot(v), network.slot(step.output));
                 }
                 holds.insert(network.slot(step.output), step.output);
+            }
+            for v in network.outputs.kept() {
+                assert_eq!(holds[&network.slot(v)], v, "{}: an output", row.name);
             }
         }
     }

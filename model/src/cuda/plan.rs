@@ -1,78 +1,65 @@
-//! A network on one or more cards, as the rest of the program sees it.
+//! The public interface of the CUDA backend: a network on one or more GPUs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Shape};
-use weights::{Checkpoint, Recipe};
+use weights::{Checkpoint, Preprocessing};
 
-use super::card::{self, Card, CardFacts};
-use super::lane::Usage;
+use super::gpu::{self, Gpu, GpuProperties};
 use super::lanes::{Lanes, Source};
 use super::libraries;
 use super::network::Network;
-use super::number::Number;
+use super::placement::Placement;
 use super::tune::Tuner;
 use super::weights::Weights;
+use crate::backend::{Backend, BackendInfo, Input, StepObserver, Usage};
 use crate::cost::Cost;
+use crate::device::Device;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::on_tensor;
-use crate::options::Tuning;
-use crate::plan::Input;
+use crate::options::{EngineChoice, Tuning};
+use crate::outputs::{Output, Outputs};
 
-/// Where a network runs, and in what.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    /// Ordinals of the cards.
-    pub cards: Vec<usize>,
-    /// Lanes on each.
-    pub lanes: usize,
-    /// The largest batch that a lane runs at once.
-    pub largest: usize,
-    /// How values are stored.
-    pub number: Number,
-    /// Which of cuDNN's engines runs a convolution.
-    pub tuning: Tuning,
-}
-
-/// A network on its cards. Shared freely: `forward` takes `&self`, and runs on
-/// whichever lane is free.
+/// A network loaded on one or more GPUs. It can be shared between threads:
+/// `forward` takes `&self` and runs on the next idle stream.
 pub struct CudaPlan {
     network: Arc<Network>,
-    cards: Vec<CardFacts>,
+    gpus: Vec<GpuProperties>,
+    device: Device,
     lanes: Lanes,
 }
 
 impl CudaPlan {
-    /// Reads, folds and uploads the weights of `graph` once a card and makes
-    /// its lanes.
+    /// Reads, folds and uploads the weights of `graph` once per GPU, and creates
+    /// the streams.
     ///
     /// # Errors
-    /// A card that cannot be used, or whose memory does not suffice; a
-    /// parameter that is missing or wrong.
+    /// A GPU cannot be used or does not have enough memory; a parameter is
+    /// missing or has the wrong shape.
     pub fn new(
         graph: &Graph,
         checkpoint: &Checkpoint,
-        recipe: &Recipe,
+        preprocessing: &Preprocessing,
         placement: &Placement,
     ) -> Result<Self> {
-        let network = Arc::new(Network::new(graph, recipe, placement.number)?);
+        let network = Arc::new(Network::new(graph, preprocessing, placement.dtype)?);
         let mut sources = HashMap::new();
-        let mut cards = Vec::new();
-        for &ordinal in &placement.cards {
+        let mut gpus = Vec::new();
+        for &ordinal in &placement.gpus {
             let load = || {
-                let card = Card::open(ordinal, placement.number)?;
+                let card = Gpu::open(ordinal, placement.dtype)?;
                 let weights = Weights::new(&network, checkpoint, &card)?;
                 Ok((card, weights))
             };
             let (card, weights) = load().map_err(|error| with_memory(error, &network))?;
             let tuner = match &placement.tuning {
-                Tuning::Guess => Tuner::off(),
-                Tuning::Measure(folder) => Tuner::on(&card.facts.name, folder.as_deref()),
+                Tuning::Guess => Tuner::heuristic(),
+                Tuning::Measure(folder) => {
+                    Tuner::measured(&card.properties.name, folder.as_deref())
+                }
             };
-            cards.push(card.facts.clone());
+            gpus.push(card.properties.clone());
             let source = Source {
                 card,
                 weights: Arc::new(weights),
@@ -83,94 +70,30 @@ impl CudaPlan {
         Ok(Self {
             lanes: Lanes::new(&network, sources, placement)?,
             network,
-            cards,
+            gpus,
+            device: Device::Cuda(placement.gpus.clone()),
         })
     }
 
-    /// Why no card can be used, or `None` when one can be opened.
+    /// Why no GPU can be used, or `None` if at least one can be opened.
     #[must_use]
     pub fn missing() -> Option<String> {
         libraries::missing()
     }
 
-    /// The versions of the driver and of cuDNN, in words.
+    /// The versions of the driver and of cuDNN, as text.
     #[must_use]
     pub fn versions() -> String {
         libraries::versions()
     }
 
-    /// What it computes.
+    /// Properties of the GPUs it runs on.
     #[must_use]
-    pub fn graph(&self) -> &Graph {
-        &self.network.graph
+    pub fn gpus(&self) -> &[GpuProperties] {
+        &self.gpus
     }
 
-    /// The cards it runs on.
-    #[must_use]
-    pub fn cards(&self) -> &[CardFacts] {
-        &self.cards
-    }
-
-    /// Lanes on all cards that still work.
-    #[must_use]
-    pub fn lanes(&self) -> usize {
-        self.lanes.alive()
-    }
-
-    /// Why no forward pass can run any more, once no lane works.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        self.lanes.fault()
-    }
-
-    /// Bytes of the weights, on each card.
-    #[must_use]
-    pub fn weight_bytes(&self) -> usize {
-        let mut sources = self.lanes.sources();
-        sources.next().map_or(0, |source| source.weights.bytes())
-    }
-
-    /// Bytes of a lane's maps for a batch of `n`.
-    #[must_use]
-    pub fn arena_bytes(&self, n: usize) -> usize {
-        self.network.slot_bytes(n).sum()
-    }
-
-    /// The cost of each step, in the order they run.
-    #[must_use]
-    pub fn steps(&self) -> Vec<Cost> {
-        let weights = self.lanes.sources().next().map(|s| &s.weights);
-        let bytes = |step| weights.map_or(0, |w| w.of(step).bytes());
-        self.network.costs(bytes, |step| self.lanes.engine(step))
-    }
-
-    /// The compute capability that its kernels run for: `sm_90`, or those of
-    /// unequal cards.
-    #[must_use]
-    pub fn isa(&self) -> String {
-        let each = self.cards.iter().map(|card| card.capability);
-        let distinct: BTreeSet<_> = each.collect();
-        let names = distinct
-            .into_iter()
-            .map(|(major, minor)| format!("sm_{major}{minor}"));
-        names.collect::<Vec<_>>().join(",")
-    }
-
-    /// Multiply-adds a second that its cards can do in its numbers, by their
-    /// data sheets.
-    #[must_use]
-    pub fn peak(&self) -> f64 {
-        let number = self.network.number;
-        self.cards.iter().map(|card| card.peak(number)).sum()
-    }
-
-    /// What the cards were used for since this was last asked.
-    #[must_use]
-    pub fn take_usage(&self) -> Usage {
-        self.lanes.take_usage()
-    }
-
-    /// Bytes in use on all cards, by anyone.
+    /// Memory in use on all GPUs in bytes, including that of other processes.
     #[must_use]
     pub fn memory_in_use(&self) -> usize {
         let used = self.lanes.sources().filter_map(|source| {
@@ -180,119 +103,147 @@ impl CudaPlan {
         used.sum()
     }
 
-    /// Logits `[N, classes]`. A batch above the largest runs in parts.
-    ///
-    /// # Errors
-    /// An input that is not whole images; a card that fails.
-    pub fn forward(&self, input: Input) -> Result<Vec<f32>> {
-        let mut logits = Vec::new();
+    /// The compute capability of the GPUs, such as `sm_90`; a comma-separated list
+    /// if they differ.
+    fn isa(&self) -> String {
+        let each = self.gpus.iter().map(|gpu| gpu.capability);
+        let distinct: BTreeSet<_> = each.collect();
+        let names = distinct
+            .into_iter()
+            .map(|(major, minor)| format!("sm_{major}{minor}"));
+        names.collect::<Vec<_>>().join(",")
+    }
+
+    /// Splits planes into parts of at most the largest batch.
+    fn parts<'a>(&self, planes: &'a [f32]) -> Result<std::slice::Chunks<'a, f32>> {
+        Input::Planes(planes).images(self.network.side())?;
+        Ok(planes.chunks(self.lanes.largest() * self.network.pixel_bytes()))
+    }
+}
+
+impl Backend for CudaPlan {
+    fn info(&self) -> BackendInfo {
+        BackendInfo {
+            engine: EngineChoice::Fused,
+            device: self.device.clone(),
+            dtype: self.network.dtype,
+            isa: self.isa(),
+        }
+    }
+
+    fn graph(&self) -> &Graph {
+        &self.network.graph
+    }
+
+    /// A batch above the largest size runs in parts.
+    fn forward(&self, input: Input, outputs: Outputs) -> Result<Output> {
+        let requested = self.network.outputs.requested(outputs)?;
+        let mut output = Output::empty(outputs);
         match input {
             Input::Pixels(images) => {
-                let bytes = self.network.pixel_bytes();
-                if let Some(image) = images.iter().find(|image| image.len() != bytes) {
-                    return Err(wrong(image.len(), bytes));
-                }
+                input.images(self.network.side())?;
                 for part in images.chunks(self.lanes.largest()) {
-                    self.lanes.run(|lane| lane.forward(part, &mut logits))?;
+                    output.append(self.lanes.run(|lane| lane.forward(part, requested))?);
                 }
             }
             Input::Planes(planes) => {
                 for part in self.parts(planes)? {
-                    self.lanes
-                        .run(|lane| lane.forward_planes(part, &mut logits, None))?;
+                    let pass = self
+                        .lanes
+                        .run(|lane| lane.forward_planes(part, requested, None))?;
+                    output.append(pass);
                 }
             }
         }
-        Ok(logits)
+        Ok(output)
     }
 
-    /// Logits of planes `[N, 3, S, S]`, step by step: tells `observe` each
-    /// step's index and duration. Slower than [`CudaPlan::forward`], which does
-    /// not wait between steps.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn forward_timed(
-        &self,
-        planes: &[f32],
-        observe: &mut (dyn FnMut(usize, Duration) + Send),
-    ) -> Result<Vec<f32>> {
-        let mut logits = Vec::new();
+    fn forward_timed(&self, planes: &[f32], observe: StepObserver) -> Result<Output> {
+        let requested = self.network.outputs.requested(Outputs::LOGITS)?;
+        let mut output = Output::empty(Outputs::LOGITS);
         for part in self.parts(planes)? {
-            self.lanes
-                .run(|lane| lane.forward_planes(part, &mut logits, Some(&mut *observe)))?;
+            let pass = self
+                .lanes
+                .run(|lane| lane.forward_planes(part, requested, Some(&mut *observe)))?;
+            output.append(pass);
         }
-        Ok(logits)
+        Ok(output)
     }
 
-    /// Whole images in parts of the largest batch.
-    fn parts<'a>(&self, planes: &'a [f32]) -> Result<std::slice::Chunks<'a, f32>> {
-        let values = self.network.pixel_bytes();
-        if !planes.len().is_multiple_of(values) {
-            return Err(wrong(planes.len(), values));
-        }
-        Ok(planes.chunks(self.lanes.largest() * values))
+    fn steps(&self) -> Vec<Cost> {
+        let weights = self.lanes.sources().next().map(|s| &s.weights);
+        let bytes = |step| weights.map_or(0, |w| w.of(step).bytes());
+        self.network.costs(bytes, |step| self.lanes.engine(step))
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let mut sources = self.lanes.sources();
+        sources.next().map_or(0, |source| source.weights.bytes())
+    }
+
+    /// Device memory of one stream's arena.
+    fn arena_bytes(&self, n: usize) -> usize {
+        self.network.slot_bytes(n).sum()
+    }
+
+    fn peak(&self) -> Option<f64> {
+        let dtype = self.network.dtype;
+        Some(self.gpus.iter().map(|gpu| gpu.peak(dtype)).sum())
+    }
+
+    fn streams(&self) -> usize {
+        self.lanes.alive()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.lanes.failure()
+    }
+
+    fn take_usage(&self) -> Option<Usage> {
+        let time = self.lanes.take_time();
+        Some(Usage {
+            upload: time.upload,
+            compute: time.compute,
+            memory: self.memory_in_use(),
+        })
+    }
+
+    fn is_untested(&self) -> bool {
+        true
+    }
+
+    fn batch_sizes(&self) -> Vec<usize> {
+        self.lanes.sizes().to_vec()
     }
 }
 
-/// Memory that does not suffice for the weights, as an error that says what
-/// would.
+/// Extends an out-of-memory error of the weights with their size, the free memory
+/// and what to do.
 fn with_memory(error: Error, network: &Network) -> Error {
     let ordinal = match error {
         Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => ordinal,
         other => return other,
     };
     let megabytes = |bytes: usize| bytes as f64 / 1e6;
-    let there_is = match card::memory(ordinal) {
+    let there_is = match gpu::memory(ordinal) {
         Some((free, total)) => format!(
-            "{:.1} of the card's {:.1} MB are free",
+            "{:.1} MB of {:.1} MB are free",
             megabytes(free),
             megabytes(total)
         ),
-        None => "the card does not even tell what is free".into(),
+        None => "the driver does not report the free memory".into(),
     };
-    let instead = match network.number {
-        Number::F32 => "f16, which needs half, or another card",
-        Number::F16 | Number::Bf16 => "another card, or end what else uses this one",
+    let instead = match network.dtype {
+        Dtype::F32 => "f16, which needs half as much, or another GPU",
+        _ => "another GPU, or free memory on this one",
     };
     Error::Device {
         device: format!("cuda:{ordinal}"),
         reason: format!(
             "out of memory while loading the weights: they need {:.1} MB in {}, and {there_is}; \
-             choose {instead}",
+             use {instead}",
             megabytes(Weights::needed(network)),
-            network.number.name(),
+            network.dtype.name(),
         ),
-    }
-}
-
-fn wrong(len: usize, values: usize) -> Error {
-    Error::Batch(format!("{len} values do not make images of {values}"))
-}
-
-impl CustomOp1 for CudaPlan {
-    fn name(&self) -> &'static str {
-        "resnet-cuda-plan"
-    }
-
-    /// From the host to the host.
-    fn cpu_fwd(
-        &self,
-        storage: &CpuStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        on_tensor(self.graph(), (storage, layout), |input| self.forward(input))
-    }
-
-    /// As on the host, from and to a card's tensors. They pass through the
-    /// host: a lane has its own way for the pixels.
-    fn cuda_fwd(
-        &self,
-        storage: &CudaStorage,
-        layout: &Layout,
-    ) -> candle_core::Result<(CudaStorage, Shape)> {
-        use candle_core::backend::{BackendDevice, BackendStorage};
-        let (logits, shape) = self.cpu_fwd(&storage.to_cpu_storage()?, layout)?;
-        Ok((storage.device().storage_from_cpu_storage(&logits)?, shape))
     }
 }

@@ -1,4 +1,4 @@
-//! A batch's steps as launches over a lane's maps, in the order they run.
+//! The steps for one batch size as a list of launches on a lane's arena.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,32 +6,32 @@ use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 
-use super::dnn::{Bound, Convolution, Handle, Operands, Plan};
-use super::fault::Fault;
+use super::dnn::{BoundPlan, Convolution, ConvolutionOperands, ExecutionPlan, Handle};
+use super::error::CudaError;
 use super::kernels::{Kernels, Launch};
-use super::map::{Map, padded};
 use super::network::Network;
+use super::tensor::{DeviceTensor, padded};
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::fuse::{Kind, Step};
 use crate::graph::Value;
 
-/// One launch.
+/// One launch of a cuDNN plan or a kernel.
 enum Call {
-    Convolution(Bound),
+    Convolution(BoundPlan),
     Kernel(Launch),
 }
 
-/// The launches of every step but the first, which depends on what the input
-/// is.
+/// The launches of all steps except the first, which depends on the kind of
+/// input.
 pub(super) struct Program {
-    /// Step and launch.
+    /// Step index and launch, in execution order.
     calls: Vec<(usize, Call)>,
 }
 
-/// A plan for each convolution that a lane runs, equal ones shared.
+/// The execution plans of a lane's convolutions. Equal convolutions share a plan.
 #[derive(Default)]
-pub(super) struct Plans(HashMap<Convolution, Arc<Plan>>);
+pub(super) struct Plans(HashMap<Convolution, Arc<ExecutionPlan>>);
 
 impl Plans {
     /// Chooses a plan for every convolution of `network` in batches of `n`.
@@ -41,26 +41,26 @@ impl Plans {
         (handle, stream): (&Handle, &Arc<CudaStream>),
         tuner: &Tuner,
         n: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CudaError> {
         for step in &network.steps {
             let Some(convolution) = convolution(network, step, n) else {
                 continue;
             };
             if let Entry::Vacant(place) = self.0.entry(convolution) {
-                place.insert(tuner.choose(handle, stream, convolution, network.number)?);
+                place.insert(tuner.choose(handle, stream, convolution, network.dtype)?);
             }
         }
         Ok(())
     }
 
-    /// Bytes of the largest workspace.
+    /// Size of the largest workspace in bytes.
     pub(super) fn workspace(&self) -> usize {
         let each = self.0.values().map(|plan| plan.workspace());
         each.max().unwrap_or(0)
     }
 }
 
-/// The convolution of a step, if it is one.
+/// The convolution of a step; `None` for other steps.
 pub(super) fn convolution(network: &Network, step: &Step, n: usize) -> Option<Convolution> {
     let dims = |value: Value| {
         let shape = network.graph.shape(value);
@@ -94,8 +94,7 @@ pub(super) fn convolution(network: &Network, step: &Step, n: usize) -> Option<Co
     })
 }
 
-/// Bytes that the steps need besides their maps in batches of `n`: the
-/// statistics of group norms.
+/// Size of the group norm statistics for batches of `n`, in bytes.
 pub(super) fn statistics_bytes(network: &Network, n: usize) -> usize {
     let each = network.steps.iter().map(|step| match step.kind {
         Kind::GroupNorm { groups, .. } => 8 * groups * n,
@@ -105,16 +104,17 @@ pub(super) fn statistics_bytes(network: &Network, n: usize) -> usize {
 }
 
 impl Program {
-    /// The launches of batches of `n` over maps that `map` finds. `workspace`
-    /// has room for the plans' and for the statistics.
+    /// Creates the launches for batches of `n`. `map` returns the device tensor of
+    /// a value. `workspace` is the address of memory for the plans' workspaces and
+    /// the group norm statistics.
     pub(super) fn new(
         network: &Network,
         n: usize,
         weights: &Weights,
         (kernels, plans): (&Kernels, &Plans),
-        map: impl Fn(Value) -> Result<Map, Fault>,
+        map: impl Fn(Value) -> Result<DeviceTensor, CudaError>,
         workspace: u64,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, CudaError> {
         let mut calls = Vec::new();
         for (index, step) in network.steps.iter().enumerate() {
             let y = map(step.output)?;
@@ -129,14 +129,14 @@ impl Program {
                 Kind::Input => {}
                 Kind::Conv { .. } | Kind::Linear { .. } => {
                     let plan = convolution(network, step, n).and_then(|c| plans.0.get(&c));
-                    let plan =
-                        plan.ok_or_else(|| Fault::Internal(format!("step {index} has no plan")))?;
+                    let plan = plan
+                        .ok_or_else(|| CudaError::Internal(format!("step {index} has no plan")))?;
                     let (weight, bias) = packed.conv()?;
-                    // several runs where the plan is for a part of the batch
+                    // several runs if the plan is for a part of the batch
                     let images = plan.images();
                     for k in 0..n / images {
-                        let part = |map: &Map| map.part(k, images, network.number.bytes());
-                        let bound = plan.bind(&Operands {
+                        let part = |map: &DeviceTensor| map.part(k, images, network.dtype.bytes());
+                        let bound = plan.bind(&ConvolutionOperands {
                             x: &part(&x[0]),
                             weight,
                             residual: x.get(1).map(part).as_ref(),
@@ -148,10 +148,10 @@ impl Program {
                     }
                 }
                 Kind::BatchNorm { relu, .. } => {
-                    kernel(kernels.scale_shift(&x[0], packed.affine()?, &y, relu)?);
+                    kernel(kernels.scale_shift(&x[0], packed.norm()?, &y, relu)?);
                 }
                 Kind::GroupNorm { groups, relu, .. } => {
-                    let affine = packed.affine()?;
+                    let affine = packed.norm()?;
                     let both = kernels.group_norm(&x[0], workspace, affine, &y, (groups, relu))?;
                     both.into_iter().for_each(kernel);
                 }
@@ -176,8 +176,8 @@ impl Program {
         Ok(Self { calls })
     }
 
-    /// What of cuDNN's runs step `index`: the engine, the workspace, and the
-    /// parts of the batch if there are several; nothing of a step of our own.
+    /// The cuDNN engine of step `index`, its workspace, and the number of parts if
+    /// the batch is split. `None` if the step is not a convolution.
     pub(super) fn engine(&self, index: usize) -> Option<String> {
         let of_step = self.calls.iter().filter(|(step, _)| *step == index);
         let mut runs = of_step.filter_map(|(_, call)| match call {
@@ -193,23 +193,24 @@ impl Program {
         })
     }
 
-    /// Queues every launch.
-    pub(super) fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), Fault> {
+    /// Queues all launches on `stream`.
+    pub(super) fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), CudaError> {
         self.calls
             .iter()
             .try_for_each(|(_, call)| call.run(handle, stream))
     }
 
-    /// As [`Program::run`]; waits for each step and tells `done` its index.
+    /// Like [`Program::run`], but synchronizes after each step and calls `done`
+    /// with its index.
     pub(super) fn run_observed(
         &self,
         handle: &Handle,
         stream: &CudaStream,
         done: &mut dyn FnMut(usize),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CudaError> {
         for (at, (step, call)) in self.calls.iter().enumerate() {
             call.run(handle, stream)?;
-            // a step of several launches is one step
+            // synchronize after the last launch of a step
             if self.calls.get(at + 1).is_none_or(|(next, _)| next != step) {
                 stream.synchronize()?;
                 done(*step);
@@ -220,7 +221,7 @@ impl Program {
 }
 
 impl Call {
-    fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), Fault> {
+    fn run(&self, handle: &Handle, stream: &CudaStream) -> Result<(), CudaError> {
         match self {
             Self::Convolution(bound) => bound.run(handle),
             Self::Kernel(launch) => launch.run(stream),

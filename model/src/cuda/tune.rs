@@ -1,5 +1,6 @@
-//! Which of cuDNN's engines is fastest for a convolution on a card: measured
-//! once, and kept in a file by card, version of cuDNN and convolution.
+//! Chooses the cuDNN engine for each convolution: by cuDNN's own ranking, or by
+//! measuring. Measured choices are stored in a file per GPU model and cuDNN
+//! version, keyed by convolution and dtype.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,118 +11,126 @@ use candle_core::cuda_backend::cudarc::cudnn::result::get_version;
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
 use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
 
-use super::dnn::{Convolution, Engines, Handle, Operands, Plan, Target};
-use super::fault::Fault;
-use super::map::Map;
-use super::memory::Buffer;
-use super::number::Number;
+use super::dnn::{
+    Convolution, ConvolutionOperands, EngineConfigs, ExecutionPlan, Handle, PlanTarget,
+};
+use super::error::CudaError;
+use super::memory::DeviceBuffer;
+use super::tensor::DeviceTensor;
+use crate::dtype::Dtype;
 use crate::graph::Shape;
 
-/// Engines that are measured, from cuDNN's first guess on.
+/// How many engine configurations are measured, in cuDNN's order.
 const MEASURED: usize = 6;
-/// Runs before and while the clock runs.
-const WARM: usize = 2;
-const TIMED: usize = 5;
-/// An engine that wants more workspace than this is passed over; where all do,
-/// the batch is halved, and where one image wants more, it gets it.
-const WORKSPACE: usize = 256 << 20;
+/// Runs before the measurement.
+const WARMUP_RUNS: usize = 2;
+/// Runs during the measurement.
+const TIMED_RUNS: usize = 5;
+/// Limit of an engine's workspace in bytes. Engines above it are skipped. If
+/// every engine is above it, the batch is halved; a single image is exempt.
+const WORKSPACE_LIMIT: usize = 256 << 20;
 
-/// Choices of engines on one card.
+/// The engine choices for one GPU.
 pub(super) struct Tuner {
-    /// Engine by convolution and number type.
-    known: Mutex<BTreeMap<String, usize>>,
-    /// `None` where nothing is measured: cuDNN's first guess is taken.
-    measure: Option<Kept>,
+    /// Index of the engine configuration, by convolution and dtype.
+    choices: Mutex<BTreeMap<String, usize>>,
+    method: Method,
 }
 
-/// Where choices are kept.
-struct Kept {
-    file: Option<PathBuf>,
+/// How an engine is chosen.
+enum Method {
+    /// The first usable one in cuDNN's ranking.
+    Heuristic,
+    /// The fastest one; the choices are stored in `file`, if there is one.
+    Measured { file: Option<PathBuf> },
 }
 
 impl Tuner {
-    /// Takes cuDNN's first guess.
-    pub(super) fn off() -> Self {
+    /// A tuner that takes the first usable engine in cuDNN's ranking.
+    pub(super) fn heuristic() -> Self {
         Self {
-            known: Mutex::default(),
-            measure: None,
+            choices: Mutex::default(),
+            method: Method::Heuristic,
         }
     }
 
-    /// Measures, and keeps what it finds in `folder` if there is one.
-    pub(super) fn on(card: &str, folder: Option<&Path>) -> Self {
-        let card: String = card
+    /// A tuner that measures engines on the GPU model `gpu`, and loads and saves
+    /// its choices in `folder`, if there is one.
+    pub(super) fn measured(gpu: &str, folder: Option<&Path>) -> Self {
+        let gpu: String = gpu
             .chars()
             .map(|c| if c.is_alphanumeric() { c } else { '-' })
             .collect();
-        let file = folder.map(|f| f.join(format!("cudnn-{}-{card}.tsv", get_version())));
+        let file = folder.map(|f| f.join(format!("cudnn-{}-{gpu}.tsv", get_version())));
         let text = file.as_ref().and_then(|f| std::fs::read_to_string(f).ok());
         Self {
-            known: Mutex::new(parse(&text.unwrap_or_default())),
-            measure: Some(Kept { file }),
+            choices: Mutex::new(parse(&text.unwrap_or_default())),
+            method: Method::Measured { file },
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn choices(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.choices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The plan to use for a convolution: for its batch, or for a part that
-    /// divides it.
+    /// The plan for a convolution. It is for the whole batch, or for a part
+    /// whose size divides the batch.
     pub(super) fn choose(
         &self,
         handle: &Handle,
         stream: &Arc<CudaStream>,
         convolution: Convolution,
-        number: Number,
-    ) -> Result<Arc<Plan>, Fault> {
-        let choose = |part| self.choose_for(handle, stream, part, number);
-        in_parts(convolution, choose)
+        dtype: Dtype,
+    ) -> Result<Arc<ExecutionPlan>, CudaError> {
+        let choose = |part| self.choose_for(handle, stream, part, dtype);
+        split_until_usable(convolution, choose)
     }
 
-    /// The plan for just this convolution.
+    /// The plan for exactly this convolution.
     fn choose_for(
         &self,
         handle: &Handle,
         stream: &Arc<CudaStream>,
         convolution: Convolution,
-        number: Number,
-    ) -> Result<Arc<Plan>, Fault> {
-        let target = Target::Handle(handle);
-        let engines = Engines::new(target, convolution, number)?;
-        if self.measure.is_none() {
-            return first(target, &engines, convolution, number);
+        dtype: Dtype,
+    ) -> Result<Arc<ExecutionPlan>, CudaError> {
+        let target = PlanTarget::Handle(handle);
+        let configs = EngineConfigs::new(target, convolution, dtype)?;
+        if matches!(self.method, Method::Heuristic) {
+            return first_usable(target, &configs, convolution, dtype);
         }
-        let key = format!("{convolution} {}", number.name());
-        let known = self.known().get(&key).copied();
-        // a file may be of another time: what it names may not do any more
-        let kept = known.and_then(|index| engines.plan(target, index).ok());
-        if let Some(plan) = kept {
+        let key = format!("{convolution} {}", dtype.name());
+        let stored = self.choices().get(&key).copied();
+        // a stored choice can be unusable now: measure again then
+        if let Some(plan) = stored.and_then(|index| configs.plan(target, index).ok()) {
             return Ok(plan);
         }
-        let plan = fastest(handle, stream, &engines, convolution, number)?;
-        self.known().insert(key, plan.engine());
+        let plan = fastest(handle, stream, &configs, convolution, dtype)?;
+        self.choices().insert(key, plan.engine());
         Ok(plan)
     }
 
-    /// Writes what is known to the file, if there is one.
-    pub(super) fn keep(&self) {
-        let Some(Kept { file: Some(file) }) = &self.measure else {
+    /// Saves the choices to the file, if there is one.
+    pub(super) fn save(&self) {
+        let Method::Measured { file: Some(file) } = &self.method else {
             return;
         };
         let lines = self
-            .known()
+            .choices()
             .iter()
             .fold(String::new(), |text, (key, index)| {
                 text + key + "\t" + &index.to_string() + "\n"
             });
         if let Err(error) = write(file, &lines) {
-            tracing::warn!(file = %file.display(), %error, "the choice of engines is not kept");
+            tracing::warn!(
+                file = %file.display(), %error,
+                "cannot save the cuDNN engine choices; the next start measures again"
+            );
         }
     }
 }
 
-/// Whole or not at all: another process may read it meanwhile.
+/// Writes a file atomically, because another process may read it.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
@@ -139,27 +148,28 @@ fn parse(text: &str) -> BTreeMap<String, usize> {
     text.lines().filter_map(line).collect()
 }
 
-fn none(convolution: Convolution, number: Number, reason: String) -> Fault {
-    Fault::NoEngine {
-        convolution: format!("{convolution} {}", number.name()),
+fn no_engine(convolution: Convolution, dtype: Dtype, reason: String) -> CudaError {
+    CudaError::NoEngine {
+        convolution: format!("{convolution} {}", dtype.name()),
         reason,
     }
 }
 
-/// What `choose` gives for the batch of `whole`, or, where it finds no engine
-/// or only ones with too much workspace, for the half of it, and so on.
-pub(super) fn in_parts(
+/// Calls `choose` for the batch of `whole`. While it finds no engine, or only
+/// engines above the workspace limit, tries again with half of the batch; a
+/// batch of odd size continues with single images.
+pub(super) fn split_until_usable(
     whole: Convolution,
-    mut choose: impl FnMut(Convolution) -> Result<Arc<Plan>, Fault>,
-) -> Result<Arc<Plan>, Fault> {
+    mut choose: impl FnMut(Convolution) -> Result<Arc<ExecutionPlan>, CudaError>,
+) -> Result<Arc<ExecutionPlan>, CudaError> {
     let mut part = whole;
     loop {
         let chosen = choose(part);
-        let does = match &chosen {
-            Ok(plan) => plan.workspace() <= WORKSPACE,
-            Err(fault) => !matches!(fault, Fault::NoEngine { .. }),
+        let done = match &chosen {
+            Ok(plan) => plan.workspace() <= WORKSPACE_LIMIT,
+            Err(error) => !matches!(error, CudaError::NoEngine { .. }),
         };
-        if does || part.n == 1 {
+        if done || part.n == 1 {
             return chosen;
         }
         part.n = match part.n % 2 {
@@ -169,110 +179,112 @@ pub(super) fn in_parts(
     }
 }
 
-/// cuDNN's first engine that does with little workspace; where none does, the
-/// one with the least.
-pub(super) fn first(
-    target: Target,
-    engines: &Engines,
+/// The first usable engine in cuDNN's order whose workspace is within the
+/// limit, or else the usable engine with the smallest workspace.
+pub(super) fn first_usable(
+    target: PlanTarget,
+    configs: &EngineConfigs,
     convolution: Convolution,
-    number: Number,
-) -> Result<Arc<Plan>, Fault> {
-    let mut reason = "there is none".to_owned();
-    let mut least: Option<Arc<Plan>> = None;
-    for index in 0..engines.len() {
-        match engines.plan(target, index) {
-            Ok(plan) if plan.workspace() <= WORKSPACE => return Ok(plan),
+    dtype: Dtype,
+) -> Result<Arc<ExecutionPlan>, CudaError> {
+    let mut reason = "cuDNN returned no engine configuration".to_owned();
+    let mut smallest: Option<Arc<ExecutionPlan>> = None;
+    for index in 0..configs.len() {
+        match configs.plan(target, index) {
+            Ok(plan) if plan.workspace() <= WORKSPACE_LIMIT => return Ok(plan),
             Ok(plan) => {
-                let less = |best: &Arc<Plan>| plan.workspace() < best.workspace();
-                if least.as_ref().is_none_or(less) {
-                    least = Some(plan);
+                let smaller = |best: &Arc<ExecutionPlan>| plan.workspace() < best.workspace();
+                if smallest.as_ref().is_none_or(smaller) {
+                    smallest = Some(plan);
                 }
             }
-            Err(fault) => reason = fault.to_string(),
+            Err(error) => reason = error.to_string(),
         }
     }
-    least.ok_or_else(|| none(convolution, number, reason))
+    smallest.ok_or_else(|| no_engine(convolution, dtype, reason))
 }
 
-/// The fastest of the first engines that do.
+/// The fastest of the first [`MEASURED`] usable engines within the workspace
+/// limit.
 fn fastest(
     handle: &Handle,
     stream: &Arc<CudaStream>,
-    engines: &Engines,
+    configs: &EngineConfigs,
     convolution: Convolution,
-    number: Number,
-) -> Result<Arc<Plan>, Fault> {
-    let mut best: Option<(f32, Arc<Plan>)> = None;
+    dtype: Dtype,
+) -> Result<Arc<ExecutionPlan>, CudaError> {
+    let mut best: Option<(f32, Arc<ExecutionPlan>)> = None;
     let mut measured = 0;
-    for index in 0..engines.len() {
+    for index in 0..configs.len() {
         if measured == MEASURED {
             break;
         }
-        let plan = match engines.plan(Target::Handle(handle), index) {
-            Ok(plan) if plan.workspace() <= WORKSPACE => plan,
+        let plan = match configs.plan(PlanTarget::Handle(handle), index) {
+            Ok(plan) if plan.workspace() <= WORKSPACE_LIMIT => plan,
             _ => continue,
         };
         measured += 1;
-        let time = measure(handle, stream, &plan, &convolution, number)?;
-        if best.as_ref().is_none_or(|(least, _)| time < *least) {
+        let time = measure(handle, stream, &plan, &convolution, dtype)?;
+        if best.as_ref().is_none_or(|(fastest, _)| time < *fastest) {
             best = Some((time, plan));
         }
     }
     match best {
         Some((_, plan)) => Ok(plan),
-        None => first(Target::Handle(handle), engines, convolution, number),
+        None => first_usable(PlanTarget::Handle(handle), configs, convolution, dtype),
     }
 }
 
-/// Milliseconds of the timed runs, over memory that is let go afterwards.
+/// Time of [`TIMED_RUNS`] runs in milliseconds, on temporary buffers.
 fn measure(
     handle: &Handle,
     stream: &Arc<CudaStream>,
-    plan: &Arc<Plan>,
+    plan: &Arc<ExecutionPlan>,
     convolution: &Convolution,
-    number: Number,
-) -> Result<f32, Fault> {
-    let map = |[channels, height, width]: [usize; 3]| {
+    dtype: Dtype,
+) -> Result<f32, CudaError> {
+    let tensor = |[channels, height, width]: [usize; 3]| {
         let shape = Shape {
             channels,
             height,
             width,
         };
-        let map = Map::new(0, convolution.n, shape);
-        let buffer = Buffer::zeros(stream, map.len() * number.bytes())?;
-        Ok::<_, Fault>((
-            Map {
-                at: buffer.at(),
-                ..map
+        let tensor = DeviceTensor::new(0, convolution.n, shape);
+        let buffer = DeviceBuffer::zeros(stream, tensor.len() * dtype.bytes())?;
+        Ok::<_, CudaError>((
+            DeviceTensor {
+                at: buffer.address(),
+                ..tensor
             },
             buffer,
         ))
     };
-    let (x, _x) = map(convolution.input)?;
-    let (y, _y) = map(convolution.output)?;
-    let (residual, _z) = map(convolution.output)?;
-    let weights = convolution.weights() * number.bytes();
-    let weight = Buffer::zeros(stream, weights)?;
-    let bias = Buffer::zeros(stream, convolution.output[0] * number.bytes())?;
-    let workspace = Buffer::zeros(stream, plan.workspace())?;
-    let bound = plan.bind(&Operands {
+    // the buffers must stay alive until the measurement is done
+    let (x, _x) = tensor(convolution.input)?;
+    let (y, _y) = tensor(convolution.output)?;
+    let (residual, _z) = tensor(convolution.output)?;
+    let weights = convolution.weights() * dtype.bytes();
+    let weight = DeviceBuffer::zeros(stream, weights)?;
+    let bias = DeviceBuffer::zeros(stream, convolution.output[0] * dtype.bytes())?;
+    let workspace = DeviceBuffer::zeros(stream, plan.workspace())?;
+    let bound = plan.bind(&ConvolutionOperands {
         x: &x,
-        weight: weight.at(),
+        weight: weight.address(),
         residual: convolution.residual.then_some(&residual),
-        bias: bias.at(),
+        bias: bias.address(),
         y: &y,
-        workspace: workspace.at(),
+        workspace: workspace.address(),
     })?;
-    let clock = || {
+    let timing_event = || {
         let flags = Some(CUevent_flags::CU_EVENT_DEFAULT);
         stream.context().new_event(flags)
     };
-    let (start, end) = (clock()?, clock()?);
-    for _ in 0..WARM {
+    let (start, end) = (timing_event()?, timing_event()?);
+    for _ in 0..WARMUP_RUNS {
         bound.run(handle)?;
     }
     start.record(stream)?;
-    for _ in 0..TIMED {
+    for _ in 0..TIMED_RUNS {
         bound.run(handle)?;
     }
     end.record(stream)?;
@@ -284,10 +296,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_are_no_choice_are_passed_over() {
-        let known = parse("n1 3x3 f16\t2\nnonsense\nn2\tx\n");
+    fn malformed_lines_are_skipped() {
+        let choices = parse("n1 3x3 f16\t2\nnonsense\nn2\tx\n");
         assert_eq!(
-            known.into_iter().collect::<Vec<_>>(),
+            choices.into_iter().collect::<Vec<_>>(),
             [("n1 3x3 f16".into(), 2)]
         );
     }

@@ -1,74 +1,74 @@
-//! A network's weights on a card, folded and in the order that the kernels read
-//! them; the lanes of the card share them.
+//! A network's weights in device memory: folded, padded and in the layout that
+//! cuDNN and the kernels read. All lanes of a GPU share them.
 
 use weights::Checkpoint;
 
-use super::card::Card;
-use super::fault::Fault;
-use super::kernels::Affine;
-use super::map::padded;
-use super::memory::Buffer;
+use super::error::CudaError;
+use super::gpu::Gpu;
+use super::kernels::NormParameters;
+use super::memory::DeviceBuffer;
 use super::network::Network;
-use super::number::Number;
+use super::tensor::padded;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::fold;
 use crate::fuse::{Kind, Step};
 
-/// The weights of one step.
-pub(super) enum Packed {
+/// The packed weights of one step.
+pub(super) enum StepWeights {
     None,
-    /// Kernels `[K, R, S, C / groups]` and `[K]` in the network's number type.
+    /// Filters `[K, R, S, C / groups]` and bias `[K]` in the network's dtype.
     Conv {
-        weight: Buffer,
-        bias: Buffer,
+        weight: DeviceBuffer,
+        bias: DeviceBuffer,
     },
-    /// `[C]` each, in f32.
+    /// `[C]` each, f32.
     Norm {
-        scale: Buffer,
-        shift: Buffer,
+        scale: DeviceBuffer,
+        shift: DeviceBuffer,
     },
-    /// `[kernel]`, in f32.
-    ChannelConv(Buffer),
+    /// `[kernel]`, f32.
+    ChannelConv(DeviceBuffer),
 }
 
 /// The weights of every step.
-pub(super) struct Weights(Vec<Packed>);
+pub(super) struct Weights(Vec<StepWeights>);
 
 impl Weights {
     /// Reads, folds and uploads the weights, one step at a time.
     ///
     /// # Errors
-    /// A parameter that is missing or wrong; a call that fails.
-    pub(super) fn new(network: &Network, checkpoint: &Checkpoint, card: &Card) -> Result<Self> {
+    /// A parameter is missing or has the wrong shape; a CUDA call fails.
+    pub(super) fn new(network: &Network, checkpoint: &Checkpoint, gpu: &Gpu) -> Result<Self> {
         let each = network.steps.iter();
         let packed = each
-            .map(|step| pack(network, step, checkpoint, card))
+            .map(|step| pack(network, step, checkpoint, gpu))
             .collect::<Result<_>>()?;
-        // other streams may read them from now on
-        let done = card.stream().synchronize();
-        done.map_err(|e| card.error(e.into()))?;
+        // other streams read the weights after this
+        let done = gpu.stream().synchronize();
+        done.map_err(|e| gpu.error(e.into()))?;
         Ok(Self(packed))
     }
 
-    /// Bytes that the weights of `network` take, before any is read.
+    /// Device memory that the weights of `network` need, in bytes.
     pub(super) fn needed(network: &Network) -> usize {
         let each = network.steps.iter().map(|step| needed(network, step));
         each.sum()
     }
 
     /// The weights of step `index`.
-    pub(super) fn of(&self, index: usize) -> &Packed {
+    pub(super) fn of(&self, index: usize) -> &StepWeights {
         &self.0[index]
     }
 
-    /// Memory of all weights.
+    /// Device memory of all weights, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(Packed::bytes).sum()
+        self.0.iter().map(StepWeights::bytes).sum()
     }
 }
 
-impl Packed {
-    /// Memory of the step's weights.
+impl StepWeights {
+    /// Device memory of the step's weights, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
@@ -78,48 +78,48 @@ impl Packed {
         }
     }
 
-    /// Weights and bias of a convolution, by their addresses.
-    pub(super) fn conv(&self) -> Result<(u64, u64), Fault> {
+    /// Device addresses of a convolution's filters and bias.
+    pub(super) fn conv(&self) -> Result<(u64, u64), CudaError> {
         match self {
-            Self::Conv { weight, bias } => Ok((weight.at(), bias.at())),
-            _ => Err(other()),
+            Self::Conv { weight, bias } => Ok((weight.address(), bias.address())),
+            _ => Err(unexpected_weights()),
         }
     }
 
-    /// Scale and shift of a norm.
-    pub(super) fn affine(&self) -> Result<Affine, Fault> {
+    /// Device addresses of a norm's scale and shift.
+    pub(super) fn norm(&self) -> Result<NormParameters, CudaError> {
         match self {
-            Self::Norm { scale, shift } => Ok(Affine {
-                scale: scale.at(),
-                shift: shift.at(),
+            Self::Norm { scale, shift } => Ok(NormParameters {
+                scale: scale.address(),
+                shift: shift.address(),
             }),
-            _ => Err(other()),
+            _ => Err(unexpected_weights()),
         }
     }
 
-    /// Taps of a convolution along the channels.
-    pub(super) fn taps(&self) -> Result<u64, Fault> {
+    /// Device address of the taps of a convolution over the channels.
+    pub(super) fn taps(&self) -> Result<u64, CudaError> {
         match self {
-            Self::ChannelConv(weight) => Ok(weight.at()),
-            _ => Err(other()),
+            Self::ChannelConv(weight) => Ok(weight.address()),
+            _ => Err(unexpected_weights()),
         }
     }
 }
 
-fn other() -> Fault {
-    Fault::Internal("a step has other weights than it needs".into())
+fn unexpected_weights() -> CudaError {
+    CudaError::Internal("the weights of a step do not match its kind".into())
 }
 
-fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, card: &Card) -> Result<Packed> {
+fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, gpu: &Gpu) -> Result<StepWeights> {
     let graph = &network.graph;
-    let upload = |number: Number, values: &[f32]| {
-        let buffer = Buffer::upload(&card.stream(), &number.encode(values));
-        buffer.map_err(|fault| card.error(fault))
+    let upload = |dtype: Dtype, values: &[f32]| {
+        let buffer = DeviceBuffer::upload(&gpu.stream(), &dtype.encode(values));
+        buffer.map_err(|error| gpu.error(error))
     };
-    let convolution = |folded: &fold::Folded, shape: Kernels| -> Result<Packed> {
-        Ok(Packed::Conv {
-            weight: upload(network.number, &shape.pack(&folded.weight)?)?,
-            bias: upload(network.number, &pad(&folded.bias))?,
+    let convolution = |folded: &fold::Folded, shape: FilterShape| -> Result<StepWeights> {
+        Ok(StepWeights::Conv {
+            weight: upload(network.dtype, &shape.pack(&folded.weight)?)?,
+            bias: upload(network.dtype, &pad(&folded.bias))?,
         })
     };
     Ok(match step.kind {
@@ -127,71 +127,73 @@ fn pack(network: &Network, step: &Step, checkpoint: &Checkpoint, card: &Card) ->
             conv, node, norm, ..
         } => convolution(
             &fold::conv(graph, node, conv, norm, checkpoint)?,
-            Kernels::of(network, step, (conv.kernel, conv.groups)),
+            FilterShape::of(network, step, (conv.kernel, conv.groups)),
         )?,
         Kind::Linear { node } => convolution(
             &fold::linear(graph, node, checkpoint)?,
-            Kernels::of(network, step, (1, 1)),
+            FilterShape::of(network, step, (1, 1)),
         )?,
         Kind::BatchNorm { node, .. } => {
             let folded = fold::batch_norm(graph, node, checkpoint)?;
-            Packed::Norm {
-                scale: upload(Number::F32, &pad(&folded.scale))?,
-                shift: upload(Number::F32, &pad(&folded.shift))?,
+            StepWeights::Norm {
+                scale: upload(Dtype::F32, &pad(&folded.scale))?,
+                shift: upload(Dtype::F32, &pad(&folded.shift))?,
             }
         }
         Kind::GroupNorm { node, .. } => {
             let p = fold::parameters(graph, node, checkpoint)?;
             let [scale, shift] = &p[..] else {
-                return Err(Error::Internal("a group norm has two parameters".into()));
+                return Err(Error::Internal(
+                    "a group norm does not have exactly two parameters".into(),
+                ));
             };
-            Packed::Norm {
-                scale: upload(Number::F32, &pad(scale))?,
-                shift: upload(Number::F32, &pad(shift))?,
+            StepWeights::Norm {
+                scale: upload(Dtype::F32, &pad(scale))?,
+                shift: upload(Dtype::F32, &pad(shift))?,
             }
         }
         Kind::ChannelConv { node, .. } => {
             let p = fold::parameters(graph, node, checkpoint)?;
-            Packed::ChannelConv(upload(Number::F32, &p.concat())?)
+            StepWeights::ChannelConv(upload(Dtype::F32, &p.concat())?)
         }
-        _ => Packed::None,
+        _ => StepWeights::None,
     })
 }
 
-/// Bytes that `pack` makes of a step's weights.
+/// Device memory that `pack` allocates for a step, in bytes.
 fn needed(network: &Network, step: &Step) -> usize {
     let channels = padded(network.graph.shape(step.output).channels);
-    let convolution = |sides| {
-        let (outs, area, ins) = Kernels::of(network, step, sides).packed();
-        (outs * area * ins + channels) * network.number.bytes()
+    let convolution = |side_and_groups| {
+        let (outs, area, ins) = FilterShape::of(network, step, side_and_groups).packed();
+        (outs * area * ins + channels) * network.dtype.bytes()
     };
     match step.kind {
         Kind::Conv { conv, .. } => convolution((conv.kernel, conv.groups)),
         Kind::Linear { .. } => convolution((1, 1)),
-        Kind::BatchNorm { .. } | Kind::GroupNorm { .. } => 2 * channels * Number::F32.bytes(),
-        Kind::ChannelConv { kernel, .. } => kernel * Number::F32.bytes(),
+        Kind::BatchNorm { .. } | Kind::GroupNorm { .. } => 2 * channels * Dtype::F32.bytes(),
+        Kind::ChannelConv { kernel, .. } => kernel * Dtype::F32.bytes(),
         _ => 0,
     }
 }
 
-/// `[C]` with zeros for the padding channels.
+/// `[C]`, zero-padded.
 fn pad(values: &[f32]) -> Vec<f32> {
     let mut all = values.to_vec();
     all.resize(padded(values.len()), 0.0);
     all
 }
 
-/// The shape of a convolution's weights.
+/// The shape of a convolution's filters.
 #[derive(Clone, Copy)]
-struct Kernels {
+struct FilterShape {
     cout: usize,
     cin: usize,
     side: usize,
     groups: usize,
 }
 
-impl Kernels {
-    /// Those of a step, `side` wide and in so many groups.
+impl FilterShape {
+    /// The filters of a step, `side` x `side`, in `groups` groups.
     fn of(network: &Network, step: &Step, (side, groups): (usize, usize)) -> Self {
         let channels = |value| network.graph.shape(value).channels;
         Self {
@@ -202,26 +204,26 @@ impl Kernels {
         }
     }
 
-    /// Kernels, values of a channel and channels, as they are packed.
+    /// StepWeights dimensions: output channels, kernel area, input channels per group.
     fn packed(self) -> (usize, usize, usize) {
         let inputs = self.cin / self.groups;
         let area = self.side * self.side;
         match self.groups {
             1 => (padded(self.cout), area, padded(inputs)),
-            // padding would have to go between the groups
+            // padding would have to be inserted between the groups
             _ => (self.cout, area, inputs),
         }
     }
 
-    /// `[K, C / groups, R, S]` to `[K, R, S, C / groups]`, zeros for the
-    /// padding channels of both ends.
+    /// Transposes `[K, C / groups, R, S]` to `[K, R, S, C / groups]` and
+    /// zero-pads the input and output channels.
     fn pack(self, weight: &[f32]) -> Result<Vec<f32>> {
         let inputs = self.cin / self.groups;
         let (outs, area, ins) = self.packed();
-        let in_eights = self.cin.is_multiple_of(8) && self.cout.is_multiple_of(8);
-        if self.groups > 1 && !in_eights {
+        let multiples_of_eight = self.cin.is_multiple_of(8) && self.cout.is_multiple_of(8);
+        if self.groups > 1 && !multiples_of_eight {
             return Err(Error::Internal(format!(
-                "{} groups of {} channels to {} do not fill eights",
+                "a convolution in {} groups has {} input and {} output channels, which are not multiples of 8",
                 self.groups, self.cin, self.cout
             )));
         }
@@ -242,17 +244,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_are_turned_and_padded() {
-        let kernels = Kernels {
+    fn filters_are_transposed_and_padded() {
+        let filters = FilterShape {
             cout: 2,
             cin: 3,
             side: 2,
             groups: 1,
         };
         let weight: Vec<f32> = (0..24).map(|v| v as f32).collect();
-        let packed = kernels.pack(&weight).unwrap();
+        let packed = filters.pack(&weight).unwrap();
         assert_eq!(packed.len(), 8 * 4 * 8);
-        // kernel 1, row 1, column 0, channel 2
+        // filter 1, row 1, column 0, channel 2
         assert_eq!(packed[(4 + 2) * 8 + 2], (12 + 2 * 4 + 2) as f32);
         assert_eq!(packed.iter().sum::<f32>(), weight.iter().sum::<f32>());
     }

@@ -1,31 +1,32 @@
-//! A forward pass: the steps one after another, each a kernel's call.
+//! A forward pass: the steps one after another, each a call of a kernel.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use super::{Arena, Done, Input, Plan};
+use super::{Arena, CpuPlan, Done};
+use crate::backend::Input;
 use crate::cpu::{
-    self, Element, Floats, Follower, Map, Output, Pooling, Residual, View, ViewMut, Window,
+    self, AlignedBuffer, Element, FeatureMap, Output as Target, PoolEpilogue, PoolWindow, Pooling,
+    Residual, View, ViewMut,
 };
 use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step, runs_with};
 use crate::graph::{Outside, Value};
+use crate::outputs::{Output, Requested};
 use crate::packed::{Packed, activation};
 
-impl Plan {
-    /// All steps for `n` images, in maps of `E`: the early ones some images at
-    /// a time, then the others for all.
+impl CpuPlan {
+    /// Runs all steps on feature maps of `E`: the early ones for a few images
+    /// at a time, then the others for the whole batch.
     pub(super) fn run<E: Element>(
         &self,
         arena: &mut Arena,
         input: Input,
-        n: usize,
+        requested: Requested,
         observe: &mut (dyn FnMut(Done) + Send),
-    ) -> Result<Vec<f32>> {
-        if n == 0 {
-            return Ok(Vec::new());
-        }
+    ) -> Result<Output> {
+        let n = input.images(self.size)?;
         let early = self.layout.early();
         for first in (0..n).step_by(early.images) {
             let images = first..n.min(first.saturating_add(early.images));
@@ -33,8 +34,13 @@ impl Plan {
             self.run_steps::<E>(0..early.steps, arena, part, images, observe)?;
         }
         self.run_steps::<E>(early.steps..self.steps.len(), arena, input, 0..n, observe)?;
-        let last = self.steps.last().map_or(0, |(step, _)| step.output);
-        Ok(arena.slots[self.layout.slot(last)][..n * self.classes].to_vec())
+        let pass = Pass {
+            plan: self,
+            arena,
+            input,
+            images: 0..n,
+        };
+        requested.read(|value| pass.values::<E>(value))
     }
 
     /// Some images of an input.
@@ -72,8 +78,8 @@ impl Plan {
                 .filter(|next| runs_with(step, next));
             let start = Instant::now();
             // outputs are lent out of the arena while the inputs are read from it
-            let slot = self.layout.slot(step.output);
-            let pooled = pool.map(|pool| self.layout.slot(pool.output));
+            let slot = self.slot(step.output)?;
+            let pooled = pool.map(|pool| self.slot(pool.output)).transpose()?;
             let mut lent = pass.arena.lend(slot, pooled);
             let done = pass.step::<E>(step, packed, pool, &mut lent);
             pass.arena.take_back(slot, pooled, lent);
@@ -96,11 +102,11 @@ impl Plan {
 
 /// What a step writes, out of the arena while it runs.
 struct Lent {
-    to: Floats,
+    to: AlignedBuffer,
     /// What the pool that runs with it writes.
-    pooled: Floats,
-    workspace: Floats,
-    left: Vec<AtomicUsize>,
+    pooled: AlignedBuffer,
+    workspace: AlignedBuffer,
+    pending: Vec<AtomicUsize>,
 }
 
 impl Arena {
@@ -108,11 +114,11 @@ impl Arena {
     fn lend(&mut self, slot: usize, pooled: Option<usize>) -> Lent {
         Lent {
             to: std::mem::take(&mut self.slots[slot]),
-            pooled: pooled.map_or_else(Floats::default, |slot| {
+            pooled: pooled.map_or_else(AlignedBuffer::default, |slot| {
                 std::mem::take(&mut self.slots[slot])
             }),
             workspace: std::mem::take(&mut self.workspace),
-            left: std::mem::take(&mut self.left),
+            pending: std::mem::take(&mut self.pending),
         }
     }
 
@@ -122,13 +128,13 @@ impl Arena {
             self.slots[slot] = lent.pooled;
         }
         self.workspace = lent.workspace;
-        self.left = lent.left;
+        self.pending = lent.pending;
     }
 }
 
 /// What the steps of one pass share.
 struct Pass<'a> {
-    plan: &'a Plan,
+    plan: &'a CpuPlan,
     arena: &'a mut Arena,
     input: Input<'a>,
     /// Which of the batch's.
@@ -137,10 +143,10 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// The map of this pass's images of a value, and where it lies in the slot.
-    fn place(&self, value: Value) -> Result<(Map, Range<usize>)> {
+    fn place(&self, value: Value) -> Result<(FeatureMap, Range<usize>)> {
         let map = self.plan.map(value, self.images.len())?;
         let before = match self.plan.layout.is_whole(value) {
-            true => self.images.start * map.image(),
+            true => self.images.start * map.image_stride(),
             false => 0,
         };
         Ok((map, before..before + map.len()))
@@ -148,7 +154,7 @@ impl Pass<'_> {
 
     /// A value's interior as floats, `[N, H, W, C]`.
     fn values<E: Element>(&self, value: Value) -> Result<Vec<f32>> {
-        let slot = &self.arena.slots[self.plan.layout.slot(value)];
+        let slot = &self.arena.slots[self.plan.slot(value)?];
         let (map, place) = self.place(value)?;
         if value == self.plan.graph.output() {
             return Ok(slot[place].to_vec());
@@ -161,9 +167,9 @@ impl Pass<'_> {
 
     fn view<E: Element>(&self, value: Value) -> Result<View<'_, E>> {
         let (map, place) = self.place(value)?;
-        let slot = &self.arena.slots[self.plan.layout.slot(value)];
+        let slot = &self.arena.slots[self.plan.slot(value)?];
         // a value whose slot is lent out would be read while it is written
-        let data = slot.numbers().get(place);
+        let data = slot.elements().get(place);
         let data = data.ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
         Ok(View::new(data, map, self.plan.affines[value]))
     }
@@ -179,15 +185,15 @@ impl Pass<'_> {
             to,
             pooled,
             workspace,
-            left,
+            pending,
         } = lent;
         let (map, place) = self.place(step.output)?;
         let affine = self.plan.affines[step.output];
         if let (Kind::Linear { .. }, Packed::Conv(conv)) = (&step.kind, packed) {
-            let output = Output::Floats(ViewMut::new(&mut to[place], map, affine));
+            let output = Target::Floats(ViewMut::new(&mut to[place], map, affine));
             let x = self.view::<E>(step.inputs[0])?;
             let output = (output, None);
-            conv.run(&self.plan.cores, x, Residual::None, output, workspace);
+            conv.run(&self.plan.threads, x, Residual::None, output, workspace);
             return Ok(());
         }
         let output = self.output::<E>(step.output, to)?;
@@ -196,15 +202,15 @@ impl Pass<'_> {
                 let residual = self.residual(step)?;
                 let x = self.view(step.inputs[0])?;
                 let follower = match pool {
-                    Some(pool) => Some(Follower {
+                    Some(pool) => Some(PoolEpilogue {
                         pooling: pooling(&pool.kind)?,
                         output: self.output(pool.output, pooled)?,
-                        left,
+                        pending,
                     }),
                     None => None,
                 };
-                let output = (Output::Same(output), follower);
-                conv.run(&self.plan.cores, x, residual, output, workspace);
+                let output = (Target::Same(output), follower);
+                conv.run(&self.plan.threads, x, residual, output, workspace);
                 Ok(())
             }
             _ => self.small(step, packed, output),
@@ -212,10 +218,14 @@ impl Pass<'_> {
     }
 
     /// Where a value is written, its border zeroed.
-    fn output<'a, E: Element>(&self, value: Value, to: &'a mut Floats) -> Result<ViewMut<'a, E>> {
+    fn output<'a, E: Element>(
+        &self,
+        value: Value,
+        to: &'a mut AlignedBuffer,
+    ) -> Result<ViewMut<'a, E>> {
         let (map, place) = self.place(value)?;
         let affine = self.plan.affines[value];
-        let mut output = ViewMut::new(&mut to.numbers_mut::<E>()[place], map, affine);
+        let mut output = ViewMut::new(&mut to.elements_mut::<E>()[place], map, affine);
         output.clear_border();
         Ok(output)
     }
@@ -239,23 +249,23 @@ impl Pass<'_> {
     /// The steps that are no convolutions.
     fn small<E: Element>(&self, step: &Step, packed: &Packed, output: ViewMut<E>) -> Result<()> {
         let plan = self.plan;
-        let (cores, level) = (&plan.cores, plan.numbers.level);
+        let (threads, isa) = (&plan.threads, plan.config.isa);
         let x = |i: usize| self.view::<E>(step.inputs[i]);
         match (&step.kind, packed) {
             (Kind::Input, _) => match self.input {
                 Input::Pixels(images) => {
-                    let recipe = (plan.mean, plan.std);
-                    cpu::normalize_pixels(cores, level, images, recipe, output);
+                    let preprocessing = (plan.mean, plan.std);
+                    cpu::normalize_pixels(threads, isa, images, preprocessing, output);
                 }
-                Input::Planes(planes) => cpu::pad_planes(cores, level, planes, output),
+                Input::Planes(planes) => cpu::pad_planes(threads, isa, planes, output),
             },
             (Kind::BatchNorm { relu, .. }, Packed::Norm(scale, shift)) => {
                 let norm = (&scale[..], &shift[..]);
-                cpu::scale_shift(cores, level, norm, activation(*relu), x(0)?, output);
+                cpu::scale_shift(threads, isa, norm, activation(*relu), x(0)?, output);
             }
             (Kind::GroupNorm { groups, relu, .. }, Packed::Norm(scale, shift)) => {
                 let norm = (&scale[..], &shift[..]);
-                cpu::group_norm(cores, *groups, norm, activation(*relu), x(0)?, output);
+                cpu::group_norm(threads, *groups, norm, activation(*relu), x(0)?, output);
             }
             (Kind::MaxPool { outside, .. }, _) => {
                 let view = match outside {
@@ -263,20 +273,20 @@ impl Pass<'_> {
                     // the border's zeros compete: they are read as part of the map
                     Outside::Zeros => x(0)?.with_border_inside(),
                 };
-                cpu::pool(cores, level, pooling(&step.kind)?, view, output);
+                cpu::pool(threads, isa, pooling(&step.kind)?, view, output);
             }
             (Kind::AvgPool { .. } | Kind::GlobalAvgPool, _) => {
-                cpu::pool(cores, level, pooling(&step.kind)?, x(0)?, output);
+                cpu::pool(threads, isa, pooling(&step.kind)?, x(0)?, output);
             }
-            (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(cores, stride, x(0)?, output),
+            (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(threads, stride, x(0)?, output),
             (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
-                cpu::channel_conv(cores, weight, x(0)?, output);
+                cpu::channel_conv(threads, weight, x(0)?, output);
             }
             (Kind::Excite { relu }, _) => {
                 let inputs = (x(0)?, x(1)?, x(2)?);
-                cpu::excite(cores, level, activation(*relu), inputs, output);
+                cpu::excite(threads, isa, activation(*relu), inputs, output);
             }
-            (Kind::Highway, _) => cpu::highway(cores, x(0)?, x(1)?, x(2)?, output),
+            (Kind::Highway, _) => cpu::highway(threads, x(0)?, x(1)?, x(2)?, output),
             (kind, _) => {
                 return Err(Error::Internal(format!(
                     "{kind:?} has other weights than it needs"
@@ -295,7 +305,7 @@ fn pooling(kind: &Kind) -> Result<Pooling> {
             stride,
             padding,
             outside,
-        } => Pooling::Largest(Window {
+        } => Pooling::Max(PoolWindow {
             size,
             stride,
             padding: match outside {
@@ -303,12 +313,12 @@ fn pooling(kind: &Kind) -> Result<Pooling> {
                 Outside::Zeros => 0,
             },
         }),
-        Kind::AvgPool { size } => Pooling::Mean(Window {
+        Kind::AvgPool { size } => Pooling::Average(PoolWindow {
             size,
             stride: size,
             padding: 0,
         }),
-        Kind::GlobalAvgPool => Pooling::MeanOfAll,
+        Kind::GlobalAvgPool => Pooling::GlobalAverage,
         _ => return Err(Error::Internal(format!("{kind:?} is no pool"))),
     })
 }

@@ -1,12 +1,13 @@
-//! A program with compiled kernels inside: which of them a card is given.
+//! Builds with the feature `cubins`: which kernel image is loaded on which GPU.
 
-use crate::fake::{image, machine, with_driver};
-use crate::networks::{Network, difference, one_lane};
-use model::plan::Input;
+use crate::fake_driver::{loaded_image, machine, with_driver};
+use crate::networks::{Network, difference, forward, one_stream};
+use resnet_model::Input;
 
-/// What a card of each capability runs: the kernels compiled for it or for an
-/// earlier one of the same generation, else the PTX, which is for 7.5.
-const CARDS: [(i32, &str); 10] = [
+/// Compute capabilities (times ten) and the image that is loaded: machine code
+/// for the same or an earlier capability of the same generation, or else the
+/// PTX for 7.5.
+const EXPECTED_IMAGES: [(i32, &str); 10] = [
     (75, "sm_75"),
     (80, "sm_80"),
     (86, "sm_86"),
@@ -20,18 +21,21 @@ const CARDS: [(i32, &str); 10] = [
 ];
 
 #[test]
-fn cubins_are_for_their_generation_and_other_cards_get_the_ptx() {
+fn a_gpu_runs_cubins_of_its_generation_or_else_the_ptx() {
     with_driver(
-        "cubins::cubins_are_for_their_generation_and_other_cards_get_the_ptx",
+        "cubins::a_gpu_runs_cubins_of_its_generation_or_else_the_ptx",
         || {
             let network = Network::new("cifar_resnet20", 16, 1);
             let expected = network.expected();
-            for (capability, takes) in CARDS {
+            for (capability, image) in EXPECTED_IMAGES {
                 machine(1, capability, 13_000, 16 << 30);
-                let plan = network.plan(&one_lane(1)).unwrap();
-                assert_eq!(image(), takes, "on {capability}");
-                let logits = plan.forward(Input::Planes(&network.images)).unwrap();
-                assert!(difference(&logits, &expected) < 1e-2, "on {capability}");
+                let plan = network.plan(&one_stream(1)).unwrap();
+                assert_eq!(loaded_image(), image, "capability {capability}");
+                let logits = forward(&plan, Input::Planes(&network.images)).unwrap();
+                assert!(
+                    difference(&logits, &expected) < 1e-2,
+                    "capability {capability}"
+                );
             }
         },
     );

@@ -1,13 +1,13 @@
-//! The logits are the reference's, within what a number type rounds.
+//! Logits match the reference within the rounding of each dtype.
 
-use crate::fake::{counts, with_driver};
-use crate::networks::{Network, difference, one_lane};
-use model::cuda::{Number, Placement};
-use model::plan::Input;
-use weights::Recipe;
+use crate::fake_driver::{counts, with_driver};
+use crate::networks::{Network, difference, forward, one_stream};
+use resnet_model::cuda::Placement;
+use resnet_model::{Dtype, Input};
+use weights::Preprocessing;
 
-/// Rows that between them use every kind of step, on small inputs.
-const ROWS: &[(&str, usize)] = &[
+/// Architectures and input sizes that together use every kind of step.
+const ARCHITECTURES: &[(&str, usize)] = &[
     ("resnet18", 64),
     ("resnet50", 64),
     ("resnet18_2x2", 32),
@@ -23,45 +23,46 @@ const ROWS: &[(&str, usize)] = &[
     ("wrn_16_4", 32),
 ];
 
-/// Three images in a bucket of four.
-fn check(row: &str, size: usize, number: Number, tolerance: f32) {
+/// Runs three images in a bucket of four.
+fn check(row: &str, size: usize, dtype: Dtype, tolerance: f32) {
     let network = Network::new(row, size, 3);
     let placement = Placement {
-        number,
-        ..one_lane(4)
+        dtype,
+        ..one_stream(4)
     };
     let plan = network.plan(&placement).unwrap();
-    let logits = plan.forward(Input::Planes(&network.images)).unwrap();
+    let logits = forward(&plan, Input::Planes(&network.images)).unwrap();
     let error = difference(&logits, &network.expected());
-    println!("{row} in {}: {error:.1e}", number.name());
-    assert!(error < tolerance, "{row} in {number:?}: {error}");
+    println!("{row} in {}: {error:.1e}", dtype.name());
+    assert!(error < tolerance, "{row} in {dtype:?}: {error}");
     drop(plan);
     assert_eq!(counts().alive(), [], "{row} leaks");
     assert_eq!(counts().violations, 0, "{row}");
 }
 
 #[test]
-fn every_kind_of_step_gives_the_references_logits_in_f16() {
+fn every_kind_of_step_matches_the_reference_in_f16() {
     with_driver(
-        "logits::every_kind_of_step_gives_the_references_logits_in_f16",
+        "logits::every_kind_of_step_matches_the_reference_in_f16",
         || {
-            ROWS.iter()
-                .for_each(|&(row, size)| check(row, size, Number::F16, 4e-3))
+            ARCHITECTURES
+                .iter()
+                .for_each(|&(row, size)| check(row, size, Dtype::F16, 4e-3))
         },
     );
 }
 
 #[test]
-fn bf16_and_f32_give_the_references_logits() {
-    with_driver("logits::bf16_and_f32_give_the_references_logits", || {
+fn bf16_and_f32_match_the_reference() {
+    with_driver("logits::bf16_and_f32_match_the_reference", || {
         for row in ["resnet18", "seresnet50", "cifar_resnet20"] {
-            check(row, 32, Number::F32, 1e-4);
-            check(row, 32, Number::Bf16, 8e-2);
+            check(row, 32, Dtype::F32, 1e-4);
+            check(row, 32, Dtype::Bf16, 8e-2);
         }
-        // fifty group norms over a residual that nothing else bounds: f16's
-        // rounding grows to some percent where f32's stays
-        check("resnetv2_50x1_bit", 32, Number::F32, 1e-4);
-        check("resnetv2_50x1_bit", 32, Number::F16, 4e-2);
+        // fifty group norms on a residual that is not normalized: the rounding
+        // error grows to a few percent in f16, but not in f32
+        check("resnetv2_50x1_bit", 32, Dtype::F32, 1e-4);
+        check("resnetv2_50x1_bit", 32, Dtype::F16, 4e-2);
     });
 }
 
@@ -69,8 +70,8 @@ fn bf16_and_f32_give_the_references_logits() {
 fn pixels_and_planes_give_the_same_logits() {
     with_driver("logits::pixels_and_planes_give_the_same_logits", || {
         let network = Network::new("cifar_resnet20", 32, 2);
-        let plan = network.plan(&one_lane(2)).unwrap();
-        let recipe = Recipe::imagenet();
+        let plan = network.plan(&one_stream(2)).unwrap();
+        let preprocessing = Preprocessing::imagenet();
         let pixels: Vec<Vec<u8>> = (0..2)
             .map(|n| {
                 (0..32 * 32 * 3)
@@ -82,11 +83,12 @@ fn pixels_and_planes_give_the_same_logits() {
         let planes: Vec<f32> = (0..2 * 3 * 1024)
             .map(|i| {
                 let (n, c, at) = (i / 3072, i / 1024 % 3, i % 1024);
-                (f32::from(pixels[n][at * 3 + c]) / 255.0 - recipe.mean[c]) / recipe.std[c]
+                (f32::from(pixels[n][at * 3 + c]) / 255.0 - preprocessing.mean[c])
+                    / preprocessing.std[c]
             })
             .collect();
-        let from_pixels = plan.forward(Input::Pixels(&images)).unwrap();
-        let from_planes = plan.forward(Input::Planes(&planes)).unwrap();
+        let from_pixels = forward(&plan, Input::Pixels(&images)).unwrap();
+        let from_planes = forward(&plan, Input::Planes(&planes)).unwrap();
         assert!(difference(&from_pixels, &from_planes) < 5e-3);
     });
 }

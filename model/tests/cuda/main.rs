@@ -1,15 +1,18 @@
-//! The CUDA executor without a card: the real code, from candle's device down
-//! to each launch, on a driver and a cuDNN of our own that check every call.
+//! Tests of the CUDA backend without a GPU. The production code runs unchanged,
+//! from candle's device down to every launch, on a fake driver and a fake cuDNN
+//! that check every call.
 
 #![allow(clippy::unwrap_used)]
 
+mod architectures;
 #[cfg(feature = "cubins")]
 mod cubins;
-mod fake;
-mod faults;
+mod failures;
+mod fake_driver;
+mod forward;
+mod inspection;
 mod logits;
-mod missing;
 mod networks;
-mod rows;
-mod running;
-mod told;
+mod outputs;
+mod requirements;
+mod self_check;

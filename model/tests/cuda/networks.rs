@@ -1,22 +1,21 @@
-//! Networks with made-up weights, and the logits that they must give.
+//! Networks with random weights, and their expected logits.
 
-use candle_core::{Device, Tensor};
-use model::cuda::{CudaPlan, Number, Placement};
-use model::graph::Graph;
-use model::reference::Reference;
-use model::{Result, Tuning, build, family};
-use weights::{Checkpoint, Facts, Recipe, synthetic};
+use resnet_model::candle::CandleBackend;
+use resnet_model::cuda::{CudaPlan, Placement};
+use resnet_model::graph::Graph;
+use resnet_model::{
+    Backend, Device, Dtype, Input, Output, Outputs, Result, ThreadPool, Tuning, build, family,
+};
+use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
 pub(crate) const CLASSES: usize = 37;
 
-/// A network with its weights and some images.
+/// A network with random weights, and some images.
 pub(crate) struct Network {
     pub(crate) graph: Graph,
     pub(crate) checkpoint: Checkpoint,
     /// `[n, 3, S, S]`
     pub(crate) images: Vec<f32>,
-    pub(crate) n: usize,
-    pub(crate) size: usize,
 }
 
 impl Network {
@@ -26,46 +25,54 @@ impl Network {
         let parameters = graph.parameters();
         let images = synthetic::tensor("images", &[n, 3 * size * size / 2, 2]);
         Self {
-            checkpoint: Checkpoint::synthetic(row.name, Facts::default(), parameters).unwrap(),
+            checkpoint: Checkpoint::synthetic(row.name, Metadata::default(), parameters).unwrap(),
             graph,
             images: images.iter().map(|v| v * 10.0).collect(),
-            n,
-            size,
         }
     }
 
-    /// The network on the fake cards.
+    /// Loads the network on the fake GPUs.
     pub(crate) fn plan(&self, placement: &Placement) -> Result<CudaPlan> {
         CudaPlan::new(
             &self.graph,
             &self.checkpoint,
-            &Recipe::imagenet(),
+            &Preprocessing::imagenet(),
             placement,
         )
     }
 
-    /// What plain candle operations make of the images, `[n, classes]`.
+    /// Logits of the images from plain candle operations, `[n, classes]`.
     pub(crate) fn expected(&self) -> Vec<f32> {
-        let shape = (self.n, 3, self.size, self.size);
-        let images = Tensor::from_slice(&self.images, shape, &Device::Cpu).unwrap();
-        let reference = Reference::new(self.graph.clone(), &self.checkpoint, &Device::Cpu);
-        let logits = reference.unwrap().forward(&images).unwrap();
-        logits.flatten_all().unwrap().to_vec1().unwrap()
+        self.reference(Outputs::LOGITS).logits
+    }
+
+    /// Outputs for the images from plain candle operations.
+    pub(crate) fn reference(&self, outputs: Outputs) -> Output {
+        let (preprocessing, threads) = (Preprocessing::imagenet(), ThreadPool::new(1).unwrap());
+        let (graph, checkpoint) = (&self.graph, &self.checkpoint);
+        let candle = CandleBackend::new(graph, checkpoint, &preprocessing, &Device::Cpu, &threads);
+        let input = Input::Planes(&self.images);
+        candle.unwrap().forward(input, outputs).unwrap()
     }
 }
 
-/// One lane on card 0 in f16, for batches up to `largest`.
-pub(crate) fn one_lane(largest: usize) -> Placement {
+/// The logits of `input`.
+pub(crate) fn forward(backend: &dyn Backend, input: Input) -> Result<Vec<f32>> {
+    Ok(backend.forward(input, Outputs::LOGITS)?.logits)
+}
+
+/// One stream on GPU 0 in f16, for batches up to `largest`.
+pub(crate) fn one_stream(largest: usize) -> Placement {
     Placement {
-        cards: vec![0],
-        lanes: 1,
-        largest,
-        number: Number::F16,
+        gpus: vec![0],
+        streams: 1,
+        largest_batch: largest,
+        dtype: Dtype::F16,
         tuning: Tuning::Guess,
     }
 }
 
-/// Largest difference over the largest logit.
+/// Largest absolute difference, divided by the largest absolute logit.
 pub(crate) fn difference(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));

@@ -1,4 +1,4 @@
-//! The kernels compiled as C++ for the processor, and launched from here.
+//! Compiles the kernels as C++ for the CPU, and launches them.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -20,12 +20,13 @@ unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
-/// The library. Its threads and blocks are globals, so launches take turns.
+/// The compiled library. A mutex serializes launches, because the library keeps
+/// its thread and block indices in global variables.
 pub(crate) struct Host(Mutex<Run>);
 
 impl Host {
-    /// Compiled once a process; `None`, with a line that says so, where there
-    /// is no C++ compiler.
+    /// Compiles the library once per process. Prints a line and returns `None` if
+    /// there is no C++ compiler.
     pub(crate) fn get() -> Option<&'static Self> {
         static HOST: OnceLock<Option<Host>> = OnceLock::new();
         HOST.get_or_init(Self::build).as_ref()
@@ -56,11 +57,10 @@ impl Host {
         assert!(status.success(), "the kernels do not compile");
         let path = CString::new(library.to_str().unwrap()).unwrap();
         let name = c"run_kernel";
-        // SAFETY: a library that was just compiled, whose one function is of
-        // this very type.
+        // SAFETY: the library was compiled above, and its function has this type.
         let run = unsafe {
             let library = dlopen(path.as_ptr(), 2);
-            assert!(!library.is_null(), "{path:?} does not load");
+            assert!(!library.is_null(), "{path:?} cannot be loaded");
             let run = dlsym(library, name.as_ptr());
             assert!(!run.is_null(), "{name:?} is missing");
             std::mem::transmute::<*mut c_void, Run>(run)
@@ -69,10 +69,10 @@ impl Host {
         Some(Self(Mutex::new(run)))
     }
 
-    /// Runs a kernel over arguments by their addresses.
+    /// Runs a kernel.
     ///
-    /// The arguments must be what the kernel takes: their number is checked,
-    /// their types and the buffers' lengths are not.
+    /// The arguments must match the kernel's parameters: their number is checked,
+    /// but not their types and the lengths of the buffers.
     pub(crate) fn launch(
         &self,
         name: &str,
@@ -83,7 +83,7 @@ impl Host {
         let name = CString::new(name).unwrap();
         let mut addresses: Vec<*mut c_void> = arguments.iter().map(Argument::address).collect();
         let run = self.0.lock().unwrap();
-        // SAFETY: the buffers live as long as the borrow in each argument.
+        // SAFETY: the callers keep the buffers of all arguments alive.
         let status = unsafe {
             run(
                 name.as_ptr(),
@@ -93,24 +93,27 @@ impl Host {
                 &raw const block,
             )
         };
-        assert_eq!(status, 0, "{name:?}: see run_kernel");
+        assert_eq!(
+            status, 0,
+            "{name:?}: the status codes are listed at run_kernel"
+        );
     }
 
-    /// As [`Host::launch`] over `count` items in blocks of 64, in fewer threads
-    /// than items so that the loops turn.
-    pub(crate) fn launch_each(&self, name: &str, count: usize, arguments: &[Argument]) {
+    /// Runs an elementwise kernel over `count` items in blocks of 64. There are
+    /// fewer threads than items, so that the grid-stride loops iterate.
+    pub(crate) fn launch_elementwise(&self, name: &str, count: usize, arguments: &[Argument]) {
         let blocks = (count as u32).div_ceil(64 * 3).max(1);
         self.launch(name, [blocks, 1, 1], [64, 1, 1], arguments);
     }
 }
 
-/// What a kernel takes.
+/// A kernel argument.
 pub(crate) enum Argument {
-    /// A buffer, by its address.
+    /// The address of a buffer.
     Buffer(*mut c_void),
-    /// A number.
+    /// An integer.
     Int(i32),
-    /// A number.
+    /// A float.
     Float(f32),
 }
 
@@ -136,9 +139,9 @@ impl Argument {
     }
 }
 
-/// A number type that maps are stored in.
+/// A data type of feature maps.
 pub(crate) trait Value: Copy {
-    /// What ends a kernel's name.
+    /// Suffix of the kernel names.
     const SUFFIX: &'static str;
     /// Relative rounding error.
     const EPSILON: f32;
@@ -170,7 +173,7 @@ value!(
     std::convert::identity
 );
 
-/// Values at a multiple of 16 bytes, with a margin that nothing may write to.
+/// Values aligned to 16 bytes, between two margins that must not be written.
 pub(crate) struct Buffer<T> {
     storage: Vec<T>,
     start: usize,
@@ -178,11 +181,11 @@ pub(crate) struct Buffer<T> {
 }
 
 const MARGIN: usize = 32;
-const UNTOUCHED: f32 = -77.0;
+const MARGIN_VALUE: f32 = -77.0;
 
 impl<T: Value> Buffer<T> {
     pub(crate) fn new(values: &[f32]) -> Self {
-        let mut storage = vec![T::of(UNTOUCHED); values.len() + 2 * MARGIN];
+        let mut storage = vec![T::of(MARGIN_VALUE); values.len() + 2 * MARGIN];
         let start = MARGIN / 2 + storage[MARGIN / 2..].as_ptr().align_offset(16);
         for (to, from) in storage[start..].iter_mut().zip(values) {
             *to = T::of(*from);
@@ -206,20 +209,24 @@ impl<T: Value> Buffer<T> {
         Argument::write(&mut self.storage[self.start..])
     }
 
-    /// The values, once it is sure that the margins are whole.
+    /// The values as floats. Fails if a margin was overwritten.
     pub(crate) fn floats(&self) -> Vec<f32> {
         let end = self.start + self.len;
         let margins = self.storage[..self.start]
             .iter()
             .chain(&self.storage[end..]);
         for value in margins {
-            assert_eq!(value.float(), UNTOUCHED, "a write outside the buffer");
+            assert_eq!(
+                value.float(),
+                MARGIN_VALUE,
+                "a margin of the buffer was overwritten"
+            );
         }
         let values = &self.storage[self.start..end];
         values.iter().map(|v| v.float()).collect()
     }
 
-    /// Compares with what plain Rust computes: two roundings apart at most.
+    /// Compares with the expected values, with a tolerance of two roundings.
     pub(crate) fn check(&self, what: &str, expected: &[f32]) {
         let got = self.floats();
         assert_eq!(got.len(), expected.len());
@@ -227,7 +234,7 @@ impl<T: Value> Buffer<T> {
             let tolerance = 2.0 * T::EPSILON * b.abs().max(0.25);
             assert!(
                 (a - b).abs() <= tolerance,
-                "{what} in {}: value {i} is {a}, not {b}",
+                "{what} in {}: value {i} is {a}, expected {b}",
                 T::SUFFIX
             );
         }

@@ -1,5 +1,6 @@
-//! Each CUDA kernel against a few lines of plain Rust, on shapes that no block
-//! of threads divides: the kernels are compiled as C++ and run on the processor.
+//! Compares each CUDA kernel with a plain Rust implementation, on shapes that are
+//! not multiples of the block size. The kernels are compiled as C++ and run on the
+//! CPU.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,27 +9,28 @@ mod host;
 use half::{bf16, f16};
 use host::{Argument, Buffer, Host, Value};
 
-/// A map's shape; channels are a multiple of 8, as the executor pads them.
+/// The shape of a feature map; `c` is a multiple of 8, because the CUDA backend pads
+/// channels.
 #[derive(Clone, Copy)]
-struct Map {
+struct NhwcShape {
     n: usize,
     h: usize,
     w: usize,
     c: usize,
 }
 
-impl Map {
+impl NhwcShape {
     fn len(&self) -> usize {
         self.n * self.h * self.w * self.c
     }
 
-    /// Where a channel of a pixel is.
+    /// Index of a value.
     fn at(&self, n: usize, y: usize, x: usize, c: usize) -> usize {
         ((n * self.h + y) * self.w + x) * self.c + c
     }
 
-    /// The map's values, each from its place.
-    fn make(&self, f: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<f32> {
+    /// All values, computed from their positions.
+    fn fill(&self, f: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<f32> {
         let mut values = Vec::new();
         for n in 0..self.n {
             for y in 0..self.h {
@@ -41,18 +43,18 @@ impl Map {
     }
 }
 
-const fn map(n: usize, h: usize, w: usize, c: usize) -> Map {
-    Map { n, h, w, c }
+const fn shape(n: usize, h: usize, w: usize, c: usize) -> NhwcShape {
+    NhwcShape { n, h, w, c }
 }
 
-const MAPS: [Map; 4] = [
-    map(1, 1, 1, 8),
-    map(3, 7, 5, 24),
-    map(2, 13, 9, 40),
-    map(1, 8, 8, 264),
+const SHAPES: [NhwcShape; 4] = [
+    shape(1, 1, 1, 8),
+    shape(3, 7, 5, 24),
+    shape(2, 13, 9, 40),
+    shape(1, 8, 8, 264),
 ];
 
-/// `len` values between -2 and 2 that the type holds exactly enough.
+/// `len` pseudo-random values between -2 and 2, rounded to the type.
 fn noise<T: Value>(len: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
@@ -70,8 +72,8 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// Runs a test's body in each number type.
-macro_rules! in_each_type {
+/// Defines tests that run for every data type.
+macro_rules! test_each_type {
     ($($test:ident => $body:ident;)*) => {$(
         #[test]
         fn $test() {
@@ -83,17 +85,17 @@ macro_rules! in_each_type {
     )*};
 }
 
-in_each_type! {
-    pixels_become_normalised_nhwc8 => pixels;
-    max_pool_sees_nothing_or_zeros_outside => max_pool;
-    average_pool_averages_what_a_window_has => average_pool;
-    global_average_pool_is_the_mean_of_the_map => global_average_pool;
-    scale_shift_is_a_batch_norm => scale_shift;
-    zero_pad_is_option_a => zero_pad;
-    excite_gates_channels_and_adds => excite;
-    highway_mixes_by_its_gate => highway;
-    channel_conv_slides_along_the_channels => channel_conv;
-    group_norm_normalises_groups => group_norm;
+test_each_type! {
+    pixels_are_normalized_and_padded_to_eight_channels => pixels;
+    max_pool_ignores_the_padding_or_counts_it_as_zeros => max_pool;
+    average_pool_averages_only_pixels_inside_the_image => average_pool;
+    global_average_pool_is_the_mean_of_all_pixels => global_average_pool;
+    scale_shift_computes_a_batch_norm => scale_shift;
+    zero_pad_computes_the_option_a_shortcut => zero_pad;
+    excite_gates_channels_and_adds_the_residual => excite;
+    highway_blends_its_inputs_by_the_gate => highway;
+    channel_conv_convolves_over_the_channels => channel_conv;
+    group_norm_normalizes_each_group => group_norm;
 }
 
 fn pixels<T: Value>(host: &Host) {
@@ -105,7 +107,7 @@ fn pixels<T: Value>(host: &Host) {
         let mut arguments = vec![Argument::read(&x), y.write()];
         arguments.extend(floats);
         arguments.push(Argument::int(count));
-        host.launch_each(&name::<T>("pixels"), count, &arguments);
+        host.launch_elementwise(&name::<T>("pixels"), count, &arguments);
         let expected: Vec<f32> = (0..8 * count)
             .map(|i| match i % 8 {
                 c @ 0..3 => f32::from(x[i / 8 * 3 + c]) * scale[c] + shift[c],
@@ -119,13 +121,13 @@ fn pixels<T: Value>(host: &Host) {
 fn max_pool<T: Value>(host: &Host) {
     for (i, (kernel, stride, padding)) in [(3, 2, 1), (2, 2, 0), (3, 1, 1)].into_iter().enumerate()
     {
-        for from in MAPS {
+        for from in SHAPES {
             if from.h + 2 * padding < kernel || from.w + 2 * padding < kernel {
                 continue;
             }
             let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-            let to = map(from.n, side(from.h), side(from.w), from.c);
-            // below zero, so that zeros outside win where they compete
+            let to = shape(from.n, side(from.h), side(from.w), from.c);
+            // negative values, so that zeros in the padding win if they count
             let values: Vec<f32> = noise::<T>(from.len(), i as u32)
                 .iter()
                 .map(|v| v - 2.0)
@@ -139,8 +141,8 @@ fn max_pool<T: Value>(host: &Host) {
                 let mut arguments = vec![x.read(), y.write()];
                 arguments.extend(sizes.map(Argument::int));
                 arguments.extend([usize::from(zeros), count].map(Argument::int));
-                host.launch_each(&name::<T>("max_pool"), count, &arguments);
-                let expected = to.make(|n, oy, ox, c| {
+                host.launch_elementwise(&name::<T>("max_pool"), count, &arguments);
+                let expected = to.fill(|n, oy, ox, c| {
                     let mut best = f32::NEG_INFINITY;
                     for (iy, ix) in (0..kernel * kernel)
                         .map(|k| (oy * stride + k / kernel, ox * stride + k % kernel))
@@ -162,17 +164,17 @@ fn max_pool<T: Value>(host: &Host) {
 }
 
 fn average_pool<T: Value>(host: &Host) {
-    for from in MAPS {
+    for from in SHAPES {
         let size = 2;
-        let to = map(from.n, from.h.div_ceil(size), from.w.div_ceil(size), from.c);
+        let to = shape(from.n, from.h.div_ceil(size), from.w.div_ceil(size), from.c);
         let values = noise::<T>(from.len(), 3);
         let x = Buffer::<T>::new(&values);
         let mut y = Buffer::<T>::zeros(to.len());
         let count = to.len() / 8;
         let mut arguments = vec![x.read(), y.write()];
         arguments.extend([from.c, from.h, from.w, to.h, to.w, size, count].map(Argument::int));
-        host.launch_each(&name::<T>("average_pool"), count, &arguments);
-        let expected = to.make(|n, oy, ox, c| {
+        host.launch_elementwise(&name::<T>("average_pool"), count, &arguments);
+        let expected = to.fill(|n, oy, ox, c| {
             let rows = oy * size..((oy + 1) * size).min(from.h);
             let all: Vec<f32> = rows
                 .flat_map(|iy| (ox * size..((ox + 1) * size).min(from.w)).map(move |ix| (iy, ix)))
@@ -185,7 +187,7 @@ fn average_pool<T: Value>(host: &Host) {
 }
 
 fn global_average_pool<T: Value>(host: &Host) {
-    for from in MAPS {
+    for from in SHAPES {
         let values = noise::<T>(from.len(), 4);
         let x = Buffer::<T>::new(&values);
         let mut y = Buffer::<T>::zeros(from.n * from.c);
@@ -199,7 +201,7 @@ fn global_average_pool<T: Value>(host: &Host) {
             [32, 8, 1],
             &arguments,
         );
-        let expected = map(from.n, 1, 1, from.c).make(|n, _, _, c| {
+        let expected = shape(from.n, 1, 1, from.c).fill(|n, _, _, c| {
             let pixels = (0..from.h * from.w).map(|p| values[from.at(n, 0, p, c)]);
             pixels.sum::<f32>() / (from.h * from.w) as f32
         });
@@ -208,19 +210,19 @@ fn global_average_pool<T: Value>(host: &Host) {
 }
 
 fn scale_shift<T: Value>(host: &Host) {
-    for map in MAPS {
-        let values = noise::<T>(map.len(), 5);
-        let (scale, shift) = (noise::<f32>(map.c, 6), noise::<f32>(map.c, 7));
+    for shape in SHAPES {
+        let values = noise::<T>(shape.len(), 5);
+        let (scale, shift) = (noise::<f32>(shape.c, 6), noise::<f32>(shape.c, 7));
         let x = Buffer::<T>::new(&values);
         let (a, b) = (Buffer::<f32>::new(&scale), Buffer::<f32>::new(&shift));
         for relu in [false, true] {
-            let mut y = Buffer::<T>::zeros(map.len());
-            let count = map.len() / 8;
+            let mut y = Buffer::<T>::zeros(shape.len());
+            let count = shape.len() / 8;
             let mut arguments = vec![x.read(), a.read(), b.read(), y.write()];
-            arguments.extend([map.c, usize::from(relu), count].map(Argument::int));
-            host.launch_each(&name::<T>("scale_shift"), count, &arguments);
-            let expected = map.make(|n, h, w, c| {
-                let v = values[map.at(n, h, w, c)] * scale[c] + shift[c];
+            arguments.extend([shape.c, usize::from(relu), count].map(Argument::int));
+            host.launch_elementwise(&name::<T>("scale_shift"), count, &arguments);
+            let expected = shape.fill(|n, h, w, c| {
+                let v = values[shape.at(n, h, w, c)] * scale[c] + shift[c];
                 if relu { v.max(0.0) } else { v }
             });
             y.check("scale_shift", &expected);
@@ -229,14 +231,14 @@ fn scale_shift<T: Value>(host: &Host) {
 }
 
 fn zero_pad<T: Value>(host: &Host) {
-    // 12 channels in 16 become 28 in 32, 8 before and 8 after
+    // 12 channels (stored as 16) become 28 (stored as 32): 8 zeros before and after
     let (old, new) = (12, 28);
     let before = (new - old) / 2;
     for (h, w) in [(1, 1), (7, 5), (8, 8)] {
         for stride in [1, 2] {
-            let from = map(3, h, w, 16);
-            let to = map(3, h.div_ceil(stride), w.div_ceil(stride), 32);
-            let values = from.make(|n, y, x, c| {
+            let from = shape(3, h, w, 16);
+            let to = shape(3, h.div_ceil(stride), w.div_ceil(stride), 32);
+            let values = from.fill(|n, y, x, c| {
                 if c < old {
                     (n + y * 7 + x + c) as f32 / 8.0
                 } else {
@@ -251,8 +253,8 @@ fn zero_pad<T: Value>(host: &Host) {
             ];
             let mut arguments = vec![x.read(), y.write()];
             arguments.extend(sizes.map(Argument::int));
-            host.launch_each(&name::<T>("zero_pad"), count, &arguments);
-            let expected = to.make(|n, oy, ox, c| match c.checked_sub(before) {
+            host.launch_elementwise(&name::<T>("zero_pad"), count, &arguments);
+            let expected = to.fill(|n, oy, ox, c| match c.checked_sub(before) {
                 Some(c) if c < old => {
                     T::of(values[from.at(n, oy * stride, ox * stride, c)]).float()
                 }
@@ -264,22 +266,22 @@ fn zero_pad<T: Value>(host: &Host) {
 }
 
 fn excite<T: Value>(host: &Host) {
-    for map in MAPS {
-        let values = noise::<T>(map.len(), 8);
-        let gates = noise::<T>(map.n * map.c, 9);
-        let residuals = noise::<T>(map.len(), 10);
+    for shape in SHAPES {
+        let values = noise::<T>(shape.len(), 8);
+        let gates = noise::<T>(shape.n * shape.c, 9);
+        let residuals = noise::<T>(shape.len(), 10);
         let x = Buffer::<T>::new(&values);
         let (gate, residual) = (Buffer::<T>::new(&gates), Buffer::<T>::new(&residuals));
         for relu in [false, true] {
-            let mut y = Buffer::<T>::zeros(map.len());
-            let count = map.len() / 8;
+            let mut y = Buffer::<T>::zeros(shape.len());
+            let count = shape.len() / 8;
             let mut arguments = vec![x.read(), gate.read(), residual.read(), y.write()];
-            let sizes = [map.c, map.h * map.w, usize::from(relu), count];
+            let sizes = [shape.c, shape.h * shape.w, usize::from(relu), count];
             arguments.extend(sizes.map(Argument::int));
-            host.launch_each(&name::<T>("excite"), count, &arguments);
-            let expected = map.make(|n, h, w, c| {
-                let at = map.at(n, h, w, c);
-                let v = values[at] * sigmoid(gates[n * map.c + c]) + residuals[at];
+            host.launch_elementwise(&name::<T>("excite"), count, &arguments);
+            let expected = shape.fill(|n, h, w, c| {
+                let at = shape.at(n, h, w, c);
+                let v = values[at] * sigmoid(gates[n * shape.c + c]) + residuals[at];
                 if relu { v.max(0.0) } else { v }
             });
             y.check("excite", &expected);
@@ -288,15 +290,15 @@ fn excite<T: Value>(host: &Host) {
 }
 
 fn highway<T: Value>(host: &Host) {
-    for map in MAPS {
-        let [h, gate, x] = [11, 12, 13].map(|seed| noise::<T>(map.len(), seed));
+    for shape in SHAPES {
+        let [h, gate, x] = [11, 12, 13].map(|seed| noise::<T>(shape.len(), seed));
         let buffers = [&h, &gate, &x].map(|values| Buffer::<T>::new(values));
-        let mut y = Buffer::<T>::zeros(map.len());
-        let count = map.len() / 8;
+        let mut y = Buffer::<T>::zeros(shape.len());
+        let count = shape.len() / 8;
         let mut arguments: Vec<Argument> = buffers.iter().map(Buffer::read).collect();
         arguments.extend([y.write(), Argument::int(count)]);
-        host.launch_each(&name::<T>("highway"), count, &arguments);
-        let expected: Vec<f32> = (0..map.len())
+        host.launch_elementwise(&name::<T>("highway"), count, &arguments);
+        let expected: Vec<f32> = (0..shape.len())
             .map(|i| h[i] * sigmoid(gate[i]) + x[i] * (1.0 - sigmoid(gate[i])))
             .collect();
         y.check("highway", &expected);
@@ -305,7 +307,7 @@ fn highway<T: Value>(host: &Host) {
 
 fn channel_conv<T: Value>(host: &Host) {
     for (n, channels, real, kernel) in [(1, 8, 8, 3), (3, 24, 20, 5), (2, 264, 264, 7)] {
-        let values = map(n, 1, 1, channels).make(|n, _, _, c| {
+        let values = shape(n, 1, 1, channels).fill(|n, _, _, c| {
             if c < real {
                 noise::<T>(channels, n as u32)[c]
             } else {
@@ -317,8 +319,8 @@ fn channel_conv<T: Value>(host: &Host) {
         let mut y = Buffer::<T>::zeros(n * channels);
         let mut arguments = vec![x.read(), w.read(), y.write()];
         arguments.extend([channels, real, kernel, n * channels].map(Argument::int));
-        host.launch_each(&name::<T>("channel_conv"), n * channels, &arguments);
-        let expected = map(n, 1, 1, channels).make(|n, _, _, c| {
+        host.launch_elementwise(&name::<T>("channel_conv"), n * channels, &arguments);
+        let expected = shape(n, 1, 1, channels).fill(|n, _, _, c| {
             let taps = (0..kernel).filter_map(|k| {
                 let from = (c + k)
                     .checked_sub(kernel / 2)
@@ -333,33 +335,33 @@ fn channel_conv<T: Value>(host: &Host) {
 
 fn group_norm<T: Value>(host: &Host) {
     let epsilon = 1e-5;
-    for (map, groups) in [
-        (map(1, 1, 1, 8), 2),
-        (map(3, 7, 5, 24), 4),
-        (map(2, 9, 9, 64), 32),
+    for (shape, groups) in [
+        (shape(1, 1, 1, 8), 2),
+        (shape(3, 7, 5, 24), 4),
+        (shape(2, 9, 9, 64), 32),
     ] {
-        let (size, pixels) = (map.c / groups, map.h * map.w);
-        let values = noise::<T>(map.len(), 15);
-        let (scale, shift) = (noise::<f32>(map.c, 16), noise::<f32>(map.c, 17));
+        let (size, pixels) = (shape.c / groups, shape.h * shape.w);
+        let values = noise::<T>(shape.len(), 15);
+        let (scale, shift) = (noise::<f32>(shape.c, 16), noise::<f32>(shape.c, 17));
         let x = Buffer::<T>::new(&values);
         let (a, b) = (Buffer::<f32>::new(&scale), Buffer::<f32>::new(&shift));
-        let mut statistics = Buffer::<f32>::zeros(2 * map.n * groups);
-        let sizes = [map.c, size, pixels].map(Argument::int);
+        let mut statistics = Buffer::<f32>::zeros(2 * shape.n * groups);
+        let sizes = [shape.c, size, pixels].map(Argument::int);
         let mut arguments = vec![x.read(), statistics.write()];
         arguments.extend(sizes);
         arguments.push(Argument::Float(epsilon));
-        let grid = [groups as u32, map.n as u32, 1];
+        let grid = [groups as u32, shape.n as u32, 1];
         host.launch(
             &name::<T>("group_statistics"),
             grid,
             [256, 1, 1],
             &arguments,
         );
-        let expected: Vec<(f64, f64)> = (0..map.n * groups)
+        let expected: Vec<(f64, f64)> = (0..shape.n * groups)
             .map(|i| {
                 let (n, group) = (i / groups, i % groups);
                 let all = (0..pixels * size)
-                    .map(|k| f64::from(values[map.at(n, 0, k / size, group * size + k % size)]));
+                    .map(|k| f64::from(values[shape.at(n, 0, k / size, group * size + k % size)]));
                 let mean = all.clone().sum::<f64>() / (pixels * size) as f64;
                 let var = all.map(|v| (v - mean).powi(2)).sum::<f64>() / (pixels * size) as f64;
                 (mean, 1.0 / (var + f64::from(epsilon)).sqrt())
@@ -372,14 +374,14 @@ fn group_norm<T: Value>(host: &Host) {
                 "{got:?}, {scale}"
             );
         }
-        let mut y = Buffer::<T>::zeros(map.len());
-        let count = map.len() / 8;
+        let mut y = Buffer::<T>::zeros(shape.len());
+        let count = shape.len() / 8;
         let mut arguments = vec![x.read(), statistics.read(), a.read(), b.read(), y.write()];
-        arguments.extend([map.c, size, groups, pixels, 1, count].map(Argument::int));
-        host.launch_each(&name::<T>("group_norm"), count, &arguments);
-        let expected = map.make(|n, h, w, c| {
+        arguments.extend([shape.c, size, groups, pixels, 1, count].map(Argument::int));
+        host.launch_elementwise(&name::<T>("group_norm"), count, &arguments);
+        let expected = shape.fill(|n, h, w, c| {
             let (mean, inverse) = expected[n * groups + c / size];
-            let v = (f64::from(values[map.at(n, h, w, c)]) - mean) * inverse;
+            let v = (f64::from(values[shape.at(n, h, w, c)]) - mean) * inverse;
             (v as f32 * scale[c] + shift[c]).max(0.0)
         });
         y.check("group_norm", &expected);

@@ -1,32 +1,35 @@
-//! `resnet bench`: how fast the forward pass is, alone and step by step.
+//! `resnet bench`: measures the time of a forward pass and of each of its steps.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use model::Model;
+use model::{Model, Outputs};
 use serde::Serialize;
 
-use super::Error;
-use super::out::say;
-use crate::config::{Faults, ModelFlags};
+use crate::commands::error::Error;
+use crate::commands::load::load_or_generate;
+use crate::commands::output::print_line;
+use crate::config::model::ModelFlags;
+use crate::config::settings::Settings;
+use crate::config::units::LONGEST_TIME;
 
 /// The flags of `bench`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// Images in a forward pass
+    /// Number of images in a forward pass
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
 
-    /// How long to measure
-    #[arg(long, default_value = "3")]
-    seconds: f64,
+    /// Duration of the measurement in seconds, at most 86400
+    #[arg(long, default_value = "3", value_parser = seconds, allow_hyphen_values = true)]
+    seconds: Duration,
 
-    /// One JSON object on one line
+    /// Print the result as one JSON object on one line
     #[arg(long)]
     json: bool,
 
-    /// Time each step of the plan
+    /// Measure each step of the plan too
     #[arg(long)]
     layers: bool,
 
@@ -34,81 +37,86 @@ pub struct Flags {
     model: ModelFlags,
 }
 
-/// What was measured.
+/// The result of the measurement.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a str,
     architecture: &'a str,
     batch: u32,
     threads: usize,
-    device: &'a str,
+    engine: String,
+    device: String,
     dtype: &'a str,
     isa: &'a str,
-    /// Of one image.
+    /// For one image.
     multiply_adds: u64,
     iterations: usize,
     images_per_second: f64,
     milliseconds: f64,
     fastest_milliseconds: f64,
     gflops: f64,
-    /// What the processor does in these numbers with everything in L1.
-    peak_gflops: f64,
-    /// The maps and workspaces of a pass, beside the weights.
+    /// The peak of the CPU in this data type, with all data in the L1 cache; null
+    /// where it is not known.
+    peak_gflops: Option<f64>,
+    /// Feature maps and workspaces of a forward pass, without the weights.
     arena_bytes: usize,
     weight_bytes: usize,
 }
 
-/// Times forward passes up to the logits: of ready f32 planes `[N, 3, S, S]`
-/// on the processor, of pixels on cards, as the server sends them.
+/// Measures forward passes from the input to the logits. The input is normalised
+/// f32 planes `[N, 3, S, S]` on the CPU, and pixels on GPUs, as in the server.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut faults = Faults::default();
-    let config = flags.model.check(&mut faults);
-    let mut config = faults.none_or(config)?;
-    config.options.cuda.largest_batch = flags.batch as usize;
-    let (model, cores) = config.load_or_synthesize()?;
-    let card = model.card();
-    let values = flags.batch as usize * 3 * card.input_size * card.input_size;
+    let mut settings = Settings::default();
+    let config = flags.model.read(None, &mut settings);
+    let mut config = settings.errors.none_or(config)?;
+    config.run.options.cuda.largest_batch = flags.batch as usize;
+    let (model, pool) = load_or_generate(&config)?;
+    let info = model.info();
+    let values = flags.batch as usize * 3 * info.input_size * info.input_size;
     let input = weights::synthetic::tensor("input", &[values]);
 
-    let side = card.input_size;
+    let side = info.input_size;
     let pixels: Vec<u8> = (0..side * side * 3).map(|i| (i * 7 % 256) as u8).collect();
     let images = vec![pixels.as_slice(); flags.batch as usize];
-    let time = Duration::from_secs_f64(flags.seconds.max(0.0));
-    let mut times = match card.device.as_str() {
-        // on one of the cores, as a batch's worker has it: nobody is woken
-        "cpu" => cores.run(|| measure(time, || model.forward_planes(&input))),
-        _ => measure(time, || model.forward(&images)),
+    let outputs = Outputs::LOGITS;
+    let mut times = if info.device.is_cpu() {
+        // on a thread of the pool, where the batch worker runs forward passes
+        pool.run(|| measure(flags.seconds, || model.forward_planes(&input, outputs)))
+    } else {
+        measure(flags.seconds, || model.forward(&images, outputs))
     }?;
     times.sort_unstable();
     let median = times[times.len() / 2].as_secs_f64();
-    let flops = 2.0 * card.multiply_adds as f64 * f64::from(flags.batch);
-    let peak = 2.0 * model.engine().peak();
+    let flops = 2.0 * info.multiply_adds as f64 * f64::from(flags.batch);
+    let peak = model.backend().peak().map(|peak| 2.0 * peak);
     let report = Report {
-        model: &card.name,
-        architecture: &card.architecture,
+        model: &info.name,
+        architecture: &info.architecture,
         batch: flags.batch,
-        threads: cores.count(),
-        device: &card.device,
-        dtype: &card.dtype,
-        isa: &card.isa,
-        multiply_adds: card.multiply_adds,
+        threads: pool.count(),
+        engine: info.engine.to_string(),
+        device: info.device.to_string(),
+        dtype: info.dtype.name(),
+        isa: &info.isa,
+        multiply_adds: info.multiply_adds,
         iterations: times.len(),
         images_per_second: f64::from(flags.batch) / median,
         milliseconds: 1e3 * median,
         fastest_milliseconds: 1e3 * times[0].as_secs_f64(),
         gflops: flops / median / 1e9,
-        peak_gflops: peak / 1e9,
-        arena_bytes: model.engine().arena_bytes(flags.batch as usize),
-        weight_bytes: model.engine().weight_bytes(),
+        peak_gflops: peak.map(|peak| peak / 1e9),
+        arena_bytes: model.backend().arena_bytes(flags.batch as usize),
+        weight_bytes: model.backend().weight_bytes(),
     };
+    let of_peak = report.peak_gflops.map(|peak| format!(" of {peak:.0}"));
     if flags.json {
-        say!("{}", serde_json::to_string(&report).unwrap_or_default())?;
+        print_line!("{}", serde_json::to_string(&report).unwrap_or_default())?;
     } else {
-        say!(
-            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms a pass (median of {}), {:.0} GFLOP/s of {:.0}",
+        print_line!(
+            "{} on {} ({}, {}), batch {}, {} threads: {:.1} images/s, {:.2} ms per forward pass (median of {}), {:.0} GFLOP/s{}",
             report.model,
             report.device,
             report.dtype,
@@ -119,7 +127,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             report.milliseconds,
             report.iterations,
             report.gflops,
-            report.peak_gflops,
+            of_peak.unwrap_or_default(),
         )?;
     }
     if flags.layers {
@@ -128,7 +136,17 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Durations of `pass` after a warm-up, for `time` and at least three times.
+/// The number of seconds on the command line.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|time| *time <= LONGEST_TIME)
+        .ok_or("must be a number of seconds from 0 to 86400, such as 3 or 0.5")
+}
+
+/// Durations of `pass` after a warm-up, for the given time and at least three
+/// times.
 fn measure<T, E>(
     time: Duration,
     mut pass: impl FnMut() -> Result<T, E>,
@@ -146,14 +164,15 @@ fn measure<T, E>(
     Ok(times)
 }
 
-/// The median time of each step, with what it computes and moves. Winograd's
-/// steps count the direct convolution's multiplications, and may pass the peak.
-fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), Error> {
-    let steps = model.engine().steps();
-    let batch = input.len() / (3 * model.card().input_size * model.card().input_size);
+/// Prints the median time of each step, its operations and its memory traffic.
+/// The operations of a Winograd step are those of the direct convolution, so its
+/// rate can exceed the peak.
+fn layers(model: &Model, input: &[f32], passes: usize, peak: Option<f64>) -> Result<(), Error> {
+    let steps = model.backend().steps();
+    let batch = input.len() / (3 * model.info().input_size * model.info().input_size);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for _ in 0..passes.max(3) {
-        // an early step runs several times in a pass
+        // the first steps run several times in a forward pass
         let mut pass = vec![Duration::ZERO; steps.len()];
         model.forward_timed(input, &mut |step, time| pass[step] += time)?;
         times
@@ -161,7 +180,7 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
             .zip(pass)
             .for_each(|(all, time)| all.push(time));
     }
-    say!(
+    print_line!(
         "{:<24} {:>16} {:>9} {:>7} {:>9} {:>7} {:>9}",
         "step",
         "output",
@@ -181,19 +200,60 @@ fn layers(model: &Model, input: &[f32], passes: usize, peak: f64) -> Result<(), 
     let total: f64 = medians.iter().sum();
     for (step, time) in steps.iter().zip(medians) {
         let flops = 2.0 * step.multiply_adds as f64 * batch as f64;
-        // a pool that runs with the step before takes no time of its own
+        // a pool that is fused with the step before it takes no time
         let rate = if time > 0.0 { flops / time } else { 0.0 };
         let [c, h, w] = step.output;
-        say!(
-            "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>7.2} {:>9.2}",
+        print_line!(
+            "{:<24} {:>16} {:>9.3} {:>7.1} {:>9.1} {:>7} {:>9.2}",
             step.name,
             format!("{h}x{w}x{c}"),
             1e3 * time,
             100.0 * time / total,
             rate / 1e9,
-            rate / peak,
+            peak.map_or_else(|| "-".to_owned(), |peak| format!("{:.2}", rate / peak)),
             (step.moved_bytes * batch + step.weight_bytes) as f64 / 1e6,
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        bench: Flags,
+    }
+
+    #[test]
+    fn a_duration_that_cannot_be_measured_is_a_usage_error() {
+        let parse = |seconds: &str| Command::try_parse_from(["bench", "--seconds", seconds]);
+        for valid in ["0", "3", "0.5", "86400", "1e-3"] {
+            assert!(parse(valid).is_ok(), "{valid}");
+        }
+        for invalid in ["inf", "-inf", "nan", "-1", "1e300", "86401", "3s", ""] {
+            let error = parse(invalid).map(drop).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                clap::error::ErrorKind::ValueValidation,
+                "{invalid}"
+            );
+            assert!(error.to_string().contains("from 0 to 86400"), "{error}");
+        }
+    }
+
+    #[test]
+    fn at_least_three_forward_passes_are_measured() {
+        let mut passes = 0;
+        let times = measure(Duration::ZERO, || {
+            passes += 1;
+            Ok::<_, Error>(())
+        });
+        assert_eq!(times.unwrap().len(), 3);
+        assert_eq!(passes, 6, "three of them warm up");
+    }
 }

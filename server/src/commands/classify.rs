@@ -1,5 +1,4 @@
-//! `resnet classify`: photos on the disk, a table for people or JSON lines for
-//! programs. The same path as a request's, without HTTP.
+//! `resnet classify`: classifies image files and prints a table or JSON lines.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,25 +7,28 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::Error;
-use super::out;
-use super::photos::{self, Darkroom, PhotoFailure};
-use crate::answer::{Prediction, predictions};
-use crate::batch::Row;
-use crate::config::{Faults, LimitFlags, ModelFlags};
+use crate::commands::error::Error;
+use crate::commands::images;
+use crate::commands::output;
+use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::config::limits::ImageFlags;
+use crate::config::model::ModelFlags;
+use crate::config::settings::Settings;
+use crate::core::batch::ImageOutput;
+use crate::core::prediction::{Prediction, predictions};
 
 /// The flags of `classify`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// Photos, or folders to search for them
+    /// Image files, or folders that are searched for images
     #[arg(required = true, value_name = "FILE_OR_FOLDER")]
     paths: Vec<PathBuf>,
 
-    /// How many classes to tell of each photo
+    /// Number of classes to print for each image
     #[arg(short = 'k', long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
 
-    /// One JSON object a line instead of a table
+    /// Print one JSON object per line instead of a table
     #[arg(long)]
     json: bool,
 
@@ -34,7 +36,7 @@ pub struct Flags {
     model: ModelFlags,
 
     #[command(flatten)]
-    limits: LimitFlags,
+    limits: ImageFlags,
 }
 
 /// One line of `--json`.
@@ -47,33 +49,38 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// Classifies every photo. The exit status is 1 when any of them failed.
+/// Classifies every image. The exit status is 1 if an image could not be
+/// classified or a folder could not be read.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut faults = Faults::default();
-    let model = flags.model.check(&mut faults);
-    let limits = flags.limits.check(&mut faults);
-    let (model, limits) = faults.none_or((model, limits))?;
-    let photos = photos::find(&flags.paths)?;
-    let darkroom = Darkroom::open(&model, &limits)?;
+    let mut settings = Settings::default();
+    let model = flags.model.read(None, &mut settings);
+    let limits = flags.limits.read(&mut settings);
+    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let found = images::find(&flags.paths)?;
+    let pipeline = LocalPipeline::open(&model, &limits)?;
     let mut failed = 0;
     let mut written = Ok(());
-    darkroom.classify(&photos, |path, answer, bar| {
-        failed += usize::from(answer.is_err());
-        let text = flags.text(path, answer, &darkroom);
-        // the bar and the text share a terminal: it is lifted for the lines
-        let wrote = bar.suspend(|| out::write(&text));
+    pipeline.classify(&found.files, |path, result, bar| {
+        failed += usize::from(result.is_err());
+        let text = flags.text(path, result, &pipeline);
+        // the progress bar is hidden while lines are printed to the same terminal
+        let wrote = bar.suspend(|| output::write(&text));
         if let (Err(error), Ok(())) = (wrote, &written) {
             written = Err(error);
         }
     })?;
     written?;
     if failed > 0 && !flags.json {
-        writeln!(io::stderr(), "{failed} of {} images failed", photos.len())?;
+        writeln!(
+            io::stderr(),
+            "{failed} of {} images failed",
+            found.files.len()
+        )?;
     }
-    Ok(if failed == 0 {
+    Ok(if failed + found.unreadable == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -81,22 +88,27 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 }
 
 impl Flags {
-    fn text(&self, path: &Path, answer: Result<Row, PhotoFailure>, darkroom: &Darkroom) -> String {
-        let network = darkroom.classifier().network();
-        let told =
-            answer.map(|row| predictions(&row.logits, network.labels(), self.top_k as usize));
+    fn text(
+        &self,
+        path: &Path,
+        result: Result<ImageOutput, FileError>,
+        pipeline: &LocalPipeline,
+    ) -> String {
+        let network = pipeline.instance().network();
+        let result =
+            result.map(|row| predictions(&row.logits, network.labels(), self.top_k as usize));
         if self.json {
-            json(path, told)
+            json(path, result)
         } else {
-            table(path, told)
+            table(path, result)
         }
     }
 }
 
-fn json(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
-    let (predictions, error) = match told {
+fn json(file: &Path, result: Result<Vec<Prediction>, FileError>) -> String {
+    let (predictions, error) = match result {
         Ok(predictions) => (predictions, None),
-        Err(failure) => (Vec::new(), Some(failure.to_string())),
+        Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let line = Line {
         file,
@@ -106,9 +118,9 @@ fn json(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
     serde_json::to_string(&line).map_or_else(|e| e.to_string(), |line| line + "\n")
 }
 
-fn table(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
+fn table(file: &Path, result: Result<Vec<Prediction>, FileError>) -> String {
     let mut text = format!("{}\n", file.display());
-    match told {
+    match result {
         Ok(predictions) => {
             for p in predictions {
                 let wnid = p.wnid.unwrap_or("");
@@ -119,7 +131,7 @@ fn table(file: &Path, told: Result<Vec<Prediction>, PhotoFailure>) -> String {
                 );
             }
         }
-        Err(failure) => text += &format!("  failed: {failure}\n"),
+        Err(error) => text += &format!("  failed: {error}\n"),
     }
     text
 }

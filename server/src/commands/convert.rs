@@ -1,58 +1,56 @@
-//! `resnet convert`: any checkpoint to one safetensors file that carries its
-//! architecture, preprocessing and labels.
+//! `resnet convert`: writes a checkpoint of any format as one safetensors file
+//! that contains architecture, preprocessing and labels.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
-use weights::{Labels, Numbers};
+use clap::Args;
+use weights::{Labels, StoredDtype};
 
-use super::Error;
-use super::written::write;
-use crate::config;
+use crate::commands::error::Error;
+use crate::commands::load::open;
+use crate::commands::write::write;
 
 /// The flags of `convert`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// What to convert: as --model of the other commands
+    /// Checkpoint to convert: a source as for --model of the other commands
     #[arg(value_name = "IN")]
     from: String,
 
-    /// The file to write
+    /// File to write
     #[arg(value_name = "OUT.safetensors")]
     to: PathBuf,
 
-    /// Halve the file: convolutions and the classifier in this type
-    #[arg(long, value_name = "TYPE")]
-    dtype: Option<Type>,
+    /// Data type of the convolutions and the classifier in the new file, f16 or
+    /// bf16, which halves its size [default: that of the checkpoint]
+    #[arg(long, value_parser = half_precision)]
+    dtype: Option<StoredDtype>,
 
-    /// The classes' names, to be carried along
+    /// File with the class names to store in the new file
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
 
-/// A half-size number type.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Type {
-    F16,
-    Bf16,
+fn half_precision(text: &str) -> Result<StoredDtype, &'static str> {
+    match text {
+        "f16" => Ok(StoredDtype::F16),
+        "bf16" => Ok(StoredDtype::Bf16),
+        _ => Err("must be f16 or bf16"),
+    }
 }
 
-/// Converts.
+/// Converts a checkpoint.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let checkpoint = config::open(&flags.from)?;
-    let mut facts = model::complete_facts(&checkpoint)?;
+    let checkpoint = open(&flags.from)?;
+    let mut metadata = model::complete_metadata(&checkpoint)?;
     if let Some(file) = &flags.labels {
-        let classes = facts.labels.as_ref().map_or(0, Labels::len);
-        facts.labels = Some(Labels::from_file(file)?.expect(classes)?);
+        let classes = metadata.labels.as_ref().map_or(0, Labels::len);
+        metadata.labels = Some(Labels::from_file(file)?.expect(classes)?);
     }
-    let numbers = match flags.dtype {
-        None => Numbers::Kept,
-        Some(Type::F16) => Numbers::F16,
-        Some(Type::Bf16) => Numbers::Bf16,
-    };
-    write(&checkpoint, &facts, numbers, &flags.to, "")
+    let dtype = flags.dtype.unwrap_or(StoredDtype::Kept);
+    write(&checkpoint, &metadata, dtype, &flags.to, "")
 }

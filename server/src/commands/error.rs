@@ -1,40 +1,43 @@
-//! Why a command that runs to its end stopped early.
+//! Why a command other than `serve` and `healthcheck` failed.
 
 use std::io;
 use std::path::PathBuf;
 
-use super::{labelled, photos};
-use crate::config::Faults;
+use crate::commands::{dataset, images, pipeline};
+use crate::config::errors::ConfigErrors;
 
-/// What was at fault.
+/// The error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Flags or variables.
+    /// Flags or environment variables are invalid.
     #[error(transparent)]
-    Config(#[from] Faults),
-    /// The checkpoint, or the file to be written.
+    Config(#[from] ConfigErrors),
+    /// The checkpoint cannot be read, or the new file cannot be written.
     #[error(transparent)]
     Weights(#[from] weights::Error),
-    /// The model: it fits no architecture, or cannot be run.
+    /// The model matches no architecture, or cannot run.
     #[error(transparent)]
     Model(#[from] model::Error),
-    /// The model or the photos.
+    /// There are no images.
     #[error(transparent)]
-    Photos(#[from] photos::Error),
-    /// The data, which do not say what the photos show.
+    Images(#[from] images::Error),
+    /// The images cannot be classified.
     #[error(transparent)]
-    Labelled(#[from] labelled::Error),
-    /// All the photos; the last one's failure.
-    #[error("none of {count} photos can be read; the last, {}: {reason}", path.display())]
-    Unreadable {
-        /// How many were tried.
+    Pipeline(#[from] pipeline::Error),
+    /// The dataset cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] dataset::Error),
+    /// No image can be read.
+    #[error("none of the {count} images can be read; the last one, {}: {reason}", path.display())]
+    AllUnreadable {
+        /// How many there are.
         count: usize,
-        /// The last.
+        /// The last one.
         path: PathBuf,
-        /// Its failure.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// Standard output.
+    /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
 }

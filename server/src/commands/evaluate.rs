@@ -1,5 +1,4 @@
-//! `resnet evaluate`: a checkpoint's accuracy on labelled photos, the figure
-//! on its model card checked.
+//! `resnet evaluate`: measures the accuracy of a model on a labelled dataset.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,26 +9,30 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::Error;
-use super::labelled::{self, Labelled};
-use super::out;
-use super::photos::Darkroom;
-use crate::config::{Faults, LimitFlags, ModelFlags};
-use crate::top_k::top_k;
+use crate::commands::dataset::{self, Dataset};
+use crate::commands::error::Error;
+use crate::commands::output;
+use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::config::limits::ImageFlags;
+use crate::config::model::ModelFlags;
+use crate::config::settings::Settings;
+use crate::core::batch::ImageOutput;
+use crate::core::network::Network;
+use crate::core::top_k::top_k;
 
 /// The flags of `evaluate`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// A folder with a folder of photos for each class, named by wnid, label
-    /// or index; or a CSV file of `photo,class` lines
+    /// Dataset: a folder with a folder of images for each class, named by
+    /// WordNet ID, label or index, or a CSV file with lines `image,class`
     #[arg(long, value_name = "FOLDER_OR_CSV")]
     data: PathBuf,
 
-    /// One JSON object a photo, then one for the whole
+    /// Print one JSON object for each image, then one for the whole dataset
     #[arg(long)]
     json: bool,
 
-    /// How many of the worst classes to tell
+    /// Number of classes with the lowest accuracy to print
     #[arg(long, default_value = "5", value_name = "CLASSES")]
     worst: usize,
 
@@ -37,10 +40,10 @@ pub struct Flags {
     model: ModelFlags,
 
     #[command(flatten)]
-    limits: LimitFlags,
+    limits: ImageFlags,
 }
 
-/// One photo's line of `--json`.
+/// The line of an image with `--json`.
 #[derive(Serialize)]
 struct Line<'a> {
     file: &'a Path,
@@ -51,27 +54,27 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// A share of hits in percent with its 95 % interval.
+/// An accuracy in percent with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Share {
+struct Accuracy {
     percent: f64,
     low: f64,
     high: f64,
 }
 
-/// The whole.
+/// The result for the whole dataset.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a str,
     images: usize,
     failed: usize,
-    top1: Share,
-    top5: Share,
+    top1: Accuracy,
+    top5: Accuracy,
     images_per_second: f64,
     worst: Vec<Class<'a>>,
 }
 
-/// A class and how often it was recognised.
+/// A class and its accuracy.
 #[derive(Serialize)]
 struct Class<'a> {
     index: usize,
@@ -80,7 +83,7 @@ struct Class<'a> {
     top1_percent: f64,
 }
 
-/// Hits of a class, or of all.
+/// Correct predictions for a class, or for all.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     images: usize,
@@ -96,86 +99,101 @@ impl Tally {
     }
 }
 
-/// Evaluates. Broken photos are counted and told, not fatal; the exit status
-/// is 1 only when every one of them failed.
+/// Evaluates the model. Images that cannot be read are reported and counted; the
+/// exit status is 1 only if there is no other image.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut faults = Faults::default();
-    let model = flags.model.check(&mut faults);
-    let limits = flags.limits.check(&mut faults);
-    let (model, limits) = faults.none_or((model, limits))?;
-    let darkroom = Darkroom::open(&model, &limits)?;
-    let network = darkroom.classifier().network();
-    let Labelled { photos, classes } = labelled::read(&flags.data, network.labels())?;
+    let mut settings = Settings::default();
+    let model = flags.model.read(None, &mut settings);
+    let limits = flags.limits.read(&mut settings);
+    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let pipeline = LocalPipeline::open(&model, &limits)?;
+    let network = pipeline.instance().network();
+    let Dataset { images, classes } = dataset::read(&flags.data, network.labels())?;
 
-    let mut tallies: BTreeMap<usize, Tally> = BTreeMap::new();
-    let (mut failed, mut at, mut written) = (0, 0, Ok(()));
+    let mut evaluation = Evaluation::default();
+    let mut classes = classes.into_iter();
+    let mut written = Ok(());
     let start = Instant::now();
-    darkroom.classify(&photos, |file, answer, bar| {
-        let class = classes[at];
-        at += 1;
-        let (top5, error) = match answer {
-            Ok(row) => {
-                let best: Vec<usize> = top_k(&row.logits, 5)
-                    .iter()
-                    .map(|score| score.index)
-                    .collect();
-                tallies.entry(class).or_default().add(class, &best);
-                (Some(best), None)
-            }
-            Err(failure) => {
-                failed += 1;
-                (None, Some(failure.to_string()))
-            }
-        };
-        if flags.json || error.is_some() {
-            let wrote = bar.suspend(|| {
-                tell(
-                    flags.json,
-                    &Line {
-                        file,
-                        class,
-                        top5,
-                        error,
-                    },
-                )
-            });
-            if let (Err(error), Ok(())) = (wrote, &written) {
-                written = Err(error);
+    pipeline.classify(&images, |file, result, bar| {
+        // there is a class for each image
+        let class = classes.next().unwrap_or_default();
+        let line = evaluation.add(file, class, result);
+        if flags.json || line.error.is_some() {
+            let wrote = bar.suspend(|| print_line(flags.json, &line));
+            if written.is_ok() {
+                written = wrote;
             }
         }
     })?;
     written?;
-    let seconds = start.elapsed().as_secs_f64();
-    let total = tallies.values().fold(Tally::default(), |a, b| Tally {
-        images: a.images + b.images,
-        top1: a.top1 + b.top1,
-        top5: a.top5 + b.top5,
-    });
-    let report = Report {
-        model: &network.card().name,
-        images: total.images,
-        failed,
-        top1: share(total.top1, total.images),
-        top5: share(total.top5, total.images),
-        images_per_second: photos.len() as f64 / seconds,
-        worst: worst(&tallies, flags.worst)
-            .map(|(index, tally)| Class {
-                index,
-                label: network.labels().get(index).map_or("", |label| &label.name),
-                images: tally.images,
-                top1_percent: 100.0 * tally.top1 as f64 / tally.images as f64,
-            })
-            .collect(),
-    };
-    out::write(&flags.text(&report))?;
-    Ok(if total.images > 0 {
+    let rate = images.len() as f64 / start.elapsed().as_secs_f64();
+    let report = evaluation.report(network, flags.worst, rate);
+    output::write(&flags.text(&report))?;
+    Ok(if report.images > 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The results so far.
+#[derive(Default)]
+struct Evaluation {
+    tallies: BTreeMap<usize, Tally>,
+    failed: usize,
+}
+
+impl Evaluation {
+    /// Counts the result of an image, and returns its line.
+    fn add<'a>(
+        &mut self,
+        file: &'a Path,
+        class: usize,
+        result: Result<ImageOutput, FileError>,
+    ) -> Line<'a> {
+        let top5 = result.map(|row| {
+            let scores = top_k(&row.logits, 5);
+            scores.iter().map(|score| score.index).collect::<Vec<_>>()
+        });
+        match &top5 {
+            Ok(best) => self.tallies.entry(class).or_default().add(class, best),
+            Err(_) => self.failed += 1,
+        }
+        let (top5, error) = match top5 {
+            Ok(best) => (Some(best), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Line {
+            file,
+            class,
+            top5,
+            error,
+        }
+    }
+
+    /// The accuracies, with those of the `count` worst classes.
+    fn report<'a>(&self, network: &'a dyn Network, count: usize, rate: f64) -> Report<'a> {
+        let sum = |value: fn(&Tally) -> usize| self.tallies.values().map(value).sum::<usize>();
+        let images = sum(|tally| tally.images);
+        let class = |(index, tally): (usize, Tally)| Class {
+            index,
+            label: network.labels().get(index).map_or("", |label| &label.name),
+            images: tally.images,
+            top1_percent: 100.0 * tally.top1 as f64 / tally.images as f64,
+        };
+        Report {
+            model: &network.info().name,
+            images,
+            failed: self.failed,
+            top1: accuracy(sum(|tally| tally.top1), images),
+            top5: accuracy(sum(|tally| tally.top5), images),
+            images_per_second: rate,
+            worst: worst(&self.tallies, count).map(class).collect(),
+        }
+    }
 }
 
 impl Flags {
@@ -193,13 +211,13 @@ impl Flags {
             images_per_second,
             worst,
         } = report;
-        let broken = if *failed == 0 {
+        let unreadable = if *failed == 0 {
             String::new()
         } else {
             format!(" ({failed} more could not be read)")
         };
         let mut text = format!(
-            "{model} on {images} images{broken}, {images_per_second:.0} images/s\n\
+            "{model} on {images} images{unreadable}, {images_per_second:.0} images/s\n\
              top-1  {:6.2} %  (95 %: {:.2} to {:.2})\n\
              top-5  {:6.2} %  (95 %: {:.2} to {:.2})\n",
             top1.percent, top1.low, top1.high, top5.percent, top5.low, top5.high
@@ -217,17 +235,18 @@ impl Flags {
     }
 }
 
-fn tell(json: bool, line: &Line) -> io::Result<()> {
+fn print_line(json: bool, line: &Line) -> io::Result<()> {
     if json {
         let text = serde_json::to_string(line)? + "\n";
-        out::write(&text)
+        output::write(&text)
     } else {
         let error = line.error.as_deref().unwrap_or_default();
         writeln!(io::stderr().lock(), "{}: {error}", line.file.display())
     }
 }
 
-/// The classes that were recognised least, those with most images first among equals.
+/// The classes with the lowest accuracy; of equal ones, those with most images
+/// come first.
 fn worst(tallies: &BTreeMap<usize, Tally>, count: usize) -> impl Iterator<Item = (usize, Tally)> {
     let mut classes: Vec<(usize, Tally)> = tallies
         .iter()
@@ -238,25 +257,25 @@ fn worst(tallies: &BTreeMap<usize, Tally>, count: usize) -> impl Iterator<Item =
     classes.into_iter().take(count)
 }
 
-/// `hits` of `images` with Wilson's interval (1927), which stays inside 0 to
-/// 100 % for few images and for extreme shares.
-fn share(hits: usize, images: usize) -> Share {
+/// The accuracy with Wilson's score interval (1927), which stays between 0 and
+/// 100 % for few images and for extreme accuracies.
+fn accuracy(correct: usize, images: usize) -> Accuracy {
     if images == 0 {
-        return Share {
+        return Accuracy {
             percent: 0.0,
             low: 0.0,
             high: 100.0,
         };
     }
-    const Z: f64 = 1.959_964; // 97.5 % of the normal distribution lies below
-    let (n, p) = (images as f64, hits as f64 / images as f64);
+    const Z: f64 = 1.959_964; // the 97.5 % quantile of the normal distribution
+    let (n, p) = (images as f64, correct as f64 / images as f64);
     let centre = p + Z * Z / (2.0 * n);
-    let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let margin = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 100.0 / (1.0 + Z * Z / n);
-    Share {
+    Accuracy {
         percent: 100.0 * p,
-        low: (centre - reach) * scale,
-        high: (centre + reach) * scale,
+        low: (centre - margin) * scale,
+        high: (centre + margin) * scale,
     }
 }
 
@@ -265,17 +284,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_is_wilsons() {
+    fn the_confidence_interval_is_wilsons() {
         // 80 of 100: 71.11 to 86.66 by Wilson's formula
-        let Share { percent, low, high } = share(80, 100);
+        let Accuracy { percent, low, high } = accuracy(80, 100);
         assert!((percent - 80.0).abs() < 1e-9);
         assert!((low - 71.11).abs() < 0.01, "{low}");
         assert!((high - 86.66).abs() < 0.01, "{high}");
-        assert_eq!(share(10, 10).high.round(), 100.0);
+        assert_eq!(accuracy(10, 10).high.round(), 100.0);
     }
 
     #[test]
-    fn the_worst_classes_come_first() {
+    fn the_classes_with_the_lowest_accuracy_come_first() {
         let tally = |images, top1| Tally {
             images,
             top1,

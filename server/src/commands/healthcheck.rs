@@ -1,62 +1,63 @@
-//! `resnet healthcheck`: for containers that have no curl.
+//! `resnet healthcheck`: checks a running server, for containers without curl.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::out::say;
+use crate::commands::output::print_line;
 
-/// Longest wait for a connection, and for the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for the connection, and for the response.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The flags of `healthcheck`: those of the server it asks.
+/// The flags of `healthcheck`, with the variables of the server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
-    /// Address the server listens on
+    /// Address that the server listens on
     #[arg(long, env = "RESNET_HOST", default_value = "127.0.0.1")]
     host: String,
 
-    /// Port the server listens on
+    /// Port that the server listens on
     #[arg(long, env = "RESNET_PORT", default_value = "8000")]
     port: u16,
 }
 
-/// Why a server is not known to be ready.
+/// Why the state of the server is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody answers.
-    #[error("no answer from {host}:{port}: {source}")]
-    Silence {
-        /// Who was asked.
+    /// The server does not respond.
+    #[error("no response from {host}:{port}: {source}")]
+    NoResponse {
+        /// The host.
         host: String,
-        /// At this port.
+        /// The port.
         port: u16,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The answer cannot be told.
+    /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
 }
 
-/// Asks `/health/ready`. Success is exit status 0.
+/// Requests `/health/ready` and prints the status line. The exit status is 0 if
+/// the server is ready.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    // A server that listens everywhere listens on the loopback too.
+    // a server that listens on all addresses listens on the loopback too
     let host = match flags.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "::1",
         host => host,
     };
-    let status = status(host, flags.port).map_err(|source| Error::Silence {
+    let status = status(host, flags.port).map_err(|source| Error::NoResponse {
         host: host.to_owned(),
         port: flags.port,
         source,
     })?;
-    say!("{status}")?;
+    print_line!("{status}")?;
     let ready = status.split(' ').nth(1) == Some("200");
     Ok(if ready {
         ExitCode::SUCCESS
@@ -69,19 +70,19 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 fn status(host: &str, port: u16) -> io::Result<String> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => return ask(stream),
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => return request(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn ask(mut stream: TcpStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn request(mut stream: TcpStream) -> io::Result<String> {
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(4096).read_to_string(&mut answer)?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    let mut response = String::new();
+    stream.take(4096).read_to_string(&mut response)?;
+    Ok(response.lines().next().unwrap_or_default().to_owned())
 }

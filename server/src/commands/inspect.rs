@@ -1,5 +1,4 @@
-//! `resnet inspect`: a network's layers as a lecture draws them, and what it
-//! costs to hold and to run.
+//! `resnet inspect`: prints the layers of a model, its operations and its memory.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,22 +7,24 @@ use clap::Args;
 use model::table::{Layer, layers};
 use model::{Model, family};
 
-use super::Error;
-use super::out::say;
-use crate::config::{Faults, ModelFlags};
+use crate::commands::error::Error;
+use crate::commands::load::load_or_generate;
+use crate::commands::output::print_line;
+use crate::config::model::ModelFlags;
+use crate::config::settings::Settings;
 
 /// The flags of `inspect`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// What to inspect: as `--model`
+    /// Model to inspect: a source as for `--model`, or an architecture
     #[arg(value_name = "MODEL")]
     name: Option<String>,
 
-    /// Also the steps of the plan, with their memory
+    /// Print the steps of the plan with their memory too
     #[arg(long)]
     steps: bool,
 
-    /// Images in the forward pass whose memory is told
+    /// Number of images in the forward pass whose memory is printed
     #[arg(long, default_value = "1")]
     batch: usize,
 
@@ -31,20 +32,16 @@ pub struct Flags {
     model: ModelFlags,
 }
 
-/// Prints the table.
+/// Prints the layers.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut faults = Faults::default();
-    let mut model = flags.model.clone();
-    if let Some(name) = &flags.name {
-        model.name(name);
-    }
-    let config = model.check(&mut faults);
-    let config = faults.none_or(config)?;
-    let (model, _) = config.load_or_synthesize()?;
-    say!(
+    let mut settings = Settings::default();
+    let config = flags.model.read(flags.name.as_deref(), &mut settings);
+    let config = settings.errors.none_or(config)?;
+    let (model, _) = load_or_generate(&config)?;
+    print_line!(
         "{:<20} {:<15} {:>7} {:>7} {:>8} {:>7}  {:<16}",
         "layer",
         "",
@@ -55,7 +52,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         "output"
     )?;
     for layer in layers(model.graph()) {
-        say!("{}", line(&layer))?;
+        print_line!("{}", line(&layer))?;
     }
     summary(&model, flags.batch)?;
     if flags.steps {
@@ -93,35 +90,35 @@ fn line(layer: &Layer) -> String {
 }
 
 fn summary(model: &Model, batch: usize) -> io::Result<()> {
-    let card = model.card();
-    let plan = model.engine();
-    say!("")?;
-    say!(
+    let info = model.info();
+    let plan = model.backend();
+    print_line!("")?;
+    print_line!(
         "model          {} ({}), weights {}",
-        card.name,
-        card.architecture,
-        card.digest
+        info.name,
+        info.architecture,
+        info.digest
     )?;
-    say!("parameters     {:.2} M", card.parameters as f64 / 1e6)?;
-    say!(
+    print_line!("parameters     {:.2} M", info.parameters as f64 / 1e6)?;
+    print_line!(
         "multiply-adds  {:.2}e9{}",
-        card.multiply_adds as f64 / 1e9,
-        published(&card.architecture)
+        info.multiply_adds as f64 / 1e9,
+        published(&info.architecture)
     )?;
-    say!(
+    print_line!(
         "runs on        {}, {}, {}",
-        card.device,
-        card.dtype,
-        card.isa
+        info.device,
+        info.dtype,
+        info.isa
     )?;
-    say!(
-        "memory         {:.1} MB of packed weights, {:.1} MB of maps for a batch of {batch}",
+    print_line!(
+        "memory         {:.1} MB of packed weights, {:.1} MB of feature maps for a batch of {batch}",
         plan.weight_bytes() as f64 / 1e6,
         plan.arena_bytes(batch) as f64 / 1e6
     )
 }
 
-/// What the paper says the row costs.
+/// The FLOPs that the paper states for the architecture.
 fn published(architecture: &str) -> String {
     let Some(row) = family::find(architecture) else {
         return String::new();
@@ -140,8 +137,8 @@ fn published(architecture: &str) -> String {
 }
 
 fn steps(model: &Model, batch: usize) -> io::Result<()> {
-    say!("")?;
-    say!(
+    print_line!("")?;
+    print_line!(
         "{:<24} {:>16} {:>6} {:>10} {:>10}  runs as",
         "step",
         "output",
@@ -149,13 +146,14 @@ fn steps(model: &Model, batch: usize) -> io::Result<()> {
         "weights KB",
         "maps KB"
     )?;
-    for step in model.engine().steps() {
+    for step in model.backend().steps() {
         let [c, h, w] = step.output;
-        say!(
+        print_line!(
             "{:<24} {:>16} {:>6} {:>10.1} {:>10.1}  {}",
             step.name,
             format!("{h}x{w}x{c}"),
-            step.slot,
+            step.slot
+                .map_or_else(|| "-".to_owned(), |slot| slot.to_string()),
             step.weight_bytes as f64 / 1e3,
             (step.moved_bytes * batch) as f64 / 1e3,
             step.runs_as

@@ -1,18 +1,18 @@
-//! What `resnet` can be told to do, a file each.
+//! The commands of the `resnet` binary, one file each.
 
 pub mod bench;
 pub mod classify;
 pub mod convert;
-mod error;
+pub mod dataset;
+pub mod error;
 pub mod evaluate;
 pub mod healthcheck;
+pub mod images;
 pub mod inspect;
-pub mod labelled;
+mod load;
 pub mod models;
-mod out;
-pub mod photos;
+mod output;
+pub mod pipeline;
 pub mod quantize;
 pub mod serve;
-mod written;
-
-pub use error::Error;
+mod write;

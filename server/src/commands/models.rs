@@ -1,4 +1,4 @@
-//! `resnet models`: the family's table.
+//! `resnet models`: lists the architectures.
 
 use std::io;
 use std::process::ExitCode;
@@ -7,17 +7,17 @@ use model::build;
 use model::family::FAMILY;
 use serde::Serialize;
 
-use super::out::say;
+use crate::commands::output::print_line;
 
 /// The flags of `models`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// A row, as it is told.
+/// One architecture.
 #[derive(Serialize)]
 struct Line {
     name: &'static str,
@@ -34,7 +34,7 @@ struct Line {
 /// When the output cannot be written.
 pub fn run(flags: &Flags) -> io::Result<ExitCode> {
     if !flags.json {
-        say!(
+        print_line!(
             "{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}",
             "name",
             "layers",
@@ -55,9 +55,9 @@ pub fn run(flags: &Flags) -> io::Result<ExitCode> {
             multiply_adds: graph.multiply_adds(),
         };
         if flags.json {
-            say!("{}", serde_json::to_string(&line).unwrap_or_default())?;
+            print_line!("{}", serde_json::to_string(&line).unwrap_or_default())?;
         } else {
-            say!(
+            print_line!(
                 "{:<20} {:>6} {:>6} {:>8} {:>10.2} M {:>10.2}",
                 line.name,
                 line.depth,

@@ -1,75 +1,68 @@
-//! What images and requests may take.
+//! The limits of commands that read images: batch size and pixels.
 
-use std::time::Duration;
+use crate::config::settings::Settings;
+use crate::config::units;
+use crate::core::limits::Limits;
 
-use super::{Faults, units};
-use crate::photo;
+/// The largest batch that can be configured.
+pub(super) const LARGEST_BATCH: usize = 1024;
 
-/// What requests may take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Images between admission and answer.
-    pub queue: usize,
-    /// Images the device runs together.
+/// The flags as text.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct ImageFlags {
+    /// Maximum number of images in a forward pass [default: 16]
+    #[arg(long, env = "RESNET_MAX_BATCH", value_name = "IMAGES")]
+    pub(super) max_batch: Option<String>,
+
+    /// Maximum number of pixels in an image, width times height
+    /// [default: 50000000]
+    #[arg(long, env = "RESNET_MAX_PIXELS", value_name = "PIXELS")]
+    max_pixels: Option<String>,
+}
+
+/// The limits for images, wherever they come from.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// Images in a forward pass.
     pub max_batch: usize,
-    /// Images in one request.
-    pub max_images: usize,
-    /// Bytes of one request's body.
-    pub max_body: usize,
-    /// Bytes of all bodies held at once.
-    pub body_memory: usize,
-    /// What decoding one image may take.
-    pub photo: photo::Limits,
-    /// From a body's arrival to its answer.
-    pub request_timeout: Duration,
-    /// Longest silence inside a body.
-    pub body_timeout: Duration,
+    /// Limits for decoding an image.
+    pub decode: preprocess::Limits,
 }
 
-/// The flags of every command that reads images, as text.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LimitFlags {
-    /// Most images the device runs together
-    #[arg(
-        long,
-        env = "RESNET_MAX_BATCH",
-        value_name = "IMAGES",
-        default_value = "16",
-        help_heading = "Limits"
-    )]
-    max_batch: String,
-
-    /// Most pixels of one image, width times height
-    #[arg(
-        long,
-        env = "RESNET_MAX_PIXELS",
-        value_name = "PIXELS",
-        default_value = "50000000",
-        help_heading = "Limits"
-    )]
-    max_pixels: String,
-}
-
-impl LimitFlags {
-    /// Reads both flags; the rest is what suits files on the disk, which no
-    /// client sends and nobody waits for.
-    pub fn check(&self, faults: &mut Faults) -> Limits {
-        let max_batch = faults.read("--max-batch", &self.max_batch, |text| {
-            units::count(text, 1..=1024)
-        });
-        Limits {
-            queue: 2 * max_batch,
-            max_batch,
-            max_images: 1,
-            max_body: usize::MAX,
-            body_memory: usize::MAX,
-            photo: photo::Limits {
-                max_pixels: faults.read("--max-pixels", &self.max_pixels, |text| {
-                    units::count(text, 1..=10_000_000_000)
-                }),
+impl ImageFlags {
+    /// Reads both settings; invalid ones are added to the errors.
+    pub fn read(&self, settings: &mut Settings) -> ImageLimits {
+        ImageLimits {
+            max_batch: settings.read("max-batch", self.max_batch.as_deref(), "16", |text| {
+                units::count(text, 1..=LARGEST_BATCH)
+            }),
+            decode: preprocess::Limits {
+                max_pixels: settings.read(
+                    "max-pixels",
+                    self.max_pixels.as_deref(),
+                    "50000000",
+                    |text| units::count(text, 1..=10_000_000_000),
+                ),
             },
-            request_timeout: Duration::MAX,
-            body_timeout: Duration::MAX,
+        }
+    }
+}
+
+impl ImageLimits {
+    /// Limits for images read from local files: two batches in flight, one
+    /// image for each request, and no practical limit on bytes and time.
+    #[must_use]
+    pub fn for_files(&self) -> Limits {
+        Limits {
+            max_in_flight: 2 * self.max_batch,
+            max_batch: self.max_batch,
+            max_images: 1,
+            max_body: units::LARGEST_SIZE,
+            body_memory: units::LARGEST_SIZE,
+            decode: self.decode,
+            request_timeout: units::LONGEST_TIME,
+            body_timeout: units::LONGEST_TIME,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The body of a request, taken in with three guards: its size, the bytes all
-//! bodies hold together, and the patience owed to a slow client.
+//! Reads the body of a request within three limits: its size, the bytes that
+//! all bodies hold together, and the time that a slow client may take.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::admission::ByteShare;
-use crate::config::Limits;
-use crate::problem::{Kind, Problem};
+use super::problem::{Problem, ProblemType};
+use crate::core::admission::ByteShare;
+use crate::core::limits::Limits;
 
-/// Bytes a second below which a steady trickle is a stalled client too.
-const SLOWEST: u32 = 4096;
+/// Bytes a second that a client has to send on average.
+const MIN_RATE: u32 = 4096;
 
-/// Bytes made ready before any came; a length that is announced is not yet
-/// sent.
-const FIRST: usize = 64 * 1024;
+/// Bytes allocated before any arrived: a client may announce a length and send
+/// nothing.
+const INITIAL_CAPACITY: usize = 64 * 1024;
 
-/// How long a refused client is listened to, so that it reads the answer
-/// instead of finding its connection reset in the middle of sending.
+/// How long the rest of a rejected body is read, so that the client can read
+/// the response instead of finding its connection reset while it sends.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A body that has not been read yet.
-pub(super) struct Incoming {
+pub(super) struct IncomingBody {
     stream: BodyDataStream,
     length: Option<usize>,
-    /// The client sends nothing before it is told to go on.
-    waits_for_continue: bool,
+    /// The client sends nothing before it receives `100 Continue`.
+    expects_continue: bool,
 }
 
-impl Incoming {
+impl IncomingBody {
     pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             stream: body.into_data_stream(),
             length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
-            waits_for_continue: text(header::EXPECT).is_some(),
+            expects_continue: text(header::EXPECT).is_some(),
         }
     }
 
-    /// The whole body, counted in `share`. Where that fails the rest of it is
-    /// listened to for a moment.
+    /// The whole body, counted in `share`. After an error the rest of it is read
+    /// for a moment and thrown away.
     ///
     /// # Errors
-    /// 413 past the limit, 408 when it stalls, 429 when all bodies together
-    /// are too many, 400 when it breaks off.
+    /// 413 above the size limit, 408 when it stalls, 429 when all bodies
+    /// together are too large, 400 when the connection breaks.
     pub(super) async fn read(
         mut self,
         limits: &Limits,
@@ -59,7 +59,7 @@ impl Incoming {
         }
         let whole = self.collect(limits, share).await;
         if whole.is_err() {
-            self.waits_for_continue = false;
+            self.expects_continue = false;
             self.discard().await;
         }
         whole
@@ -67,15 +67,15 @@ impl Incoming {
 
     async fn collect(&mut self, limits: &Limits, share: &mut ByteShare) -> Result<Bytes, Problem> {
         let started = Instant::now();
-        let mut whole = BytesMut::with_capacity(self.length.unwrap_or(0).min(FIRST));
+        let mut whole = BytesMut::with_capacity(self.length.unwrap_or(0).min(INITIAL_CAPACITY));
         loop {
-            let earned = Duration::from_secs(whole.len() as u64) / SLOWEST;
-            let patience = limits.body_timeout;
-            let deadline = (started + patience + earned).min(Instant::now() + patience);
+            let earned = Duration::from_secs(whole.len() as u64) / MIN_RATE;
+            let pause = limits.body_timeout;
+            let deadline = (started + pause + earned).min(Instant::now() + pause);
             let chunk = match timeout_at(deadline, self.stream.next()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(None) => return Ok(whole.freeze()),
-                Ok(Some(Err(error))) => return Err(broken_off(&error)),
+                Ok(Some(Err(error))) => return Err(incomplete(&error)),
                 Err(_) => return Err(stalled(limits)),
             };
             if whole.len() + chunk.len() > limits.max_body {
@@ -86,9 +86,9 @@ impl Incoming {
         }
     }
 
-    /// Listens to the rest of a body that nobody wants.
+    /// Reads the rest of a rejected body for a moment and throws it away.
     pub(super) async fn discard(&mut self) {
-        if !self.waits_for_continue {
+        if !self.expects_continue {
             let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
             let _ = timeout(LINGER, rest).await;
         }
@@ -98,25 +98,25 @@ impl Incoming {
 fn too_large(limits: &Limits) -> Problem {
     let limit = limits.max_body;
     Problem::new(
-        Kind::BodyTooLarge,
-        format!("the body exceeds the limit of {limit} bytes; send fewer or smaller images"),
+        ProblemType::BodyTooLarge,
+        format!("the body is larger than the limit of {limit} bytes; send fewer or smaller images"),
     )
 }
 
 fn stalled(limits: &Limits) -> Problem {
-    let patience = limits.body_timeout.as_secs_f64();
+    let pause = limits.body_timeout.as_secs_f64();
     Problem::new(
-        Kind::BodyTimeout,
+        ProblemType::BodyTimeout,
         format!(
-            "the body stalled: no bytes for {patience} s, or fewer than {SLOWEST} a second; \
-             send the request again without pausing"
+            "the body stalled: no bytes for {pause} s, or fewer than {MIN_RATE} bytes a second; \
+             send the request again without pauses"
         ),
     )
 }
 
-fn broken_off(error: &axum::Error) -> Problem {
+fn incomplete(error: &axum::Error) -> Problem {
     Problem::new(
-        Kind::MalformedRequest,
-        format!("the body broke off ({error}); send it whole"),
+        ProblemType::MalformedRequest,
+        format!("the body is incomplete ({error}); send all of it"),
     )
 }

@@ -1,32 +1,36 @@
-//! `POST /classify`: from a request's body to its answer.
+//! `POST /classify` and `POST /models/{name}/classify`: from the body of a
+//! request to the most probable classes of its images.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use model::Outputs;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
-use super::body::Incoming;
+use super::body::IncomingBody;
 use super::forms::{Form, Images};
-use super::observe::{Account, RequestId};
-use crate::admission::ByteShare;
-use crate::answer::{Answer, Clamped, Item, predictions};
-use crate::batch::{Row, Timings};
-use crate::classifier::{Classifier, Failure};
-use crate::network::Network;
-use crate::problem::{Kind, Problem};
-use crate::service::Service;
-use crate::upload::Upload;
+use super::observe::{LogFields, RequestId};
+use super::problem::{Problem, ProblemType};
+use super::response::{Clamped, Classification, Item};
+use super::target::Target;
+use crate::core::admission::ByteShare;
+use crate::core::batch::{ImageOutput, Timings};
+use crate::core::error::{Error, ErrorClass};
+use crate::core::image::EncodedImage;
+use crate::core::instance::Instance;
+use crate::core::prediction::predictions;
+use crate::core::serving::Serving;
 
-/// How many classes are told when nothing is asked for.
+/// Classes that are returned when the request does not say how many.
 const DEFAULT_TOP_K: usize = 5;
 
 /// The query of a request. Text, so that the problem can quote it.
@@ -37,139 +41,143 @@ pub(super) struct Parameters {
 }
 
 pub(super) async fn classify(
-    State(service): State<Arc<Service>>,
+    State(serving): State<Arc<Serving>>,
     Extension(id): Extension<RequestId>,
+    target: Option<Path<Target>>,
     query: Result<Query<Parameters>, QueryRejection>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let body = Incoming::new(&parts.headers, body);
-    let mut account = Account::default();
+    let body = IncomingBody::new(&parts.headers, body);
+    let mut fields = LogFields::default();
     let call = Call {
-        service: &service,
+        serving: &serving,
         headers: &parts.headers,
         id: &id,
+        target: target.map(|Path(target)| target).unwrap_or_default(),
     };
-    let mut response = match call.answer(query, body, &mut account).await {
+    let mut response = match call.respond(query, body, &mut fields).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    response.extensions_mut().insert(account);
+    response.extensions_mut().insert(fields);
     response
 }
 
-/// One request, apart from its body.
+/// One request without its body.
 struct Call<'a> {
-    service: &'a Service,
+    serving: &'a Serving,
     headers: &'a HeaderMap,
     id: &'a RequestId,
+    target: Target,
 }
 
 impl Call<'_> {
-    async fn answer(
+    async fn respond(
         &self,
         query: Result<Query<Parameters>, QueryRejection>,
-        mut body: Incoming,
-        account: &mut Account,
+        mut body: IncomingBody,
+        fields: &mut LogFields,
     ) -> Result<Response, Problem> {
-        // What can be refused without the body is refused before it.
-        let early = || {
-            let visit = self.service.enter()?;
+        let limits = self.serving.limits();
+        let deadline = Deadline::after(limits.request_timeout);
+        // Whatever can be rejected without the body is rejected before it is read.
+        let early = async {
+            let in_flight = self.serving.enter()?;
             let top_k = requested(query)?;
-            self.service.admission().check()?;
-            Ok((visit, top_k))
+            self.serving.admission().check()?;
+            let found = self
+                .serving
+                .registry()
+                .find(self.target.name(), self.target.version()?);
+            Ok::<_, Problem>((in_flight, top_k, deadline.wait_for(found).await??))
         };
-        let (visit, top_k) = match early() {
+        let (_in_flight, top_k, instance) = match early.await {
             Ok(early) => early,
             Err(problem) => {
                 body.discard().await;
                 return Err(problem);
             }
         };
-        let classifier = visit.classifier;
-        let limits = self.service.limits();
-        let mut share = self.service.admission().bytes();
-        let body = body.read(limits, &mut share).await?;
-        account.bytes = body.len();
+        instance.name().clone_into(&mut fields.model);
+        fields.version = instance.version();
 
+        let mut share = self.serving.admission().bytes();
+        let body = body.read(limits, &mut share).await?;
+        fields.bytes = body.len();
         let deadline = Deadline::after(limits.request_timeout);
-        let images = self.unpack(classifier, body, deadline).await?;
-        account.images = images.files.len();
+        let images = self.unpack(body, deadline).await?;
+        fields.images = images.files.len();
         let many = images.many;
-        let outcomes = self.outcomes(classifier, images, share, deadline).await?;
-        account.timings = slowest(&outcomes);
-        self.respond(classifier.network(), top_k, outcomes, many)
+        let outcomes = self.outcomes(&instance, images, share, deadline).await?;
+        fields.timings = slowest(&outcomes);
+        self.render(&instance, top_k, outcomes, many)
     }
 
     /// The images of a body.
-    async fn unpack(
-        &self,
-        classifier: &Classifier,
-        body: Bytes,
-        deadline: Deadline,
-    ) -> Result<Images, Problem> {
-        let most = self.service.limits().max_images;
+    async fn unpack(&self, body: Bytes, deadline: Deadline) -> Result<Images, Problem> {
+        let most = self.serving.limits().max_images;
         match Form::of(self.headers, &body)? {
             Form::Raw => Form::Raw.unpack(body, most),
-            // Megabytes are parsed on a core, not between two sockets.
+            // Megabytes are parsed on the thread pool, not between two sockets.
             form => {
-                let parsing = classifier.on_core(move || form.unpack(body, most));
+                let parsing = self.serving.run_job(move || form.unpack(body, most));
                 let images = deadline.wait_for(parsing).await?;
-                images.map_err(|failure| self.problem(&failure))?
+                images.map_err(|error| self.problem(&error))?
             }
         }
     }
 
-    /// Each image's logits or problem, in order.
+    /// The result or problem of each image, in order.
     async fn outcomes(
         &self,
-        classifier: &Classifier,
+        instance: &Instance,
         images: Images,
         share: ByteShare,
         deadline: Deadline,
-    ) -> Result<Vec<Result<Row, Problem>>, Problem> {
-        let permits = self.service.admission().images(images.files.len())?;
+    ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
+        let permits = self.serving.admission().images(images.files.len())?;
         let share = Arc::new(share);
-        let classify = async |(file, permit)| {
-            let upload = Upload::new(file, images.encoding, Arc::clone(&share));
-            let row = deadline
-                .wait_for(classifier.classify(upload, permit))
-                .await?;
-            row.map_err(|failure| self.problem(&failure))
+        let infer = async |(file, permit)| {
+            let image = EncodedImage::new(file, images.encoding, Arc::clone(&share));
+            let output = instance.infer(image, Outputs::default(), permit);
+            let output = deadline.wait_for(output).await?;
+            output.map_err(|error| self.problem(&error))
         };
         let files = images.files.into_iter();
-        Ok(join_all(files.zip(permits).map(classify)).await)
+        Ok(join_all(files.zip(permits).map(infer)).await)
     }
 
     /// Logits -> top-k -> JSON.
-    fn respond(
+    fn render(
         &self,
-        network: &dyn Network,
+        instance: &Instance,
         top_k: usize,
-        outcomes: Vec<Result<Row, Problem>>,
+        outcomes: Vec<Result<ImageOutput, Problem>>,
         many: bool,
     ) -> Result<Response, Problem> {
-        let labels = network.labels();
+        let labels = instance.network().labels();
         let classes = labels.len();
-        let answer = |row: &Row| Answer {
-            model: &network.card().name,
+        let classification = |output: &ImageOutput| Classification {
+            model: instance.name(),
+            version: instance.version(),
             request_id: self.id.as_str(),
-            predictions: predictions(&row.logits, labels, top_k.min(classes)),
+            predictions: predictions(&output.logits, labels, top_k.min(classes)),
             top_k: (top_k > classes).then_some(Clamped {
                 requested: top_k,
                 returned: classes,
             }),
         };
-        let timing = server_timing(slowest(&outcomes));
+        let timing = server_timing(instance, slowest(&outcomes));
         let mut response = if many {
             let items = outcomes.iter().map(|outcome| match outcome {
-                Ok(row) => Item::Answer(answer(row)),
+                Ok(output) => Item::Classification(classification(output)),
                 Err(problem) => Item::Problem(problem.body(self.id.as_str())),
             });
             json(&items.collect::<Vec<_>>())?
         } else {
             let only = outcomes.into_iter().next().ok_or_else(Problem::internal)?;
-            json(&answer(&only?))?
+            json(&classification(&only?))?
         };
         response
             .headers_mut()
@@ -177,21 +185,21 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// What a failure means to the client; ours is told to the log in full.
-    fn problem(&self, failure: &Failure) -> Problem {
-        let problem = Problem::from(failure);
-        if problem.kind == Kind::Internal {
-            tracing::error!(request_id = self.id.as_str(), %failure, "an image failed");
+    /// An error of the core as a problem. The client is not told the cause of
+    /// an internal error; the log is.
+    fn problem(&self, error: &Error) -> Problem {
+        if error.class() == ErrorClass::Internal {
+            tracing::error!(request_id = self.id.as_str(), %error, "an image failed");
         }
-        problem
+        Problem::from(error)
     }
 }
 
 fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<usize, Problem> {
-    let bad = |detail| Problem::new(Kind::BadParameter, detail);
+    let bad = |detail| Problem::new(ProblemType::BadParameter, detail);
     let Query(parameters) = query.map_err(|rejection| {
         bad(format!(
-            "{}; the one parameter is top_k",
+            "{}; the only parameter is top_k",
             rejection.body_text()
         ))
     })?;
@@ -201,13 +209,13 @@ fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<usize, 
     match text.parse() {
         Ok(top_k) if top_k > 0 => Ok(top_k),
         _ => Err(bad(format!(
-            "top_k is `{}`; give the number of classes to tell, a whole number from 1",
+            "top_k is `{}`; it must be the number of classes to return, an integer of at least 1",
             text.escape_default()
         ))),
     }
 }
 
-/// When a request's time is up, counted from its body's arrival.
+/// The deadline of a request.
 #[derive(Clone, Copy)]
 struct Deadline {
     limit: Duration,
@@ -225,11 +233,10 @@ impl Deadline {
     async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
         timeout_at(self.at, future).await.map_err(|_| {
             let detail = format!(
-                "no answer within {} s of the body's arrival; send the request again when the \
-                 server is less busy",
+                "no result within {} s; send the request again when the server is less busy",
                 self.limit.as_secs_f64()
             );
-            Problem::new(Kind::DeadlineExceeded, detail)
+            Problem::new(ProblemType::DeadlineExceeded, detail)
         })
     }
 }
@@ -239,20 +246,22 @@ fn json(body: &impl Serialize) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// Of several images the longest time of each step.
-fn slowest(outcomes: &[Result<Row, Problem>]) -> Timings {
-    let rows = outcomes.iter().flatten().map(|row| row.timings);
-    rows.fold(Timings::default(), |a, b| Timings {
+/// The longest time of each step over all images.
+fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
+    let timings = outcomes.iter().flatten().map(|output| output.timings);
+    timings.fold(Timings::default(), |a, b| Timings {
         decode: a.decode.max(b.decode),
         queue: a.queue.max(b.queue),
         forward: a.forward.max(b.forward),
     })
 }
 
-fn server_timing(timings: Timings) -> HeaderValue {
+fn server_timing(instance: &Instance, timings: Timings) -> HeaderValue {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let text = format!(
-        "decode;dur={:.2}, queue;dur={:.2}, forward;dur={:.2}",
+        "model;desc=\"{}/{}\", decode;dur={:.2}, queue;dur={:.2}, forward;dur={:.2}",
+        instance.name(),
+        instance.version(),
         ms(timings.decode),
         ms(timings.queue),
         ms(timings.forward)

@@ -1,5 +1,5 @@
-//! The three ways to send images: the bytes alone, `multipart/form-data`, and
-//! base64 inside JSON.
+//! The three forms of a request: the bytes of one image, `multipart/form-data`,
+//! and JSON with base64 text.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -13,11 +13,11 @@ use multer::{Field, Multipart};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::config::MOST_IMAGES;
-use crate::problem::{Kind, Problem};
-use crate::upload::Encoding;
+use super::problem::{Problem, ProblemType};
+use crate::core::image::Encoding;
+use crate::core::limits::MAX_IMAGES;
 
-/// How the images of a request were written down.
+/// The form of a request.
 pub(super) enum Form {
     Raw,
     Multipart { boundary: String },
@@ -28,13 +28,13 @@ pub(super) enum Form {
 pub(super) struct Images {
     pub(super) files: Vec<Bytes>,
     pub(super) encoding: Encoding,
-    /// Whether they are answered with an array.
+    /// Whether the response is an array.
     pub(super) many: bool,
 }
 
 impl Form {
-    /// Which form a body has. The content type only ever selects a form that
-    /// has to be unpacked; for anything else the bytes speak for themselves.
+    /// The form of a body. The content type matters only for multipart and JSON;
+    /// any other body is taken as an image, whose format its bytes show.
     ///
     /// # Errors
     /// 400 for a multipart content type without its boundary.
@@ -47,7 +47,7 @@ impl Form {
         let essence = essence.trim().to_ascii_lowercase();
         if essence == "multipart/form-data" {
             let boundary = multer::parse_boundary(content_type).map_err(|error| {
-                malformed(format!("the multipart content type is unusable: {error}"))
+                malformed(format!("the multipart content type is invalid: {error}"))
             })?;
             Ok(Self::Multipart { boundary })
         } else if (essence == "application/json" || essence.ends_with("+json")) && may_be_json(body)
@@ -58,16 +58,16 @@ impl Form {
         }
     }
 
-    /// Takes the images out of a body.
+    /// The images of a body.
     ///
     /// # Errors
-    /// 400 when it is malformed or holds no image, 413 when it holds more than
+    /// 400 when it is malformed or has no image, 413 when it has more than
     /// `most`.
     pub(super) fn unpack(&self, body: Bytes, most: usize) -> Result<Images, Problem> {
         match self {
             Self::Raw => Ok(Images {
                 files: vec![body],
-                encoding: Encoding::Plain,
+                encoding: Encoding::Raw,
                 many: false,
             }),
             Self::Multipart { boundary } => multipart(body, boundary, most),
@@ -76,7 +76,7 @@ impl Form {
     }
 }
 
-/// Whether JSON can start like this; no image format does.
+/// Whether the first byte can start JSON; no image format starts like that.
 fn may_be_json(body: &[u8]) -> bool {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     first.is_none_or(|byte| {
@@ -100,17 +100,17 @@ fn multipart(body: Bytes, boundary: &str, most: usize) -> Result<Images, Problem
         }
         Ok(files)
     };
-    // The whole body is in memory, so the parser never has to wait.
+    // The whole body is in memory, so the parser never waits.
     let files = read
         .now_or_never()
-        .unwrap_or_else(|| Err(malformed("the form does not end".into())))?;
+        .unwrap_or_else(|| Err(malformed("the form is not terminated".into())))?;
     if files.is_empty() {
         return Err(no_image());
     }
     Ok(Images {
         many: files.len() > 1,
         files,
-        encoding: Encoding::Plain,
+        encoding: Encoding::Raw,
     })
 }
 
@@ -120,15 +120,15 @@ fn expect_image(part: &Field<'_>) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!(
-        "the form's field `{}` is no file; send images as files, as `curl -F image=@cat.jpg` \
-         does, and options in the query",
+        "the form field `{}` is not a file; send images as files, as `curl -F image=@cat.jpg` \
+         does, and options as query parameters",
         name.escape_default()
     );
     Err(malformed(detail))
 }
 
 fn bad_form(error: &multer::Error) -> Problem {
-    malformed(format!("the form cannot be read: {error}"))
+    malformed(format!("the form cannot be parsed: {error}"))
 }
 
 /// `{"image": "..."}` or `{"images": ["...", ...]}`; other keys are ignored.
@@ -140,12 +140,12 @@ struct Document<'a> {
     images: Option<List<'a>>,
 }
 
-/// Text that stays where it is in the body unless it has escapes.
+/// Text that is borrowed from the body unless it has escapes.
 #[derive(Deserialize)]
 struct Base64<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The images of a list. Those past [`MOST_IMAGES`] are only counted: a list
-/// of a million empty strings is small in JSON, and need not be large here.
+/// The images of a list. Those beyond [`MAX_IMAGES`] are only counted: a list
+/// of a million empty strings is small as JSON and must not become large here.
 struct List<'a> {
     first: Vec<Base64<'a>>,
     length: usize,
@@ -163,7 +163,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<'de>, A::Error> {
                 let mut first = Vec::new();
-                while first.len() < MOST_IMAGES {
+                while first.len() < MAX_IMAGES {
                     match items.next_element()? {
                         Some(item) => first.push(item),
                         None => break,
@@ -182,7 +182,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
 
 fn json(body: &Bytes, most: usize) -> Result<Images, Problem> {
     let document: Document<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed(format!("the JSON cannot be read: {error}")))?;
+        .map_err(|error| malformed(format!("the JSON cannot be parsed: {error}")))?;
     let file = |Base64(text): Base64<'_>| match text {
         Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
         Cow::Owned(text) => text.into(),
@@ -206,20 +206,20 @@ fn json(body: &Bytes, most: usize) -> Result<Images, Problem> {
     })
 }
 
-fn malformed(fault: String) -> Problem {
+fn malformed(reason: String) -> Problem {
     Problem::new(
-        Kind::MalformedRequest,
-        format!("{fault}; /docs shows each form of a request"),
+        ProblemType::MalformedRequest,
+        format!("{reason}; /docs shows each form of a request"),
     )
 }
 
 fn no_image() -> Problem {
-    malformed("the request holds no image".into())
+    malformed("the request has no image".into())
 }
 
 fn too_many(most: usize) -> Problem {
     Problem::new(
-        Kind::TooManyImages,
-        format!("the request holds more than {most} images; split it"),
+        ProblemType::TooManyImages,
+        format!("the request has more than {most} images; split it into several requests"),
     )
 }

@@ -1,4 +1,4 @@
-//! What orchestrators and monitoring ask.
+//! Health checks for orchestrators, and metrics for Prometheus.
 
 use std::sync::Arc;
 
@@ -6,24 +6,30 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
-use crate::problem::Problem;
-use crate::service::Service;
+use super::problem::Problem;
+use crate::core::serving::Serving;
 
 /// The process runs.
 pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// It may be sent photos: the model is loaded and warm, and no shutdown has
-/// begun.
-pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Problem> {
-    service.ready().map(|_| "ready\n")
+/// The server can classify images: every model that is loaded at start has been
+/// loaded, or has failed, and no shutdown has begun. The body names the models
+/// that failed.
+pub(super) async fn ready(State(serving): State<Arc<Serving>>) -> Result<String, Problem> {
+    serving.ready()?;
+    let mut text = String::from("ready\n");
+    for (model, reason) in serving.registry().readiness().failed {
+        text += &format!("model `{model}` failed to load: {reason}\n");
+    }
+    Ok(text)
 }
 
-/// Prometheus' page.
-pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
+/// All metrics.
+pub(super) async fn metrics(State(serving): State<Arc<Serving>>) -> Response {
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match service.metrics().page() {
+    match serving.metrics().render() {
         Ok(page) => ([(CONTENT_TYPE, openmetrics)], page).into_response(),
         Err(_) => Problem::internal().into_response(),
     }

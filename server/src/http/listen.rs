@@ -1,5 +1,5 @@
-//! The sockets: how many connections, how long a client may take to say what
-//! it wants, and how they are closed.
+//! The listening socket: limits on connections and request headers, and how
+//! connections are closed at a shutdown.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,26 +13,25 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// Most headers of a request, and most bytes of them with the request line.
+/// Largest number of headers, and largest size of the request line and headers.
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// How long to wait after the system refused a connection (no file
-/// descriptors left, say) before asking for the next.
+/// Pause after a connection could not be accepted, for example because no file
+/// descriptors are left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What a connection may take.
+/// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections {
-    /// Most connections at once; further ones wait to be accepted.
+    /// Connections at the same time; further ones wait to be accepted.
     pub most: usize,
-    /// Longest wait for a request's headers, on a new connection or a kept
-    /// one.
+    /// Longest wait for the headers of a request, on a new or an idle connection.
     pub header_timeout: Duration,
 }
 
-/// Serves `router` until `stop` ends, then closes idle connections and waits
-/// for the others to send their answers.
+/// Serves `router` until `stop` completes, then closes idle connections and
+/// waits until the others have sent their responses.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -51,11 +50,11 @@ pub async fn serve(
         // The semaphore is never closed.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             let stream = accept(&listener).await;
-            let answer = TowerToHyperService::new(router.clone());
-            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), answer));
+            let service = TowerToHyperService::new(router.clone());
+            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+                    tracing::debug!(%error, "a connection ended with an error");
                 }
                 drop(place);
             });
@@ -73,12 +72,12 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Answers are small: they should not wait for an ACK.
+                // Responses are small and must not wait for an ACK.
                 let _ = stream.set_nodelay(true);
                 return stream;
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

@@ -1,5 +1,5 @@
-//! Around every request: its id, its line in the log, its place in the
-//! metrics and the body of its problem.
+//! The outermost layer of every route: the request's id, its line in the access
+//! log, its metrics, and the body of a problem.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,32 +11,34 @@ use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::CLASSIFY;
-use crate::batch::Timings;
-use crate::metrics::{CLIENT_GONE, Metrics};
-use crate::problem::Problem;
-use crate::service::Service;
+use super::problem::Problem;
+use crate::core::batch::Timings;
+use crate::core::metrics::Metrics;
+use crate::core::serving::Serving;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id that is taken from a client.
-const LONGEST_ID: usize = 128;
+/// The longest id that is accepted from a client.
+const MAX_ID_LENGTH: usize = 128;
 
-/// What a request is called in the answer, in the log and in its problem.
+/// The status of a request whose client disconnected before the response, as
+/// in nginx.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Identifies a request in its response, in the log and in its problem.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// The client's own, where it can be printed anywhere without harm, else
-    /// a fresh UUID.
+    /// The client's id, where it is safe to print, else a new UUID.
     fn of(request: &Request) -> Self {
-        let harmless = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b);
+        let safe = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b);
         let given = request
             .headers()
             .get(REQUEST_ID)
             .and_then(|id| id.to_str().ok());
         match given {
-            Some(id) if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(harmless) => {
+            Some(id) if (1..=MAX_ID_LENGTH).contains(&id.len()) && id.bytes().all(safe) => {
                 Self(id.into())
             }
             _ => Self(Uuid::new_v4().to_string().into()),
@@ -48,31 +50,34 @@ impl RequestId {
     }
 }
 
-/// What the handler of `/classify` tells the log.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Account {
+/// What a handler adds to the log line of its request, as an extension of its
+/// response.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LogFields {
+    pub(super) model: String,
+    pub(super) version: u64,
     pub(super) images: usize,
     pub(super) bytes: usize,
     pub(super) timings: Timings,
 }
 
 pub(super) async fn observe(
-    State(service): State<Arc<Service>>,
+    State(serving): State<Arc<Serving>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let line = Line::begin(&request, Arc::clone(service.metrics()));
-    request.extensions_mut().insert(line.id.clone());
+    let entry = LogEntry::new(&request, Arc::clone(serving.metrics()));
+    request.extensions_mut().insert(entry.id.clone());
     let mut response = next.run(request).await;
-    write_problem(&mut response, &line.id);
-    if let Ok(id) = HeaderValue::from_str(line.id.as_str()) {
+    write_problem(&mut response, &entry.id);
+    if let Ok(id) = HeaderValue::from_str(entry.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    line.end(&response);
+    entry.finish(&response);
     response
 }
 
-/// Gives a problem its body, now that the request's id is at hand.
+/// Gives a problem its body, which contains the request's id.
 fn write_problem(response: &mut Response, id: &RequestId) {
     if let Some(problem) = response.extensions().get::<Problem>() {
         let json = serde_json::to_vec(&problem.body(id.as_str())).unwrap_or_default();
@@ -81,9 +86,9 @@ fn write_problem(response: &mut Response, id: &RequestId) {
     }
 }
 
-/// A request's line in the log, written when it is dropped: also when the
-/// client has gone and nobody waits for the answer any more.
-struct Line {
+/// A line of the access log. It is written when it is dropped, so also for a
+/// client that disconnects before the response.
+struct LogEntry {
     id: RequestId,
     method: Method,
     path: String,
@@ -91,50 +96,56 @@ struct Line {
     started: Instant,
     status: u16,
     problem: String,
-    account: Account,
+    fields: LogFields,
     metrics: Arc<Metrics>,
 }
 
-impl Line {
-    fn begin(request: &Request, metrics: Arc<Metrics>) -> Self {
+impl LogEntry {
+    fn new(request: &Request, metrics: Arc<Metrics>) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {
             id: RequestId::of(request),
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            // Paths that anyone makes up share one label.
+            // One label for all unknown paths keeps their number bounded.
             route: route.map_or("other", MatchedPath::as_str).to_owned(),
             started: Instant::now(),
-            status: CLIENT_GONE,
+            status: CLIENT_CLOSED_REQUEST,
             problem: String::new(),
-            account: Account::default(),
+            fields: LogFields::default(),
             metrics,
         }
     }
 
-    fn end(mut self, response: &Response) {
+    fn finish(mut self, response: &Response) {
         self.status = response.status().as_u16();
         let extensions = response.extensions();
-        self.account = extensions.get().copied().unwrap_or_default();
+        self.fields = extensions.get().cloned().unwrap_or_default();
         if let Some(problem) = extensions.get::<Problem>() {
-            self.problem = problem.kind.type_uri();
+            self.problem = problem.problem_type.type_uri();
         }
+    }
+
+    /// Health checks and scrapes, which come every few seconds.
+    fn is_probe(&self) -> bool {
+        self.route.starts_with("/health/")
+            || self.route.ends_with("/ready")
+            || self.route == "/metrics"
     }
 }
 
-impl Drop for Line {
+impl Drop for LogEntry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
-        self.metrics.answered(&self.route, self.status);
-        if self.route == CLASSIFY {
-            self.metrics.classified(total);
-        }
-        let Account {
+        self.metrics.responded(&self.route, self.status, total);
+        let LogFields {
+            model,
+            version,
             images,
             bytes,
             timings,
-        } = self.account;
-        macro_rules! line {
+        } = &self.fields;
+        macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = self.id.as_str(),
@@ -142,6 +153,8 @@ impl Drop for Line {
                     path = self.path,
                     status = self.status,
                     problem = self.problem,
+                    model,
+                    version,
                     images,
                     bytes,
                     decode_ms = ms(timings.decode),
@@ -152,13 +165,12 @@ impl Drop for Line {
                 )
             };
         }
-        if self.route != CLASSIFY {
-            // Probes and scrapes come every few seconds and say nothing.
-            line!(debug);
+        if self.is_probe() {
+            log!(debug);
         } else if self.status >= 500 {
-            line!(warn);
+            log!(warn);
         } else {
-            line!(info);
+            log!(info);
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The pages for people, and the contract. All of them are in the binary and
-//! load nothing from elsewhere.
+//! The HTML pages and the OpenAPI document. They are part of the binary and load
+//! nothing from other servers.
 
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
-/// A page may style itself, and nothing else.
+/// The pages have inline styles and nothing else: no scripts, no images.
 const HTML: [(HeaderName, &str); 2] = [
     (CONTENT_TYPE, "text/html; charset=utf-8"),
     (

@@ -1,36 +1,36 @@
-//! Every status but 200, each reached through the router, and the request
-//! after it unharmed.
+//! Every status other than 200, each produced through the router. The request
+//! after it is served.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
-use server::service::Service;
 
-use crate::support::{
-    Fake, flat, grey, limits, multipart, post, send, server, server_of, server_with, stalling,
-};
+use crate::support::client::{flat, get, grey, multipart, post, stalling};
+use crate::support::loader::spec;
+use crate::support::network::{CLASSES, FakeNetwork};
+use crate::support::server::{MODEL, Server, limits, server, server_of, server_with, wait_until};
 
 #[tokio::test]
-async fn not_found_and_wrong_method() {
-    let server = server();
+async fn unknown_paths_and_wrong_methods() {
+    let server = server().await;
     server
         .get("/classifier")
         .await
         .assert_problem(404, "not-found");
-    let answer = server.get("/classify").await;
-    answer.assert_problem(405, "method-not-allowed");
-    assert_eq!(answer.header("allow"), "POST");
-    let answer = server.send(post("/model", "")).await;
-    answer.assert_problem(405, "method-not-allowed");
-    assert_eq!(answer.header("allow"), "GET,HEAD");
+    let response = server.get("/classify").await;
+    response.assert_problem(405, "method-not-allowed");
+    assert_eq!(response.header("allow"), "POST");
+    for path in ["/models", "/models/fake", "/health/ready"] {
+        let response = server.send(post(path, "")).await;
+        response.assert_problem(405, "method-not-allowed");
+        assert_eq!(response.header("allow"), "GET,HEAD");
+    }
 }
 
 #[tokio::test]
-async fn images_at_fault() {
-    let server = server();
+async fn invalid_images() {
+    let server = server().await;
     server.post("").await.assert_problem(400, "empty-image");
     server
         .post("hello")
@@ -42,17 +42,17 @@ async fn images_at_fault() {
         .post(broken)
         .await
         .assert_problem(422, "broken-image");
-    // 400 x 400 = 160,000 pixels, the limit is 100,000
-    let answer = server.post(flat(1, 400, 400)).await;
-    answer.assert_problem(413, "image-too-large");
-    assert!(answer.text.contains("100000"), "{}", answer.text);
+    // 400 x 400 = 160,000 pixels; the limit is 100,000.
+    let response = server.post(flat(1, 400, 400)).await;
+    response.assert_problem(413, "image-too-large");
+    assert!(response.text.contains("100000"), "{}", response.text);
     assert!(server.batches().is_empty());
     assert_eq!(server.post(grey(6)).await.class(), 6);
 }
 
 #[tokio::test]
-async fn bodies_past_the_limit_announced_or_not() {
-    let server = server();
+async fn a_body_above_the_limit_with_and_without_a_content_length() {
+    let server = server().await;
     let large = vec![0_u8; limits().max_body + 1];
     let mut announced = post("/classify", large.clone());
     announced
@@ -68,11 +68,11 @@ async fn bodies_past_the_limit_announced_or_not() {
         Body::from_stream(futures_util::stream::iter(chunks)),
     );
     for request in [announced, streamed] {
-        let answer = server.send(request).await;
-        answer.assert_problem(413, "body-too-large");
-        assert!(answer.text.contains("1048576 bytes"), "{}", answer.text);
+        let response = server.send(request).await;
+        response.assert_problem(413, "body-too-large");
+        assert!(response.text.contains("1048576 bytes"), "{}", response.text);
     }
-    // Exactly the limit is read whole, and then is no image.
+    // A body of exactly the limit is read, and then is not an image.
     let exact = vec![0_u8; limits().max_body];
     server
         .post(exact)
@@ -81,18 +81,18 @@ async fn bodies_past_the_limit_announced_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls() {
+async fn a_stalled_body() {
     let mut limits = limits();
     limits.body_timeout = Duration::from_millis(50);
-    let server = server_with(limits, |_| Ok(()));
-    let answer = server.send(post("/classify", stalling(grey(1)))).await;
-    answer.assert_problem(408, "body-timeout");
+    let server = server_with(limits, |_| Ok(())).await;
+    let response = server.send(post("/classify", stalling(grey(1)))).await;
+    response.assert_problem(408, "body-timeout");
     assert_eq!(server.post(grey(6)).await.class(), 6);
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off() {
-    let server = server();
+async fn an_incomplete_body() {
+    let server = server().await;
     let chunks = [Ok("half"), Err(std::io::Error::other("reset"))];
     let body = Body::from_stream(futures_util::stream::iter(chunks));
     server
@@ -102,23 +102,23 @@ async fn a_body_that_breaks_off() {
 }
 
 #[tokio::test]
-async fn more_images_than_there_is_room_for() {
+async fn more_images_than_max_in_flight() {
     let mut limits = limits();
-    (limits.queue, limits.max_images) = (3, 3);
-    let server = server_with(limits, |_| Ok(()));
+    (limits.max_in_flight, limits.max_images) = (3, 3);
+    let server = server_with(limits, |_| Ok(())).await;
     let first = server.occupy_device().await;
     let second = server.spawn_post(grey(2));
-    server.until("resnet_images_in_flight", 2.0).await;
+    server.wait_for_metric("resnet_images_in_flight", 2.0).await;
 
-    // One place is left: not enough for two images, enough for one.
-    let answer = server.send(multipart(&[grey(3), grey(4)])).await;
-    answer.assert_problem(429, "overloaded");
-    assert_eq!(answer.header("retry-after"), "1");
+    // One more image can be admitted, but not two.
+    let response = server.send(multipart(&[grey(3), grey(4)])).await;
+    response.assert_problem(429, "overloaded");
+    assert_eq!(response.header("retry-after"), "1");
     let third = server.spawn_post(grey(3));
-    server.until("resnet_images_in_flight", 3.0).await;
+    server.wait_for_metric("resnet_images_in_flight", 3.0).await;
     server.post(grey(4)).await.assert_problem(429, "overloaded");
 
-    server.fake.gate.open();
+    server.network().gate.open();
     for (task, class) in [(first, 1), (second, 2), (third, 3)] {
         assert_eq!(task.await.unwrap().class(), class);
     }
@@ -127,24 +127,22 @@ async fn more_images_than_there_is_room_for() {
 }
 
 #[tokio::test]
-async fn more_bytes_than_there_is_room_for() {
+async fn more_bytes_than_body_memory() {
     let mut limits = limits();
     limits.body_memory = limits.max_body;
     let (half, limit) = (limits.max_body / 2 + 1, limits.max_body);
-    let server = server_with(limits, |_| Ok(()));
-    // A client that has sent half of the budget and goes on holding it.
-    let service = Arc::clone(&server.service);
-    let slow =
-        tokio::spawn(
-            async move { send(&service, post("/classify", stalling(vec![0; half]))).await },
-        );
-    while server.service.admission().bytes().grow(limit).is_ok() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let answer = server.post(vec![0; half]).await;
-    answer.assert_problem(429, "overloaded");
-    assert_eq!(answer.header("retry-after"), "1");
-    // A small one still fits, and the slow client's share returns with it.
+    let server = server_with(limits, |_| Ok(())).await;
+    // A client sends half of the budget and then stalls.
+    let slow = server.spawn(post("/classify", stalling(vec![0; half])));
+    wait_until("the bytes to arrive", async || {
+        server.serving.admission().bytes().grow(limit).is_err()
+    })
+    .await;
+    let response = server.post(vec![0; half]).await;
+    response.assert_problem(429, "overloaded");
+    assert_eq!(response.header("retry-after"), "1");
+    // A small body still fits. The bytes of the slow client are released when
+    // it disconnects.
     assert_eq!(server.post(grey(4)).await.class(), 4);
     slow.abort();
     assert!(slow.await.unwrap_err().is_cancelled());
@@ -155,71 +153,143 @@ async fn more_bytes_than_there_is_room_for() {
 }
 
 #[tokio::test]
-async fn a_network_that_fails_or_panics_or_answers_nonsense() {
+async fn a_network_that_fails_or_panics() {
     let server = server_with(limits(), |classes| match classes {
-        [10] => Err(model::Error::Batch("no".into())),
+        [10] => Err(model::Error::Batch("on purpose".into())),
         [11] => panic!("on purpose"),
         _ => Ok(()),
-    });
+    })
+    .await;
     for class in [10, 11] {
-        let answer = server.post(grey(class)).await;
-        answer.assert_problem(500, "internal");
+        let response = server.post(grey(class)).await;
+        response.assert_problem(500, "internal");
         assert!(
-            !answer.text.contains("on purpose"),
-            "the log knows, the client need not"
+            !response.text.contains("on purpose"),
+            "the cause must be in the log only"
         );
         assert_eq!(server.post(grey(6)).await.class(), 6);
     }
 }
 
 #[tokio::test]
+async fn a_network_that_returns_the_wrong_number_of_logits() {
+    let network = FakeNetwork::with_corruption(|classes, logits| match classes {
+        [10] => logits.truncate(CLASSES - 1),
+        [11] => logits.push(0.0),
+        [12] => logits.clear(),
+        _ => {}
+    });
+    let server = server_of(network, 2, limits()).await;
+    for class in [10, 11, 12] {
+        let response = server.post(grey(class)).await;
+        response.assert_problem(500, "internal");
+        assert_eq!(server.post(grey(6)).await.class(), 6);
+    }
+    assert_eq!(server.metric("resnet_images_in_flight").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_network_that_returns_logits_that_are_not_finite() {
+    let network = FakeNetwork::with_corruption(|classes, logits| {
+        let invalid = match classes {
+            [10] => f32::NAN,
+            [11] => f32::INFINITY,
+            [12] => f32::NEG_INFINITY,
+            _ => return,
+        };
+        logits[200] = invalid;
+    });
+    let server = server_of(network, 2, limits()).await;
+    for class in [10, 11, 12] {
+        let response = server.post(grey(class)).await;
+        response.assert_problem(500, "internal");
+        assert_eq!(server.post(grey(6)).await.class(), 6);
+    }
+    assert_eq!(server.metric("resnet_images_in_flight").await, 0.0);
+}
+
+#[tokio::test]
+async fn an_image_whose_logits_are_not_finite_fails_alone_in_its_batch() {
+    let network = FakeNetwork::with_corruption(|classes, logits| {
+        if let Some(index) = classes.iter().position(|&class| class == 13) {
+            logits[index * CLASSES] = f32::NAN;
+        }
+    });
+    let server = server_of(network, 2, limits()).await;
+    let (first, rest) = server.fill_queue(11..=16).await;
+    server.network().gate.open();
+    assert_eq!(first.await.unwrap().class(), 1);
+    for (task, class) in rest.into_iter().zip(11..) {
+        let response = task.await.unwrap();
+        match class {
+            13 => response.assert_problem(500, "internal"),
+            _ => assert_eq!(response.class(), class),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_panic_while_decoding() {
-    let server = server();
-    server.fake.panic_on_recipe.store(true, Ordering::SeqCst);
+    let server = server().await;
+    let network = server.network();
+    network.panic_on_preprocessing.store(true, Ordering::SeqCst);
     server.post(grey(1)).await.assert_problem(500, "internal");
-    server.fake.panic_on_recipe.store(false, Ordering::SeqCst);
+    network
+        .panic_on_preprocessing
+        .store(false, Ordering::SeqCst);
     assert_eq!(server.post(grey(6)).await.class(), 6);
     assert_eq!(server.metric("resnet_images_in_flight").await, 0.0);
 }
 
 #[tokio::test]
 async fn before_the_model_is_loaded() {
-    let service = Arc::new(Service::new(limits()));
-    let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    assert_eq!(send(&service, get("/health/live")).await.status, 200);
+    let server = Server::new(limits(), None, 2);
+    server.files.write(MODEL, 1, FakeNetwork::new);
+    server.files.gate(MODEL).close();
+    server.apply(vec![spec(MODEL)]);
+    assert_eq!(server.get("/health/live").await.status, 200);
     for request in [
         get("/health/ready"),
-        get("/model"),
+        get("/models/fake/ready"),
         post("/classify", grey(1)),
+        post("/models/fake/classify", grey(1)),
     ] {
-        let answer = send(&service, request).await;
-        answer.assert_problem(503, "starting");
-        assert_eq!(answer.header("retry-after"), "1");
+        let response = server.send(request).await;
+        response.assert_problem(503, "starting");
+        assert_eq!(response.header("retry-after"), "1");
+        assert!(response.detail().contains(MODEL), "{}", response.text);
     }
+    server.files.gate(MODEL).open();
 }
 
 #[tokio::test]
-async fn past_the_deadline() {
+async fn a_request_that_exceeds_its_deadline() {
     let mut limits = limits();
     limits.request_timeout = Duration::from_millis(50);
-    let server = server_with(limits, |_| Ok(()));
-    server.fake.gate.close();
+    let server = server_with(limits, |_| Ok(())).await;
+    server.network().gate.close();
     server
         .post(grey(1))
         .await
         .assert_problem(504, "deadline-exceeded");
-    server.fake.gate.open();
+    server.network().gate.open();
     assert_eq!(server.post(grey(6)).await.class(), 6);
 }
 
 #[tokio::test]
-async fn a_lost_device_turns_readiness_off() {
-    let server = server_of(Fake::on_card(1), 2, limits());
+async fn a_lost_device_ends_readiness() {
+    let server = server_of(FakeNetwork::on_gpu(1), 2, limits()).await;
     assert_eq!(server.get("/health/ready").await.status, 200);
-    *server.fake.fault.lock().unwrap() = Some("the card fell off the bus".into());
-    let answer = server.get("/health/ready").await;
-    answer.assert_problem(503, "device-lost");
-    assert!(!answer.text.contains("bus"), "the cause is for the log");
+    let error = "the GPU has fallen off the bus";
+    *server.network().device_error.lock().unwrap() = Some(error.into());
+    for path in ["/health/ready", "/models/fake/ready"] {
+        let response = server.get(path).await;
+        response.assert_problem(503, "device-lost");
+        assert!(
+            !response.text.contains("bus"),
+            "the cause must be in the log only"
+        );
+    }
     server
         .post(grey(1))
         .await

@@ -1,14 +1,14 @@
-//! The forms of a request, its parameters, and the shape of its answer.
+//! The forms of a request, its parameters, and the form of its response.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{
-    CLASSES, base64, class, grey, limits, multipart, post, post_as, server, server_with,
-};
+use crate::support::client::{base64, class, grey, multipart, post, post_as};
+use crate::support::network::CLASSES;
+use crate::support::server::{limits, server, server_with};
 
 #[tokio::test]
-async fn raw_bytes_whatever_the_content_type_says() {
-    let server = server();
+async fn raw_bytes_with_any_content_type() {
+    let server = server().await;
     assert_eq!(server.post(grey(77)).await.class(), 77);
     for content_type in [
         "image/png",
@@ -19,28 +19,29 @@ async fn raw_bytes_whatever_the_content_type_says() {
         "application/json",
         "nonsense",
     ] {
-        let answer = server.send(post_as(content_type, grey(78))).await;
-        assert_eq!(answer.class(), 78, "{content_type}");
+        let response = server.send(post_as(content_type, grey(78))).await;
+        assert_eq!(response.class(), 78, "{content_type}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_has_its_keys_in_order_and_its_timings() {
-    let server = server();
-    let answer = server.post(grey(3)).await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    let id = answer.header("x-request-id");
+async fn a_response_has_its_keys_in_order_and_timings() {
+    let server = server().await;
+    let response = server.post(grey(3)).await;
+    assert_eq!(response.header("content-type"), "application/json");
+    let id = response.header("x-request-id");
     let head = format!(
-        r#"{{"model":"fake","request_id":"{id}","predictions":[{{"index":3,"wnid":null,"label":"grey 3","probability":0."#
+        r#"{{"model":"fake","version":1,"request_id":"{id}","predictions":[{{"index":3,"wnid":null,"label":"grey 3","probability":0."#
     );
-    assert!(answer.text.starts_with(&head), "{}", answer.text);
-    // softmax of one logit of 20 among 255 of 0
+    assert!(response.text.starts_with(&head), "{}", response.text);
+    // The softmax of a logit of 20 among 255 logits of 0.
     let expected = 20_f64.exp() / (20_f64.exp() + 255.0);
-    let probability = answer.json["predictions"][0]["probability"].as_f64();
+    let probability = response.json["predictions"][0]["probability"].as_f64();
     assert!((probability.unwrap() - expected).abs() < 1e-6);
 
-    let timing = answer.header("server-timing");
-    let names: Vec<&str> = timing
+    let timing = response.header("server-timing");
+    let timings = timing.strip_prefix(r#"model;desc="fake/1", "#).unwrap();
+    let names: Vec<&str> = timings
         .split(", ")
         .map(|metric| {
             let (name, duration) = metric.split_once(";dur=").unwrap();
@@ -52,50 +53,50 @@ async fn an_answer_has_its_keys_in_order_and_its_timings() {
 }
 
 #[tokio::test]
-async fn a_form_with_one_file_gives_an_object() {
-    let answer = server().send(multipart(&[grey(9)])).await;
-    assert_eq!(answer.class(), 9);
+async fn a_form_with_one_file_returns_an_object() {
+    let response = server().await.send(multipart(&[grey(9)])).await;
+    assert_eq!(response.class(), 9);
 }
 
 #[tokio::test]
-async fn a_form_with_many_files_gives_an_array_in_order() {
+async fn a_form_with_several_files_returns_an_array_in_order() {
     let mut broken = grey(5);
     broken.truncate(40);
     let files = [grey(50), broken, grey(20), b"hello".to_vec(), grey(40)];
-    let answer = server().send(multipart(&files)).await;
-    assert_eq!(answer.status, 200);
-    let items = answer.json.as_array().unwrap();
+    let response = server().await.send(multipart(&files)).await;
+    assert_eq!(response.status, 200);
+    let items = response.json.as_array().unwrap();
     assert_eq!(items.len(), 5);
     for (i, expected) in [(0, 50), (2, 20), (4, 40)] {
         assert_eq!(class(&items[i]), expected);
-        assert_eq!(items[i]["request_id"], answer.header("x-request-id"));
+        assert_eq!(items[i]["request_id"], response.header("x-request-id"));
     }
     assert_eq!(items[1]["type"], "/docs#broken-image");
     assert_eq!(items[1]["status"], 422);
     assert_eq!(items[3]["type"], "/docs#unsupported-format");
-    assert_eq!(items[3]["request_id"], answer.header("x-request-id"));
+    assert_eq!(items[3]["request_id"], response.header("x-request-id"));
 }
 
 #[tokio::test]
-async fn a_part_without_a_file_name_counts_by_its_field() {
+async fn a_part_without_a_file_name_is_an_image_if_its_field_name_is() {
     let part = |field: &str| {
         let head = format!("--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n");
         let body = [head.as_bytes(), &grey(7), b"\r\n--b--\r\n"].concat();
         post_as("multipart/form-data; boundary=b", body)
     };
-    let server = server();
+    let server = server().await;
     assert_eq!(server.send(part("image")).await.class(), 7);
-    let answer = server.send(part("colour")).await;
-    answer.assert_problem(400, "malformed-request");
-    assert!(answer.text.contains("colour"), "{}", answer.text);
+    let response = server.send(part("colour")).await;
+    response.assert_problem(400, "malformed-request");
+    assert!(response.text.contains("colour"), "{}", response.text);
 }
 
 #[tokio::test]
 async fn malformed_forms() {
-    let server = server();
+    let server = server().await;
     let whole = multipart(&[grey(1)]).into_body();
     let whole = axum::body::to_bytes(whole, usize::MAX).await.unwrap();
-    let endless_head = [b"--frontier\r\n".as_slice(), &[b'x'; 100_000]].concat();
+    let unterminated_head = [b"--frontier\r\n".as_slice(), &[b'x'; 100_000]].concat();
     for (content_type, body) in [
         ("multipart/form-data", whole.to_vec()),
         ("multipart/form-data; boundary=other", whole.to_vec()),
@@ -107,36 +108,36 @@ async fn malformed_forms() {
             "multipart/form-data; boundary=frontier",
             whole[..whole.len() - 20].to_vec(),
         ),
-        ("multipart/form-data; boundary=frontier", endless_head),
+        ("multipart/form-data; boundary=frontier", unterminated_head),
         ("multipart/form-data; boundary=frontier", Vec::new()),
         (
             "multipart/form-data; boundary=frontier",
             b"--frontier--\r\n".to_vec(),
         ),
     ] {
-        let answer = server.send(post_as(content_type, body)).await;
-        answer.assert_problem(400, "malformed-request");
+        let response = server.send(post_as(content_type, body)).await;
+        response.assert_problem(400, "malformed-request");
     }
     assert!(server.batches().is_empty());
 }
 
 #[tokio::test]
-async fn json_with_one_image_gives_an_object_and_a_list_an_array() {
-    let server = server();
-    let as_json = |body: serde_json::Value| post_as("application/json", body.to_string());
+async fn json_with_one_image_returns_an_object_and_a_list_an_array() {
+    let server = server().await;
+    let as_json = |body: Value| post_as("application/json", body.to_string());
     let one = server
         .send(as_json(json!({"image": base64(&grey(8))})))
         .await;
     assert_eq!(one.class(), 8);
 
     let list = json!({"images": [base64(&grey(30)), "not base64!", base64(&grey(10)), ""]});
-    let answer = server.send(as_json(list)).await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(class(&answer.json[0]), 30);
-    assert_eq!(answer.json[1]["type"], "/docs#malformed-request");
-    assert_eq!(class(&answer.json[2]), 10);
-    assert_eq!(answer.json[3]["type"], "/docs#empty-image");
-    assert_eq!(answer.json[3]["status"], 400);
+    let response = server.send(as_json(list)).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(class(&response.json[0]), 30);
+    assert_eq!(response.json[1]["type"], "/docs#malformed-request");
+    assert_eq!(class(&response.json[2]), 10);
+    assert_eq!(response.json[3]["type"], "/docs#empty-image");
+    assert_eq!(response.json[3]["status"], 400);
 
     let lone = server
         .send(as_json(json!({"images": [base64(&grey(30))]})))
@@ -145,30 +146,30 @@ async fn json_with_one_image_gives_an_object_and_a_list_an_array() {
 }
 
 #[tokio::test]
-async fn json_as_other_languages_write_it() {
-    let server = server();
+async fn json_with_escapes_spaces_data_urls_and_unknown_keys() {
+    let server = server().await;
     let escaped = base64(&grey(0xfb)).replace('/', r"\/");
     let data_url = format!("data:image/png;base64,{}", base64(&grey(0xfb)));
     for body in [
         format!(r#"{{"image":"{escaped}"}}"#),
         format!(r#" {{ "image" : "{data_url}" , "note": {{"a": [1, null]}} }} "#),
     ] {
-        let answer = server
+        let response = server
             .send(post_as("Application/JSON; charset=utf-8", body))
             .await;
-        assert_eq!(answer.class(), 0xfb);
+        assert_eq!(response.class(), 0xfb);
     }
 }
 
 #[tokio::test]
 async fn malformed_json() {
-    let server = server();
+    let server = server().await;
     let deep = format!(
         r#"{{"image":{}{}}}"#,
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
-    let deep_elsewhere = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let deep_unknown_key = format!(r#"{{"x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     for body in [
         "",
         "   ",
@@ -186,56 +187,56 @@ async fn malformed_json() {
         r#"{"image": "cat.jpg"}"#,
         r#"{"image": "\ud800"}"#,
         &deep,
-        &deep_elsewhere,
+        &deep_unknown_key,
     ] {
-        let answer = server
+        let response = server
             .send(post_as("application/json", body.to_owned()))
             .await;
-        answer.assert_problem(400, "malformed-request");
+        response.assert_problem(400, "malformed-request");
     }
     assert!(server.batches().is_empty());
 }
 
 #[tokio::test]
-async fn more_images_than_a_request_may_hold() {
-    let server = server();
+async fn more_images_than_max_images() {
+    let server = server().await;
     let nine = vec![grey(1); limits().max_images + 1];
-    let answer = server.send(multipart(&nine)).await;
-    answer.assert_problem(413, "too-many-images");
+    let response = server.send(multipart(&nine)).await;
+    response.assert_problem(413, "too-many-images");
     assert!(
-        answer.text.contains("more than 8 images"),
+        response.text.contains("more than 8 images"),
         "{}",
-        answer.text
+        response.text
     );
 
     let strings = "\"\",".repeat(300_000);
     let body = format!("{{\"images\":[{strings}\"\"]}}");
-    let answer = server.send(post_as("application/json", body)).await;
-    answer.assert_problem(413, "too-many-images");
+    let response = server.send(post_as("application/json", body)).await;
+    response.assert_problem(413, "too-many-images");
     assert!(server.batches().is_empty());
 }
 
 #[tokio::test]
-async fn top_k_chooses_how_many_classes_are_told() {
-    let server = server();
-    let told = async |query: &str| {
-        let answer = server
+async fn top_k_sets_the_number_of_classes() {
+    let server = server().await;
+    let returned = async |query: &str| {
+        let response = server
             .send(post(&format!("/classify{query}"), grey(4)))
             .await;
-        assert_eq!(answer.class(), 4);
-        let told = answer.json["predictions"].as_array().unwrap().len();
-        (told, answer.json.get("top_k").cloned())
+        assert_eq!(response.class(), 4);
+        let classes = response.json["predictions"].as_array().unwrap().len();
+        (classes, response.json.get("top_k").cloned())
     };
-    assert_eq!(told("").await, (5, None));
-    assert_eq!(told("?top_k=1").await, (1, None));
-    assert_eq!(told("?top_k=256").await, (CLASSES, None));
+    assert_eq!(returned("").await, (5, None));
+    assert_eq!(returned("?top_k=1").await, (1, None));
+    assert_eq!(returned("?top_k=256").await, (CLASSES, None));
     let clamped = json!({"requested": 1000, "returned": CLASSES});
-    assert_eq!(told("?top_k=1000").await, (CLASSES, Some(clamped)));
+    assert_eq!(returned("?top_k=1000").await, (CLASSES, Some(clamped)));
 }
 
 #[tokio::test]
-async fn parameters_that_mean_nothing() {
-    let server = server();
+async fn invalid_parameters() {
+    let server = server().await;
     for query in [
         "top_k=0",
         "top_k=-1",
@@ -246,18 +247,18 @@ async fn parameters_that_mean_nothing() {
         "topk=3",
         "top_k=99999999999999999999999",
     ] {
-        let answer = server
+        let response = server
             .send(post(&format!("/classify?{query}"), grey(4)))
             .await;
-        answer.assert_problem(400, "bad-parameter");
-        assert!(answer.json["detail"].as_str().unwrap().contains("top_k"));
+        response.assert_problem(400, "bad-parameter");
+        assert!(response.json["detail"].as_str().unwrap().contains("top_k"));
     }
     assert!(server.batches().is_empty());
 }
 
 #[tokio::test]
-async fn a_request_keeps_the_id_it_came_with() {
-    let server = server();
+async fn a_valid_request_id_is_kept_and_an_invalid_one_is_replaced() {
+    let server = server().await;
     let with_id = |id: &str| {
         let mut request = post("/classify", grey(1));
         request
@@ -265,32 +266,32 @@ async fn a_request_keeps_the_id_it_came_with() {
             .insert("x-request-id", id.parse().unwrap());
         request
     };
-    let answer = server.send(with_id("order-66:a.b_c/9")).await;
-    assert_eq!(answer.header("x-request-id"), "order-66:a.b_c/9");
-    assert_eq!(answer.json["request_id"], "order-66:a.b_c/9");
+    let response = server.send(with_id("order-66:a.b_c/9")).await;
+    assert_eq!(response.header("x-request-id"), "order-66:a.b_c/9");
+    assert_eq!(response.json["request_id"], "order-66:a.b_c/9");
 
     let long = "x".repeat(129);
-    for insane in ["", "a b", "a\"b", "{}", long.as_str()] {
+    for invalid in ["", "a b", "a\"b", "{}", long.as_str()] {
         let id = server
-            .send(with_id(insane))
+            .send(with_id(invalid))
             .await
             .header("x-request-id")
             .to_owned();
-        assert_eq!(id.len(), 36, "a fresh UUID, not {id}");
+        assert_eq!(id.len(), 36, "expected a new UUID, found {id}");
     }
     let (a, b) = (server.post(grey(1)).await, server.post(grey(1)).await);
     assert_ne!(a.header("x-request-id"), b.header("x-request-id"));
 }
 
 #[tokio::test]
-async fn many_images_share_one_deadline_and_each_tells_of_it() {
+async fn the_images_of_a_request_share_a_deadline_and_each_reports_it() {
     let mut limits = limits();
     limits.request_timeout = std::time::Duration::from_millis(50);
-    let server = server_with(limits, |_| Ok(()));
-    server.fake.gate.close();
-    let answer = server.send(multipart(&[grey(1), b"text".to_vec()])).await;
-    server.fake.gate.open();
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.json[0]["status"], 504);
-    assert_eq!(answer.json[1]["status"], 415);
+    let server = server_with(limits, |_| Ok(())).await;
+    server.network().gate.close();
+    let response = server.send(multipart(&[grey(1), b"text".to_vec()])).await;
+    server.network().gate.open();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.json[0]["status"], 504);
+    assert_eq!(response.json[1]["status"], 415);
 }

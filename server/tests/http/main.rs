@@ -1,5 +1,5 @@
-//! Everything that goes through the real router or a real socket, with a
-//! network behind it whose answers are known.
+//! Tests through the real router or a real socket, with fake networks whose
+//! results are known.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -9,6 +9,7 @@ mod drain;
 mod failures;
 mod forms;
 mod metrics;
+mod models;
 mod pages;
 mod sockets;
 mod support;

@@ -1,18 +1,19 @@
-//! What only shows on a real socket: slow clients, clients that leave,
-//! limits of connections and heads, and the close.
+//! What can be tested only on a real socket: slow clients, clients that
+//! disconnect, limits on connections and request headers, and shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use server::http::{self, listen};
+use resnet_server::http::{listen, routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::{Server, grey, limits, server, server_with};
+use crate::support::client::grey;
+use crate::support::server::{Server, limits, server, server_with};
 
-/// A server on a port of its own.
+/// A server on an unused port.
 struct Listening {
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
@@ -27,7 +28,7 @@ async fn listen(server: &Server, most: usize, header_timeout: Duration) -> Liste
         most,
         header_timeout,
     };
-    let router = http::router(Arc::clone(&server.service));
+    let router = routes::public(Arc::clone(&server.serving));
     let sockets = tokio::spawn(listen::serve(listener, router, connections, async {
         drop(stopped.await);
     }));
@@ -53,9 +54,9 @@ impl Listening {
 }
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8(answer).unwrap()
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+    String::from_utf8(response).unwrap()
 }
 
 fn head(length: usize) -> String {
@@ -68,66 +69,66 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn a_photo_over_a_socket() {
-    let server = server();
+async fn an_image_over_a_socket() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
-    let photo = grey(42);
-    let answer = listening.exchange(&head(photo.len()), &photo).await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(answer.contains(r#""index":42,"#), "{answer}");
+    let image = grey(42);
+    let response = listening.exchange(&head(image.len()), &image).await;
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.contains(r#""index":42,"#), "{response}");
 }
 
 #[tokio::test]
-async fn a_client_that_never_ends_its_headers_is_let_go() {
-    let server = server();
+async fn incomplete_headers_time_out() {
+    let server = server().await;
     let listening = listen(&server, 10, SHORT).await;
-    let answer = listening
+    let response = listening
         .exchange("POST /classify HTTP/1.1\r\nhost:", b"")
         .await;
-    assert!(!answer.contains(" 200 "), "{answer}");
+    assert!(!response.contains(" 200 "), "{response}");
     let idle = listening.exchange("", b"").await;
     assert_eq!(idle, "");
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_gets_408_and_the_door() {
+async fn a_stalled_body_gets_408_and_the_connection_is_closed() {
     let mut limits = limits();
     limits.body_timeout = SHORT;
-    let server = server_with(limits, |_| Ok(()));
+    let server = server_with(limits, |_| Ok(())).await;
     let listening = listen(&server, 10, LONG).await;
     let head = "POST /classify HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
-    let answer = listening.exchange(head, b"half a photo").await;
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let response = listening.exchange(head, b"half an image").await;
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
 }
 
 #[tokio::test]
-async fn a_refused_client_reads_the_answer_though_it_sends_on() {
-    let server = server();
+async fn a_rejected_client_can_read_the_response_while_it_sends() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
     let body = vec![0_u8; 8 * limits().max_body];
-    let answer = listening.exchange(&head(body.len()), &body).await;
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let response = listening.exchange(&head(body.len()), &body).await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_before_it_sends() {
-    let server = server();
+async fn expect_100_continue_is_answered_before_the_body() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
     let head = head(2 * limits().max_body).replace("host: a", "host: a\r\nexpect: 100-continue");
-    let answer = listening.exchange(&head, b"").await;
-    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    let photo = grey(42);
-    let head = self::head(photo.len()).replace("host: a", "host: a\r\nexpect: 100-continue");
-    let answer = listening.exchange(&head, &photo).await;
+    let response = listening.exchange(&head, b"").await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    let image = grey(42);
+    let head = self::head(image.len()).replace("host: a", "host: a\r\nexpect: 100-continue");
+    let response = listening.exchange(&head, &image).await;
     assert!(
-        answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"),
+        "{response}"
     );
 }
 
 #[tokio::test]
-async fn heads_have_a_limit() {
-    let server = server();
+async fn the_number_and_size_of_headers_are_limited() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
     let many: String = (0..100).map(|i| format!("x-{i}: 1\r\n")).collect();
     let large = format!("x: {}\r\n", "y".repeat(1_000_000));
@@ -143,44 +144,44 @@ async fn heads_have_a_limit() {
 }
 
 #[tokio::test]
-async fn a_connection_that_closes_is_not_computed() {
-    let server = server();
+async fn the_image_of_a_closed_connection_is_skipped() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
     let first = server.occupy_device().await;
-    let photo = grey(99);
+    let image = grey(99);
     let mut leaves = listening.connect().await;
     leaves
-        .write_all(head(photo.len()).as_bytes())
+        .write_all(head(image.len()).as_bytes())
         .await
         .unwrap();
-    leaves.write_all(&photo).await.unwrap();
-    server.until("resnet_queue_depth", 1.0).await;
+    leaves.write_all(&image).await.unwrap();
+    server.wait_for_metric("resnet_queue_depth", 1.0).await;
     drop(leaves);
-    let gone = r#"resnet_requests_total{route="/classify",status="499"}"#;
-    server.until(gone, 1.0).await;
-    server.fake.gate.open();
+    let closed = r#"resnet_requests_total{route="/classify",status="499"}"#;
+    server.wait_for_metric(closed, 1.0).await;
+    server.network().gate.open();
     assert_eq!(first.await.unwrap().class(), 1);
-    server.until("resnet_images_in_flight", 0.0).await;
+    server.wait_for_metric("resnet_images_in_flight", 0.0).await;
     assert_eq!(server.batches(), [[1]]);
 }
 
 #[tokio::test]
-async fn connections_past_the_limit_wait_for_their_turn() {
-    let server = server();
+async fn connections_above_the_limit_wait() {
+    let server = server().await;
     let listening = listen(&server, 1, LONG).await;
     let first = listening.connect().await;
-    let photo = grey(42);
-    let head = head(photo.len());
-    let mut exchange = std::pin::pin!(listening.exchange(&head, &photo));
+    let image = grey(42);
+    let head = head(image.len());
+    let mut exchange = std::pin::pin!(listening.exchange(&head, &image));
     let early = tokio::time::timeout(SHORT, &mut exchange).await;
-    assert!(early.is_err(), "the only place is taken");
+    assert!(early.is_err(), "the only connection is in use");
     drop(first);
     assert!(exchange.await.starts_with("HTTP/1.1 200 OK"));
 }
 
 #[tokio::test]
-async fn closing_sends_the_answers_first() {
-    let server = server();
+async fn shutdown_closes_idle_connections_and_completes_the_others() {
+    let server = server().await;
     let listening = listen(&server, 10, LONG).await;
     let mut idle = listening.connect().await;
     idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -190,20 +191,20 @@ async fn closing_sends_the_answers_first() {
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200 OK");
 
-    server.fake.gate.close();
-    let photo = grey(42);
+    server.network().gate.close();
+    let image = grey(42);
     let mut waits = listening.connect().await;
-    waits.write_all(head(photo.len()).as_bytes()).await.unwrap();
-    waits.write_all(&photo).await.unwrap();
-    server.until("resnet_images_in_flight", 1.0).await;
+    waits.write_all(head(image.len()).as_bytes()).await.unwrap();
+    waits.write_all(&image).await.unwrap();
+    server.wait_for_metric("resnet_images_in_flight", 1.0).await;
     listening.stop.send(()).unwrap();
     read_to_end(&mut idle).await;
     assert!(
         TcpStream::connect(listening.address).await.is_err(),
-        "nobody listens any more"
+        "the listener must be closed"
     );
     assert!(!listening.sockets.is_finished());
-    server.fake.gate.open();
+    server.network().gate.open();
     assert!(read_to_end(&mut waits).await.starts_with("HTTP/1.1 200 OK"));
     listening.sockets.await.unwrap();
 }

@@ -1,23 +1,23 @@
-//! transformers' `config.json` of a `ResNetForImageClassification`, and the
-//! `preprocessor_config.json` of the image processors it is published with.
+//! transformers: the `config.json` of a `ResNetForImageClassification` and the
+//! `preprocessor_config.json` of its image processor.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Document;
+use crate::config::document::Document;
 use crate::error::Result;
-use crate::facts::Facts;
 use crate::labels::Labels;
-use crate::recipe::{Interpolation, Recipe, Resize};
+use crate::metadata::Metadata;
+use crate::preprocessing::{Interpolation, Preprocessing, Resize};
 
-pub(super) fn facts(config: &Document, preprocessor: Option<&Document>) -> Result<Facts> {
-    config.only("model_type", "resnet".to_owned())?;
-    config.only("hidden_act", "relu".to_owned())?;
-    config.only("num_channels", 3)?;
-    config.only("downsample_in_first_stage", false)?;
-    Ok(Facts {
+pub(super) fn metadata(config: &Document, preprocessor: Option<&Document>) -> Result<Metadata> {
+    config.require("model_type", "resnet".to_owned())?;
+    config.require("hidden_act", "relu".to_owned())?;
+    config.require("num_channels", 3)?;
+    config.require("downsample_in_first_stage", false)?;
+    Ok(Metadata {
         architecture: architecture(config)?,
-        recipe: preprocessor.map(recipe).transpose()?,
+        preprocessing: preprocessor.map(preprocessing).transpose()?,
         labels: labels(config)?,
         stride_on_first_1x1: Some(config.get("downsample_in_bottleneck")?.unwrap_or(false)),
         pooled_shortcut: Some(false),
@@ -25,7 +25,7 @@ pub(super) fn facts(config: &Document, preprocessor: Option<&Document>) -> Resul
     })
 }
 
-/// The usual name for the depths, where there is one.
+/// The usual name of a network with these depths, if there is one.
 fn architecture(config: &Document) -> Result<Option<String>> {
     let block: Option<String> = config.get("layer_type")?;
     let depths: Option<Vec<u32>> = config.get("depths")?;
@@ -44,13 +44,13 @@ fn architecture(config: &Document) -> Result<Option<String>> {
     Ok(Some(name.to_owned()))
 }
 
-/// `id2label`, unless it holds what transformers fills in for want of names.
+/// `id2label`, unless it holds the placeholders that transformers writes.
 fn labels(config: &Document) -> Result<Option<Labels>> {
     let Some(named) = config.get::<Value>("id2label")? else {
         return Ok(None);
     };
     let labels =
-        Labels::from_json(&named.to_string()).map_err(|fault| config.fault("id2label", fault))?;
+        Labels::from_json(&named.to_string()).map_err(|reason| config.error("id2label", reason))?;
     let nameless = labels
         .iter()
         .enumerate()
@@ -58,7 +58,7 @@ fn labels(config: &Document) -> Result<Option<Labels>> {
     Ok((!nameless).then(|| labels.with_imagenet_wnids()))
 }
 
-/// `size`: a number, the shortest edge, or both sides.
+/// `size`: a number, the shortest edge, or both sides, in pixels.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Size {
@@ -67,18 +67,18 @@ enum Size {
     Both { height: u32, width: u32 },
 }
 
-/// Where both edges of a ConvNext processor are resized and nothing is cut.
-const CONVNEXT_SQUASHES_FROM: u32 = 384;
+/// From this size on, a ConvNext processor resizes both sides and does not crop.
+const CONVNEXT_SQUASH_SIZE: u32 = 384;
 
-fn recipe(config: &Document) -> Result<Recipe> {
-    for needed in ["do_resize", "do_rescale", "do_normalize"] {
-        config.only(needed, true)?;
+fn preprocessing(config: &Document) -> Result<Preprocessing> {
+    for required in ["do_resize", "do_rescale", "do_normalize"] {
+        config.require(required, true)?;
     }
     let rescale: f64 = config.get("rescale_factor")?.unwrap_or(1.0 / 255.0);
     if (rescale * 255.0 - 1.0).abs() > 1e-3 {
-        return Err(config.fault(
+        return Err(config.error(
             "rescale_factor",
-            format!("{rescale}; only 1/255 is offered"),
+            format!("it is {rescale}; only 1/255 is supported"),
         ));
     }
     let kind = kind(config)?;
@@ -89,27 +89,27 @@ fn recipe(config: &Document) -> Result<Recipe> {
         plain(config)?
     };
     let statistics = |field, default| Ok(config.get(field)?.unwrap_or([default; 3]));
-    let recipe = Recipe {
+    let preprocessing = Preprocessing {
         resize,
         crop,
         interpolation: interpolation(config)?,
         mean: statistics("image_mean", 0.5)?,
         std: statistics("image_std", 0.5)?,
     };
-    recipe
+    preprocessing
         .checked()
-        .map_err(|fault| config.fault("size", fault))
+        .map_err(|reason| config.error("size", reason))
 }
 
-/// The class of the processor, under its name of today or of yesterday.
+/// The class of the processor, in the current field or the deprecated one.
 fn kind(config: &Document) -> Result<String> {
-    let today = config.get("image_processor_type")?;
-    let yesterday = config.get("feature_extractor_type")?;
-    Ok(today.or(yesterday).unwrap_or_default())
+    let current = config.get("image_processor_type")?;
+    let deprecated = config.get("feature_extractor_type")?;
+    Ok(current.or(deprecated).unwrap_or_default())
 }
 
-/// ConvNext's rule: below 384, resize the shortest edge to the size over the
-/// crop percentage and crop; from 384 on, resize both sides.
+/// A ConvNext processor. Below 384, it resizes the shortest edge to the size
+/// divided by `crop_pct` and crops; from 384 on, it resizes both sides.
 fn convnext(config: &Document) -> Result<(Resize, u32)> {
     let size = match config.get("size")? {
         Some(
@@ -119,27 +119,30 @@ fn convnext(config: &Document) -> Result<(Resize, u32)> {
             },
         ) => size,
         Some(Size::Both { .. }) => {
-            return Err(config.fault("size", "a ConvNext processor takes a shortest edge"));
+            return Err(config.error(
+                "size",
+                "it has a height and a width; a ConvNext processor needs `shortest_edge`",
+            ));
         }
-        None => CONVNEXT_SQUASHES_FROM,
+        None => CONVNEXT_SQUASH_SIZE,
     };
-    if size >= CONVNEXT_SQUASHES_FROM {
+    if size >= CONVNEXT_SQUASH_SIZE {
         return Ok((Resize::Exact(size), size));
     }
     let percentage: f64 = config.get("crop_pct")?.unwrap_or(224.0 / 256.0);
-    // A saturating cast: what is absurd stays so and is refused with the recipe.
+    // The cast saturates; `checked` rejects the result.
     Ok((
         Resize::ShortSide((f64::from(size) / percentage).floor() as u32),
         size,
     ))
 }
 
-/// Every other processor: resize, then perhaps crop.
+/// Every other processor: resize, then an optional crop.
 fn plain(config: &Document) -> Result<(Resize, u32)> {
     let square = |field: &str, size| match size {
         Size::Number(side) => Ok(side),
         Size::Both { height, width } if height == width => Ok(height),
-        _ => Err(config.fault(field, "only squares are offered")),
+        _ => Err(config.error(field, "it is not square; only equal sides are supported")),
     };
     let size = config.get("size")?.unwrap_or(Size::Number(224));
     let crop = match config.get("do_center_crop")? {
@@ -150,7 +153,7 @@ fn plain(config: &Document) -> Result<(Resize, u32)> {
         _ => None,
     };
     match (size, crop) {
-        // A lone number means the shortest edge to the processors that crop.
+        // Processors that crop interpret a number as the shortest edge.
         (
             Size::Shortest {
                 shortest_edge: side,
@@ -159,7 +162,7 @@ fn plain(config: &Document) -> Result<(Resize, u32)> {
             Some(crop),
         ) => Ok((Resize::ShortSide(side), crop)),
         (Size::Shortest { .. }, None) => {
-            Err(config.fault("size", "a shortest edge without a crop is no square"))
+            Err(config.error("size", "it has a `shortest_edge` without `do_center_crop`, so the result is not square; only square inputs are supported"))
         }
         (size, crop) => {
             let side = square("size", size)?;
@@ -168,16 +171,16 @@ fn plain(config: &Document) -> Result<(Resize, u32)> {
     }
 }
 
-/// Pillow's numbers for its filters.
+/// `resample`, in Pillow's numbers of filters.
 fn interpolation(config: &Document) -> Result<Interpolation> {
     match config.get::<u32>("resample")? {
         Some(0) => Ok(Interpolation::Nearest),
         Some(1) => Ok(Interpolation::Lanczos),
         None | Some(2) => Ok(Interpolation::Bilinear),
         Some(3) => Ok(Interpolation::Bicubic),
-        Some(other) => Err(config.fault(
+        Some(other) => Err(config.error(
             "resample",
-            format!("Pillow's filter {other}; 0 to 3 are offered"),
+            format!("it is {other}; Pillow's filters 0 to 3 are supported"),
         )),
     }
 }

@@ -1,11 +1,11 @@
-//! The files of `torch.save` before PyTorch 1.6: five pickles (a magic
-//! number, a version, the machine, the object, the keys of the storages),
-//! then each storage as its length and its elements.
+//! The format of `torch.save` before PyTorch 1.6: five pickles (a magic number,
+//! a version, system information, the object, the keys of the storages), then
+//! each storage as its length and its elements.
 
 use std::collections::HashMap;
 
-use super::pickle::{Fault, Object, Pickle};
-use super::state_dict::{self, Storage};
+use crate::pytorch::pickle::{Object, Pickle, Reason};
+use crate::pytorch::state_dict::{self, Storage};
 use crate::tensor::Tensor;
 
 /// The first pickle: protocol 2, the ten bytes of 0x1950a86a20f9469cfc6c, stop.
@@ -13,11 +13,11 @@ pub(super) const MAGIC: [u8; 15] = [
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e,
 ];
 
-pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, Fault> {
-    let (_, rest) = Pickle::read(&bytes[MAGIC.len()..])?; // version
-    let (_, rest) = Pickle::read(rest)?; // machine
-    let (object, rest) = Pickle::read(rest)?;
-    let (keys, rest) = Pickle::read(rest)?;
+pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, Reason> {
+    let (_, rest) = Pickle::parse(&bytes[MAGIC.len()..])?; // version
+    let (_, rest) = Pickle::parse(rest)?; // system information
+    let (object, rest) = Pickle::parse(rest)?;
+    let (keys, rest) = Pickle::parse(rest)?;
     let views = state_dict::views(&object)?;
     let storages = state_dict::storages(&object);
     let starts = starts(&keys, &storages, bytes.len() - rest.len(), bytes)?;
@@ -26,31 +26,31 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, Fault> {
         .map(|view| match starts.get(view.storage.key) {
             Some(start) => view.at(*start),
             None => Err(format!(
-                "tensor `{}` lies in storage {:?}, which is not there",
+                "tensor `{}` is in storage {:?}, which is missing",
                 view.name, view.storage.key
             )),
         });
     tensors.collect()
 }
 
-/// Where each storage's elements begin, the first storage being at `at`.
+/// The position of each storage's elements. The first storage is at `at`.
 fn starts<'a>(
     keys: &Pickle<'a>,
     storages: &HashMap<&str, Storage>,
     mut at: usize,
     bytes: &[u8],
-) -> Result<HashMap<&'a str, usize>, Fault> {
+) -> Result<HashMap<&'a str, usize>, Reason> {
     let Object::Sequence(keys_in_order) = keys.get(keys.top) else {
-        return Err("the keys of its storages are no list".into());
+        return Err("the keys of its storages are not a list".into());
     };
     let mut starts = HashMap::new();
     for key in keys_in_order {
         let Object::Text(key) = *keys.get(*key) else {
-            return Err("the key of a storage is no text".into());
+            return Err("the key of a storage is not a string".into());
         };
-        // How wide an element is, only the object tells.
+        // Only the object contains the dtype, and so the size of an element.
         let Some(storage) = storages.get(key) else {
-            return Err(format!("storage {key:?} belongs to no tensor"));
+            return Err(format!("storage {key:?} is not used by any tensor"));
         };
         let rest = bytes.get(at..).unwrap_or_default();
         let Some((elements, rest)) = rest.split_first_chunk::<8>() else {
@@ -58,7 +58,7 @@ fn starts<'a>(
         };
         if usize::try_from(i64::from_le_bytes(*elements)) != Ok(storage.elements) {
             return Err(format!(
-                "storage {key:?} has another length than its tensor promises"
+                "the length of storage {key:?} differs from the length in its tensor"
             ));
         }
         let length = storage.bytes()?;

@@ -1,9 +1,9 @@
-//! The files of `torch.save`: a zip archive with one pickle that describes
-//! the tensors and an uncompressed entry for each storage, or, before
-//! PyTorch 1.6, pickles and storages one after another.
+//! The files of `torch.save`: a zip archive with a pickle that describes the
+//! tensors and an uncompressed entry for each storage or, before PyTorch 1.6,
+//! a sequence of pickles and storages.
 //!
-//! Tensors are read in place, from the mapped file. Entries of the archive
-//! must be stored, as PyTorch stores them: what is never inflated is no bomb.
+//! Tensors are read in place. Compressed entries are rejected: PyTorch writes
+//! none, and a small one could expand to any size.
 
 mod legacy;
 mod pickle;
@@ -17,40 +17,42 @@ use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::{Error, Result};
+use crate::pytorch::pickle::{Pickle, Reason};
 use crate::tensor::Tensor;
-use pickle::{Fault, Pickle};
 
-/// Entries of an archive: one for each tensor and a handful more.
-const MOST_ENTRIES: usize = 100_000;
+/// Most entries of an archive: one for each storage and a few more.
+const MAX_ENTRIES: usize = 100_000;
 
 /// Whether these are the bytes of a `torch.save` zip archive.
 pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// Whether these are the bytes of a file from before PyTorch 1.6.
+/// Whether these are the bytes of a file in the format before PyTorch 1.6.
 pub(crate) fn is_legacy(bytes: &[u8]) -> bool {
     bytes.starts_with(&legacy::MAGIC)
 }
 
-/// The tensors of a file of either kind.
+/// The tensors of a file in either format.
 pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Tensor>> {
     let tensors = if is_zip(bytes) {
         archive(bytes)
     } else {
         legacy::tensors(bytes)
     };
-    tensors.map_err(|fault| Error::malformed(origin, fault))
+    tensors.map_err(|reason| Error::malformed(origin, reason))
 }
 
-fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Fault> {
+fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Reason> {
     let archive = Archive::open(bytes)?;
     let Some(name) = archive
         .entries
         .keys()
         .find(|name| name.ends_with("data.pkl"))
     else {
-        return Err("it is a zip archive without a `data.pkl`, not one of `torch.save`".into());
+        return Err(
+            "it is a zip archive without `data.pkl`, so it was not written by `torch.save`".into(),
+        );
     };
     let folder = name.trim_end_matches("data.pkl");
     if archive
@@ -61,15 +63,15 @@ fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Fault> {
     }
     let entry = |name: &str| archive.stored(&format!("{folder}{name}"));
     if entry("byteorder").is_ok_and(|range| &bytes[range] != b"little") {
-        return Err("its numbers are not little-endian".into());
+        return Err("its byte order is big-endian; only little-endian files are supported".into());
     }
-    let (pickle, _) = Pickle::read(&bytes[entry("data.pkl")?])?;
+    let (pickle, _) = Pickle::parse(&bytes[entry("data.pkl")?])?;
     let views = state_dict::views(&pickle)?.into_iter();
     let tensors = views.map(|view| {
         let range = entry(&format!("data/{}", view.storage.key))?;
         if view.storage.bytes()? > range.len() {
             return Err(format!(
-                "the storage of tensor `{}` has {} bytes where {} elements are promised",
+                "the storage of tensor `{}` has {} bytes, too few for {} elements",
                 view.name,
                 range.len(),
                 view.storage.elements
@@ -80,18 +82,20 @@ fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Fault> {
     tensors.collect()
 }
 
-/// Where the bytes of a zip archive's entries lie.
+/// The byte ranges of the entries of a zip archive.
 struct Archive {
-    /// `None` for an entry that is not stored as it is.
+    /// `None` for an entry that is compressed, encrypted or truncated.
     entries: HashMap<String, Option<Range<usize>>>,
 }
 
 impl Archive {
-    fn open(bytes: &[u8]) -> std::result::Result<Self, Fault> {
+    fn open(bytes: &[u8]) -> std::result::Result<Self, Reason> {
         let broken = |e: ZipError| format!("its zip directory is broken: {e}");
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
-        if archive.len() > MOST_ENTRIES || archive.has_duplicate_names() {
-            return Err("its zip directory has too many entries, or one of them twice".into());
+        if archive.len() > MAX_ENTRIES || archive.has_duplicate_names() {
+            return Err(
+                "its zip directory has a duplicate entry or more than 100000 entries".into(),
+            );
         }
         if archive.has_overlapping_entries().map_err(broken)? {
             return Err("entries of its zip directory overlap".into());
@@ -119,12 +123,12 @@ impl Archive {
         Ok(Self { entries })
     }
 
-    /// The bytes of an entry that must be there.
-    fn stored(&self, name: &str) -> std::result::Result<Range<usize>, Fault> {
+    /// The byte range of an uncompressed entry.
+    fn stored(&self, name: &str) -> std::result::Result<Range<usize>, Reason> {
         match self.entries.get(name) {
             Some(Some(range)) => Ok(range.clone()),
             Some(None) => Err(format!(
-                "its entry {name:?} is compressed or truncated; `torch.save` stores it as it is"
+                "its entry {name:?} is compressed or truncated; save the file again with `torch.save`"
             )),
             None => Err(format!("its entry {name:?} is missing")),
         }

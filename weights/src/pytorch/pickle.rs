@@ -1,26 +1,27 @@
-//! Reads a pickle without running it. Python's pickle is a program for a
-//! stack machine that may call anything; here a call is only written down,
-//! and what comes out is a graph of plain objects to look at.
+//! Parses a pickle without executing it. A pickle is a program for a stack
+//! machine that can call any Python function. This parser records each call
+//! instead; the result is a graph of plain objects.
 //!
-//! The graph lives in one vector and refers to itself by index, so that
-//! neither shared nor nested objects cost more than the bytes that name them,
-//! and nothing recurses.
+//! The objects are in one vector and refer to each other by index. Memory is
+//! therefore proportional to the length of the pickle, even for shared and
+//! nested objects, and there is no recursion.
 
 use std::collections::HashMap;
 
-/// A training checkpoint of a thousand layers takes a tenth of either.
-const LONGEST: usize = 16 << 20;
-const MOST_OBJECTS: usize = 1 << 19;
+/// Largest pickle in bytes, and most objects in one. A training checkpoint of a
+/// thousand layers needs a tenth of either.
+const MAX_BYTES: usize = 16 << 20;
+const MAX_OBJECTS: usize = 1 << 19;
 
-/// An object's index in its [`Pickle`].
+/// The index of an object in its [`Pickle`].
 pub(super) type Id = usize;
 
-/// What is wrong with a pickle.
-pub(super) type Fault = String;
+/// Why a PyTorch file is rejected, as text for [`crate::Error::Malformed`].
+pub(super) type Reason = String;
 
-/// What the stack machine made, as far as state dicts are concerned.
+/// An object that the pickle creates, as far as state dicts need it.
 pub(super) enum Object<'a> {
-    /// None, a truth value, a fraction, bytes: nothing that is asked for here.
+    /// None, a boolean, a float, bytes: not needed here.
     Opaque,
     Int(i64),
     Text(&'a str),
@@ -29,9 +30,9 @@ pub(super) enum Object<'a> {
     /// A tuple, a list or a set.
     Sequence(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    /// What a callable would return for these arguments.
+    /// The result of calling a function with arguments.
     Call(Id, Id),
-    /// What is stored outside of the pickle, under this identity.
+    /// A reference to data outside the pickle, with its identifier.
     Persistent(Id),
 }
 
@@ -43,10 +44,11 @@ pub(super) struct Pickle<'a> {
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle at the beginning of `stream`; also what follows it.
-    pub(super) fn read(stream: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+    /// Parses the pickle at the beginning of `stream`. Also returns the bytes
+    /// after it.
+    pub(super) fn parse(stream: &'a [u8]) -> Result<(Self, &'a [u8]), Reason> {
         let mut machine = Machine {
-            stream: &stream[..stream.len().min(LONGEST)],
+            stream: &stream[..stream.len().min(MAX_BYTES)],
             at: 0,
             objects: vec![Object::Opaque],
             stack: Vec::new(),
@@ -55,12 +57,12 @@ impl<'a> Pickle<'a> {
         };
         let top = machine
             .run()
-            .map_err(|fault| format!("{fault} (byte {} of its pickle)", machine.at))?;
+            .map_err(|reason| format!("{reason} (byte {} of its pickle)", machine.at))?;
         let objects = machine.objects;
         Ok((Self { objects, top }, &stream[machine.at..]))
     }
 
-    /// All objects, in the order they were made.
+    /// All objects in the order of their creation.
     pub(super) fn objects(&self) -> impl Iterator<Item = &Object<'a>> {
         self.objects.iter()
     }
@@ -70,7 +72,7 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// The index of the one opaque object there is.
+/// The index of the only opaque object.
 pub(super) const OPAQUE: Id = 0;
 
 struct Machine<'a> {
@@ -78,29 +80,29 @@ struct Machine<'a> {
     at: usize,
     objects: Vec<Object<'a>>,
     stack: Vec<Id>,
-    /// How high the stack was at each mark.
+    /// The height of the stack at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
 
 impl<'a> Machine<'a> {
-    fn run(&mut self) -> Result<Id, Fault> {
+    fn run(&mut self) -> Result<Id, Reason> {
         loop {
             let opcode = self.byte()?;
             if opcode == b'.' {
                 return self.pop();
             }
             self.step(opcode)?;
-            if self.objects.len() > MOST_OBJECTS {
-                return Err("it makes more objects than any network has".into());
+            if self.objects.len() > MAX_OBJECTS {
+                return Err(format!("it creates more than {MAX_OBJECTS} objects"));
             }
         }
     }
 
-    /// Carries out one opcode, in the groups of `pickletools`' table.
-    fn step(&mut self, opcode: u8) -> Result<(), Fault> {
+    /// Executes one opcode. The groups are those of Python's `pickletools`.
+    fn step(&mut self, opcode: u8) -> Result<(), Reason> {
         match opcode {
-            // PROTO, FRAME: how the stream is laid out.
+            // PROTO and FRAME have no effect on the objects.
             0x80 => self.take(1).map(drop),
             0x95 => self.take(8).map(drop),
             b'K' | b'M' | b'J' | 0x8a => self.integer(opcode),
@@ -119,12 +121,14 @@ impl<'a> Machine<'a> {
             b'a' | b'e' | 0x90 => self.append(opcode),
             b'c' | 0x93 => self.global(opcode),
             b'R' | 0x81 | b'b' | b'Q' => self.call(opcode),
-            _ => Err(format!("opcode {opcode:#04x} is none that PyTorch writes")),
+            _ => Err(format!(
+                "opcode {opcode:#04x} is not supported, because PyTorch does not write it"
+            )),
         }
     }
 
     /// BININT1, BININT2, BININT, LONG1.
-    fn integer(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn integer(&mut self, opcode: u8) -> Result<(), Reason> {
         let length = match opcode {
             b'K' => 1,
             b'M' => 2,
@@ -136,7 +140,7 @@ impl<'a> Machine<'a> {
             self.stack.push(OPAQUE);
             return Ok(());
         }
-        // The two longer kinds are signed.
+        // BININT and LONG1 are signed.
         let negative =
             matches!(opcode, b'J' | 0x8a) && bytes.last().is_some_and(|byte| *byte >= 0x80);
         let mut wide = [if negative { 0xff } else { 0 }; 8];
@@ -145,9 +149,9 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// BINUNICODE, SHORT_BINUNICODE; BINSTRING, SHORT_BINSTRING, BINBYTES and
-    /// SHORT_BINBYTES, which hold text where Python 2 wrote them.
-    fn string(&mut self, opcode: u8) -> Result<(), Fault> {
+    /// BINUNICODE, SHORT_BINUNICODE; also BINSTRING, SHORT_BINSTRING, BINBYTES and
+    /// SHORT_BINBYTES, which Python 2 uses for text.
+    fn string(&mut self, opcode: u8) -> Result<(), Reason> {
         let length = match opcode {
             b'X' | b'T' | b'B' => self.u32()? as usize,
             _ => usize::from(self.byte()?),
@@ -161,7 +165,7 @@ impl<'a> Machine<'a> {
     }
 
     /// BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET.
-    fn memory(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn memory(&mut self, opcode: u8) -> Result<(), Reason> {
         let key = match opcode {
             b'q' | b'h' => u32::from(self.byte()?),
             b'r' | b'j' => self.u32()?,
@@ -171,7 +175,7 @@ impl<'a> Machine<'a> {
             let id = self
                 .memo
                 .get(&key)
-                .ok_or_else(|| format!("it recalls object {key}, which it never kept"))?;
+                .ok_or_else(|| format!("it reads memo entry {key}, which was not written"))?;
             self.stack.push(*id);
         } else {
             let id = self.last()?;
@@ -181,7 +185,7 @@ impl<'a> Machine<'a> {
     }
 
     /// EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, TUPLE, LIST, TUPLE1 to TUPLE3.
-    fn sequence(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn sequence(&mut self, opcode: u8) -> Result<(), Reason> {
         let items = match opcode {
             b't' | b'l' => self.pop_to_mark()?,
             0x85..=0x87 => self.pop_many(usize::from(opcode - 0x84))?,
@@ -192,7 +196,7 @@ impl<'a> Machine<'a> {
     }
 
     /// EMPTY_DICT, DICT, SETITEM, SETITEMS.
-    fn dict(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn dict(&mut self, opcode: u8) -> Result<(), Reason> {
         let items = match opcode {
             b'}' => Vec::new(),
             b's' => self.pop_many(2)?,
@@ -200,7 +204,7 @@ impl<'a> Machine<'a> {
         };
         let (pairs, rest) = items.as_chunks::<2>();
         if !rest.is_empty() {
-            return Err("a key without a value".into());
+            return Err("a dictionary has a key without a value".into());
         }
         let pairs = pairs.iter().map(|[key, value]| (*key, *value));
         if matches!(opcode, b'}' | b'd') {
@@ -208,37 +212,37 @@ impl<'a> Machine<'a> {
             self.push(Object::Dict(pairs));
         } else {
             let dict = self.last()?;
-            // Instances of other classes take items too; they hold no weights.
-            if let Object::Dict(known) = &mut self.objects[dict] {
-                known.extend(pairs);
+            // Items of other objects are ignored: they hold no weights.
+            if let Object::Dict(existing) = &mut self.objects[dict] {
+                existing.extend(pairs);
             }
         }
         Ok(())
     }
 
     /// APPEND, APPENDS, ADDITEMS.
-    fn append(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn append(&mut self, opcode: u8) -> Result<(), Reason> {
         let items = if opcode == b'a' {
             self.pop_many(1)?
         } else {
             self.pop_to_mark()?
         };
         let sequence = self.last()?;
-        if let Object::Sequence(known) = &mut self.objects[sequence] {
-            known.extend(items);
+        if let Object::Sequence(existing) = &mut self.objects[sequence] {
+            existing.extend(items);
         }
         Ok(())
     }
 
     /// GLOBAL, STACK_GLOBAL.
-    fn global(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn global(&mut self, opcode: u8) -> Result<(), Reason> {
         let (module, name) = if opcode == b'c' {
             (self.line()?, self.line()?)
         } else {
             let names = self.pop_many(2)?;
             match (&self.objects[names[0]], &self.objects[names[1]]) {
                 (Object::Text(module), Object::Text(name)) => (*module, *name),
-                _ => return Err("a class whose name is no text".into()),
+                _ => return Err("the name of a class is not a string".into()),
             }
         };
         self.push(Object::Global(module, name));
@@ -246,11 +250,11 @@ impl<'a> Machine<'a> {
     }
 
     /// REDUCE, NEWOBJ, BUILD, BINPERSID.
-    fn call(&mut self, opcode: u8) -> Result<(), Fault> {
+    fn call(&mut self, opcode: u8) -> Result<(), Reason> {
         let argument = self.pop()?;
         let object = match opcode {
             b'Q' => Object::Persistent(argument),
-            // The state of an object that is there already: kept out of sight.
+            // Sets the state of an existing object, which is not needed.
             b'b' => return self.last().map(drop),
             _ => {
                 let callable = self.pop()?;
@@ -266,8 +270,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The pairs in `([[key, value], ...],)`, an ordered dictionary's arguments
-    /// in Python 2; Python 3 sets its items one by one.
+    /// The pairs in `([[key, value], ...],)`, the arguments of an ordered
+    /// dictionary in Python 2. Python 3 sets the items one by one.
     fn pairs(&self, arguments: Id) -> Vec<(Id, Id)> {
         let items = |id: Id| match &self.objects[id] {
             Object::Sequence(items) => items.as_slice(),
@@ -288,30 +292,30 @@ impl<'a> Machine<'a> {
         self.objects.push(object);
     }
 
-    /// Skips the `length` bytes of an object that is not looked at.
-    fn opaque(&mut self, length: usize) -> Result<(), Fault> {
+    /// Skips the `length` bytes of an object that is not needed.
+    fn opaque(&mut self, length: usize) -> Result<(), Reason> {
         self.take(length)?;
         self.stack.push(OPAQUE);
         Ok(())
     }
 
-    fn last(&self) -> Result<Id, Fault> {
+    fn last(&self) -> Result<Id, Reason> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let above = self.stack.get(floor..).unwrap_or_default();
         above
             .last()
             .copied()
-            .ok_or_else(|| "it takes from an empty stack".into())
+            .ok_or_else(|| "it pops from an empty stack".into())
     }
 
-    fn pop(&mut self) -> Result<Id, Fault> {
+    fn pop(&mut self) -> Result<Id, Reason> {
         let id = self.last()?;
         self.stack.pop();
         Ok(id)
     }
 
-    /// The `count` objects on top, the lowest first.
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, Fault> {
+    /// Pops `count` objects; the top of the stack comes last.
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Id>, Reason> {
         let mut items = (0..count)
             .map(|_| self.pop())
             .collect::<Result<Vec<_>, _>>()?;
@@ -319,28 +323,31 @@ impl<'a> Machine<'a> {
         Ok(items)
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, Reason> {
         let mark = self
             .marks
             .pop()
-            .ok_or("it goes back to a mark it never set")?;
+            .ok_or("it pops to a mark that was not set")?;
         Ok(self.stack.split_off(mark))
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Reason> {
         let rest = &self.stream[self.at..];
         let Some(bytes) = rest.get(..length) else {
-            return Err(format!("it ends {} bytes too early", length - rest.len()));
+            return Err(format!(
+                "it is truncated: {} bytes are missing",
+                length - rest.len()
+            ));
         };
         self.at += length;
         Ok(bytes)
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, Reason> {
         self.take(1).map(|bytes| bytes[0])
     }
 
-    fn u32(&mut self) -> Result<u32, Fault> {
+    fn u32(&mut self) -> Result<u32, Reason> {
         let bytes = self.take(4)?;
         Ok(bytes
             .iter()
@@ -348,13 +355,13 @@ impl<'a> Machine<'a> {
             .fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
 
-    fn line(&mut self) -> Result<&'a str, Fault> {
+    fn line(&mut self) -> Result<&'a str, Reason> {
         let rest = &self.stream[self.at..];
         let length = rest
             .iter()
             .position(|byte| *byte == b'\n')
-            .ok_or("a line without an end")?;
+            .ok_or("a line has no end")?;
         self.at += length + 1;
-        str::from_utf8(&rest[..length]).map_err(|_| "a name that is not UTF-8".into())
+        str::from_utf8(&rest[..length]).map_err(|_| "a name is not UTF-8".into())
     }
 }

@@ -1,29 +1,29 @@
-//! Finds the tensors in what `torch.save` pickled: a state dict, or one
-//! inside the dictionaries that training scripts wrap around it.
+//! Finds the tensors in a pickle of `torch.save`: a state dict, or one nested in
+//! the dictionaries of a training script.
 
 use std::collections::HashMap;
 
 use safetensors::Dtype;
 
-use super::pickle::{Fault, Id, OPAQUE, Object, Pickle};
-use crate::tensor::{Place, Tensor, Values};
+use crate::pytorch::pickle::{Id, OPAQUE, Object, Pickle, Reason};
+use crate::tensor::{Location, Tensor, Values};
 
-/// Where training scripts keep the state dict, in the order of preference.
+/// The keys of the state dict in training checkpoints, in order of preference.
 const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "module"];
-/// No script nests deeper.
-const DEEPEST: usize = 4;
+/// Deepest nesting of dictionaries and wrappers that is searched.
+const MAX_DEPTH: usize = 4;
 
 /// A tensor as the pickle describes it: a view into a storage.
 pub(super) struct View<'a> {
     pub(super) name: &'a str,
     pub(super) storage: Storage<'a>,
-    /// In elements of the storage, like the strides.
+    /// In elements of the storage, as are the strides.
     offset: usize,
     shape: Vec<usize>,
     strides: Vec<usize>,
 }
 
-/// A run of numbers that tensors share.
+/// A contiguous array of elements that tensors share.
 #[derive(Clone, Copy)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
@@ -32,43 +32,50 @@ pub(super) struct Storage<'a> {
 }
 
 impl Storage<'_> {
-    /// Its size in bytes, if there can be such a size.
-    pub(super) fn bytes(&self) -> Result<usize, Fault> {
+    /// The size in bytes; an error if it overflows.
+    pub(super) fn bytes(&self) -> Result<usize, Reason> {
         let bytes = self.elements.checked_mul(self.dtype.bitsize() / 8);
-        bytes.ok_or_else(|| format!("storage {:?} of {} elements", self.key, self.elements))
+        bytes.ok_or_else(|| {
+            format!(
+                "storage {:?} has {} elements, more than any memory",
+                self.key, self.elements
+            )
+        })
     }
 }
 
-/// The tensors of the state dict that `pickle` holds.
-pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>, Fault> {
+/// The tensors of the state dict in `pickle`.
+pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>, Reason> {
     let Object::Dict(pairs) = pickle.get(find(pickle)) else {
-        return Err("it holds a whole Python object; save its `state_dict()` instead".into());
+        return Err(
+            "it contains a Python object instead of a state dict; save its `state_dict()`".into(),
+        );
     };
     let mut views = Vec::new();
     for (key, value) in pairs {
         let Object::Text(name) = *pickle.get(*key) else {
             continue;
         };
-        if let Some(arguments) = rebuilt(pickle, name, *value)? {
+        if let Some(arguments) = tensor_arguments(pickle, name, *value)? {
             views.push(view(pickle, name, arguments).ok_or_else(|| {
-                format!("tensor `{name}` is described in a way that is not read")
+                format!("tensor `{name}` has an unsupported description; save the `state_dict()` with a current PyTorch")
             })?);
         }
     }
     Ok(views)
 }
 
-/// The innermost dictionary under the well-known names.
+/// The innermost dictionary under the keys of [`NESTED`].
 fn find(pickle: &Pickle) -> Id {
     let mut at = pickle.top;
-    for _ in 0..DEEPEST {
+    for _ in 0..MAX_DEPTH {
         let Object::Dict(pairs) = pickle.get(at) else {
             break;
         };
-        let nested = NESTED.iter().find_map(|wanted| {
+        let nested = NESTED.iter().find_map(|nested| {
             let found = pairs
                 .iter()
-                .find(|(key, _)| matches!(pickle.get(*key), Object::Text(key) if key == wanted));
+                .find(|(key, _)| matches!(pickle.get(*key), Object::Text(key) if key == nested));
             found
                 .map(|(_, value)| *value)
                 .filter(|value| matches!(pickle.get(*value), Object::Dict(_)))
@@ -81,12 +88,16 @@ fn find(pickle: &Pickle) -> Id {
     at
 }
 
-/// The arguments that describe tensor `name`, inside of what may be wrapped
-/// around them; `None` for what is no tensor at all.
-fn rebuilt<'p>(pickle: &'p Pickle, name: &str, value: Id) -> Result<Option<&'p [Id]>, Fault> {
+/// The arguments that describe tensor `name`, without wrappers; `None` if the
+/// value is not a tensor.
+fn tensor_arguments<'p>(
+    pickle: &'p Pickle,
+    name: &str,
+    value: Id,
+) -> Result<Option<&'p [Id]>, Reason> {
     let mut call = pickle.get(value);
     let mut inner;
-    for _ in 0..DEEPEST {
+    for _ in 0..MAX_DEPTH {
         let Object::Call(callable, arguments) = *call else {
             break;
         };
@@ -108,7 +119,7 @@ fn rebuilt<'p>(pickle: &'p Pickle, name: &str, value: Id) -> Result<Option<&'p [
             }
             (module, function, _) if module.starts_with("torch._") => {
                 return Err(format!(
-                    "tensor `{name}` is made by `{module}.{function}`, which is not read"
+                    "tensor `{name}` is created by `{module}.{function}`, which is not supported; save it as a plain dense tensor"
                 ));
             }
             _ => break,
@@ -117,7 +128,7 @@ fn rebuilt<'p>(pickle: &'p Pickle, name: &str, value: Id) -> Result<Option<&'p [
     Ok(None)
 }
 
-/// `(storage, offset, size, stride, ...)`; `None` when it is anything else.
+/// Parses `(storage, offset, size, stride, ...)`; `None` for anything else.
 fn view<'a>(pickle: &Pickle<'a>, name: &'a str, arguments: &[Id]) -> Option<View<'a>> {
     let [at, offset, shape, strides, ..] = *arguments else {
         return None;
@@ -131,7 +142,7 @@ fn view<'a>(pickle: &Pickle<'a>, name: &'a str, arguments: &[Id]) -> Option<View
     })
 }
 
-/// Every storage that the pickle speaks of, by its key.
+/// All storages in the pickle, by key.
 pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>> {
     let storages = pickle
         .objects()
@@ -139,8 +150,8 @@ pub(super) fn storages<'a>(pickle: &Pickle<'a>) -> HashMap<&'a str, Storage<'a>>
     storages.map(|storage| (storage.key, storage)).collect()
 }
 
-/// `("storage", class, key, device, elements)`, and nothing more than a None
-/// after it: PyTorch has not written views of storages since 0.4.
+/// Parses `("storage", class, key, device, elements)`, optionally followed by
+/// None. PyTorch has not written views of storages since 0.4.
 fn storage<'a>(pickle: &Pickle<'a>, object: &Object<'a>) -> Option<Storage<'a>> {
     let Object::Persistent(identity) = object else {
         return None;
@@ -192,11 +203,11 @@ fn sizes(pickle: &Pickle, id: Id) -> Option<Vec<usize>> {
 }
 
 impl View<'_> {
-    /// The tensor, its storage's bytes beginning at `start` in the file.
-    pub(super) fn at(self, start: usize) -> Result<Tensor, Fault> {
+    /// The tensor, whose storage begins at byte `start` of the file.
+    pub(super) fn at(self, start: usize) -> Result<Tensor, Reason> {
         let Some((from, to)) = self.span() else {
             return Err(format!(
-                "tensor `{}` of shape {:?} does not fit its storage of {} elements",
+                "tensor `{}` of shape {:?} does not fit its storage of {} elements; save a contiguous copy of it",
                 self.name, self.shape, self.storage.elements
             ));
         };
@@ -206,7 +217,7 @@ impl View<'_> {
             name: self.name.to_owned(),
             dtype: self.storage.dtype,
             shape: self.shape,
-            values: Values::Stored(Place {
+            values: Values::Stored(Location {
                 file: 0,
                 range: start + from * width..start + to * width,
                 strides,
@@ -214,8 +225,8 @@ impl View<'_> {
         })
     }
 
-    /// The elements of the storage from the tensor's first to its last, if
-    /// they are there and the tensor does not repeat them.
+    /// The range of storage elements that the tensor uses; `None` if it is not in
+    /// the storage, or the tensor repeats elements (as `expand` does).
     fn span(&self) -> Option<(usize, usize)> {
         let count = self
             .shape
@@ -241,9 +252,9 @@ impl View<'_> {
             .zip(&self.strides)
             .rev()
             .all(|(n, stride)| {
-                let fits = *n == 1 || *stride == expected;
+                let matches = *n == 1 || *stride == expected;
                 expected *= n;
-                fits
+                matches
             })
     }
 }

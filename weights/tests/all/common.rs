@@ -1,10 +1,12 @@
-//! Files for tests: safetensors of any kind, and the shared evidence.
+//! Test data: builders of safetensors files, and the shared evidence.
 
 use std::path::{Path, PathBuf};
 
+use resnet_weights::Hub;
 use serde_json::{Map, Value, json};
 
-/// The folder of shared evidence, or `None` after saying that it is missing.
+/// A folder of the shared evidence. If it is missing, prints that the test is
+/// skipped and returns `None`.
 pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SHARED_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
@@ -18,7 +20,17 @@ pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A safetensors file in the making.
+/// A Hub that may not be contacted, with its cache in `cache`.
+pub(crate) fn offline_hub(cache: &Path) -> Hub {
+    Hub {
+        endpoint: "http://127.0.0.1:9".into(),
+        cache: cache.to_owned(),
+        token: None,
+        offline: true,
+    }
+}
+
+/// Builds a safetensors file.
 #[derive(Clone, Default)]
 pub(crate) struct File {
     pub(crate) header: Map<String, Value>,
@@ -65,7 +77,7 @@ impl File {
     }
 }
 
-/// A safetensors file of any header and data.
+/// A safetensors file with this header and data, valid or not.
 pub(crate) fn framed(header: &[u8], data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header, data].concat()
 }

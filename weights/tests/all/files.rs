@@ -1,19 +1,19 @@
-//! Sound files of every format and number type.
+//! Valid files of every format and dtype.
 
 use half::{bf16, f16};
+use resnet_weights::{Checkpoint, Error, Interpolation, Labels, Preprocessing, Resize};
 use serde_json::json;
-use weights::{Checkpoint, Error, Interpolation, Labels, Recipe, Resize};
 
 use crate::common::{File, shared};
 use crate::folders::open;
 
-/// A folder that goes with the test.
+/// A folder that is removed after the test.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
 #[test]
-fn three_number_types_widen_to_the_same_values() {
+fn f32_f16_and_bf16_are_read_as_the_same_values() {
     let values = [1.5_f32, -0.25, 3.0, 0.0];
     let f16s: Vec<u8> = values
         .iter()
@@ -47,7 +47,7 @@ fn three_number_types_widen_to_the_same_values() {
 }
 
 #[test]
-fn errors_speak_the_file_s_own_names() {
+fn errors_give_the_names_in_the_file() {
     let folder = folder();
     let path = folder.path().join("hf.safetensors");
     File::default()
@@ -83,22 +83,24 @@ fn errors_speak_the_file_s_own_names() {
     assert_eq!(
         message("bn1.weight", &[2]),
         format!(
-            "tensor `resnet.embedder.embedder.normalization.weight` in {file} holds NaN at index 1"
+            "tensor `resnet.embedder.embedder.normalization.weight` in {file} holds NaN at index 1; all weights must be finite"
         )
     );
     assert_eq!(
         message("fc.bias", &[1]),
-        format!("tensor `classifier.1.bias` in {file} is I32; F32, F16 and BF16 are read")
+        format!(
+            "tensor `classifier.1.bias` in {file} has dtype I32, which is not supported; convert it to F32, F16 or BF16"
+        )
     );
     assert_eq!(
         checkpoint.tensors().count(),
         2,
-        "the counter is no tensor of the network"
+        "`num_batches_tracked` is listed"
     );
 }
 
 #[test]
-fn a_convolution_as_classifier_becomes_a_matrix() {
+fn a_classifier_stored_as_a_1x1_convolution_has_two_dimensions() {
     let folder = folder();
     let path = folder.path().join("v2.safetensors");
     File::default()
@@ -115,7 +117,7 @@ fn a_convolution_as_classifier_becomes_a_matrix() {
 }
 
 #[test]
-fn two_tensors_that_mean_the_same_are_refused() {
+fn two_tensors_with_one_canonical_name_are_rejected() {
     let folder = folder();
     let path = folder.path().join("two.safetensors");
     File::default()
@@ -127,14 +129,14 @@ fn two_tensors_that_mean_the_same_are_refused() {
     assert_eq!(
         error.to_string(),
         format!(
-            "tensors `linear.bias` and `fc.bias` in {} both claim to be `fc.bias`",
+            "tensors `linear.bias` and `fc.bias` in {} both map to `fc.bias`; remove one of them",
             path.display()
         )
     );
 }
 
 #[test]
-fn shards_are_one_checkpoint() {
+fn shards_are_opened_as_one_checkpoint() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     let one = File::default().f32("conv1.weight", &[1, 1, 1, 1], &[1.0]);
@@ -159,8 +161,8 @@ fn shards_are_one_checkpoint() {
     );
 
     std::fs::write(at("both.safetensors"), [one.bytes(), two.bytes()].concat()).unwrap();
-    let whole = sha256_of(&[one.bytes(), two.bytes()].concat());
-    assert_eq!(checkpoint.digest(), whole);
+    let expected = sha256_of(&[one.bytes(), two.bytes()].concat());
+    assert_eq!(checkpoint.digest(), expected);
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
@@ -172,19 +174,22 @@ fn sha256_of(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn the_default_model_knows_itself() {
-    let model = weights::default_model().unwrap();
-    let facts = model.facts();
-    assert_eq!(facts.architecture.as_deref(), Some(weights::DEFAULT_NAME));
-    assert_eq!(facts.labels, Some(Labels::imagenet1k()));
-    assert_eq!(facts.stride_on_first_1x1, Some(true));
-    assert_eq!(facts.pooled_shortcut, Some(false));
-    let recipe = Recipe {
+fn the_default_model_has_metadata() {
+    let model = resnet_weights::default_model().unwrap();
+    let metadata = model.metadata();
+    assert_eq!(
+        metadata.architecture.as_deref(),
+        Some(resnet_weights::DEFAULT_NAME)
+    );
+    assert_eq!(metadata.labels, Some(Labels::imagenet1k()));
+    assert_eq!(metadata.stride_on_first_1x1, Some(true));
+    assert_eq!(metadata.pooled_shortcut, Some(false));
+    let preprocessing = Preprocessing {
         resize: Resize::ShortSide(232),
         interpolation: Interpolation::Bicubic,
-        ..Recipe::imagenet()
+        ..Preprocessing::imagenet()
     };
-    assert_eq!(facts.recipe, Some(recipe));
+    assert_eq!(metadata.preprocessing, Some(preprocessing));
     assert_eq!(model.read("fc.bias", &[1000]).unwrap().len(), 1000);
 }
 
@@ -197,12 +202,12 @@ fn the_published_cifar_networks_open() {
         let checkpoint =
             Checkpoint::open(&folder.join(format!("resnet{depth}.safetensors"))).unwrap();
         assert_eq!(checkpoint.tensors().count(), tensors);
-        assert_eq!(checkpoint.own_name("fc.weight"), "linear.weight");
+        assert_eq!(checkpoint.name_in_file("fc.weight"), "linear.weight");
         assert_eq!(checkpoint.read("fc.weight", &[10, 64]).unwrap().len(), 640);
     }
 }
 
-/// Pages of the file at `path` that count against this process, in bytes.
+/// Resident pages of the mapped file at `path`, in bytes.
 #[cfg(target_os = "linux")]
 fn resident(path: &std::path::Path) -> usize {
     let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -218,7 +223,7 @@ fn resident(path: &std::path::Path) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_was_read_and_hashed_leaves_no_pages_behind() {
+fn pages_are_released_after_reading_and_hashing() {
     let folder = folder();
     let path = folder.path().join("large.safetensors");
     let values = vec![1.0; 1 << 20];
@@ -233,19 +238,19 @@ fn a_file_that_was_read_and_hashed_leaves_no_pages_behind() {
     }
     assert!(
         resident(&path) < 1 << 18,
-        "{} bytes after reading",
+        "{} bytes are resident after reading",
         resident(&path)
     );
     assert_eq!(checkpoint.digest().len(), 64);
     assert!(
         resident(&path) < 1 << 18,
-        "{} bytes after hashing",
+        "{} bytes are resident after hashing",
         resident(&path)
     );
 }
 
 #[test]
-fn the_weights_of_a_folder_are_found() {
+fn the_weights_in_a_folder_are_selected() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let message = || open(folder.path()).err().unwrap().to_string();
@@ -253,7 +258,7 @@ fn the_weights_of_a_folder_are_found() {
     assert_eq!(
         message(),
         format!(
-            "{origin} is not a usable checkpoint: it holds no weights (*.safetensors, *.pth, *.pt or *.bin)"
+            "{origin} is not a usable checkpoint: it contains no weights (*.safetensors, *.pth, *.pt or *.bin)"
         )
     );
     let pth = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pth/plain.pth");
@@ -266,7 +271,7 @@ fn the_weights_of_a_folder_are_found() {
     assert_eq!(
         message(),
         format!(
-            "{origin} is not a usable checkpoint: it holds several weights: one.pth, two.pt; name one of them"
+            "{origin} is not a usable checkpoint: it contains several checkpoints: one.pth, two.pt; pass the path of one of them"
         )
     );
     File::default()

@@ -1,42 +1,39 @@
-//! Folders as timm and transformers publish them.
+//! Model folders as timm and transformers publish them.
 
 use std::fs;
 use std::path::Path;
 
+use resnet_weights::{
+    Checkpoint, Interpolation, Labels, Metadata, Preprocessing, Resize, Result, Source,
+};
 use serde_json::{Value, json};
-use weights::{Checkpoint, Facts, Hub, Interpolation, Labels, Recipe, Resize, Result, Source};
 
-use crate::common::{File, shared};
+use crate::common::{File, offline_hub, shared};
 
-/// A folder with weights, and what lies beside them.
-fn folder(beside: &[(&str, &Value)]) -> tempfile::TempDir {
+/// A folder with weights and the given configuration files.
+fn folder(configs: &[(&str, &Value)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     File::default()
         .f32("fc.bias", &[2], &[1.0, 2.0])
         .write(&folder.path().join("model.safetensors"));
-    for (name, content) in beside {
+    for (name, content) in configs {
         fs::write(folder.path().join(name), content.to_string()).unwrap();
     }
     folder
 }
 
 pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
-    let hub = Hub {
-        endpoint: "http://127.0.0.1:9".into(),
-        cache: path.join("cache"),
-        token: None,
-        offline: true,
-    };
+    let hub = offline_hub(&path.join("cache"));
     Source::parse(path.to_str().unwrap())?.open(&hub, &mut |_| ())
 }
 
-fn facts(config: &Value, preprocessor: Option<&Value>) -> Facts {
-    let mut beside = vec![("config.json", config)];
-    beside.extend(preprocessor.map(|content| ("preprocessor_config.json", content)));
-    open(folder(&beside).path()).unwrap().facts().clone()
+fn metadata(config: &Value, preprocessor: Option<&Value>) -> Metadata {
+    let mut configs = vec![("config.json", config)];
+    configs.extend(preprocessor.map(|content| ("preprocessor_config.json", content)));
+    open(folder(&configs).path()).unwrap().metadata().clone()
 }
 
-/// What timm publishes with `resnet50.a1_in1k`.
+/// The configuration of `timm/resnet50.a1_in1k`.
 fn timm() -> Value {
     json!({
         "architecture": "resnet50",
@@ -63,7 +60,7 @@ fn timm() -> Value {
     })
 }
 
-/// What Microsoft publishes with `resnet-50`, its labels cut to two.
+/// The configuration of `microsoft/resnet-50`, with two labels.
 fn transformers() -> (Value, Value) {
     let config = json!({
         "architectures": ["ResNetForImageClassification"],
@@ -97,29 +94,29 @@ fn with(document: &Value, field: &str, value: Value) -> Value {
 }
 
 #[test]
-fn timm_s_configuration() {
-    let facts = facts(&timm(), None);
-    let recipe = Recipe {
+fn timm_configuration() {
+    let metadata = metadata(&timm(), None);
+    let preprocessing = Preprocessing {
         resize: Resize::ShortSide(235),
         interpolation: Interpolation::Bicubic,
-        ..Recipe::imagenet()
+        ..Preprocessing::imagenet()
     };
     assert_eq!(
-        facts,
-        Facts {
+        metadata,
+        Metadata {
             architecture: Some("resnet50".into()),
-            recipe: Some(recipe),
-            ..Facts::default()
+            preprocessing: Some(preprocessing),
+            ..Metadata::default()
         }
     );
 }
 
 #[test]
-fn timm_s_other_ways() {
+fn timm_configuration_variants() {
     let changed = |field: &str, value: Value| {
         let mut config = timm();
         config["pretrained_cfg"][field] = value;
-        facts(&config, None).recipe.unwrap()
+        metadata(&config, None).preprocessing.unwrap()
     };
     assert_eq!(
         changed("crop_mode", json!("squash")).resize,
@@ -140,15 +137,18 @@ fn timm_s_other_ways() {
         Interpolation::Bilinear
     );
 
-    // The flat form of before, and labels of one's own.
+    // The older flat form, with labels.
     let flat = json!({
         "architecture": "resnet18d", "crop_pct": 1.0, "input_size": [3, 64, 64],
         "label_names": ["cat", "n02084071"], "label_descriptions": {"n02084071": "dog"},
     });
-    let facts = facts(&flat, None);
-    let recipe = facts.recipe.unwrap();
-    assert_eq!((recipe.resize, recipe.crop), (Resize::ShortSide(64), 64));
-    let labels = facts.labels.unwrap();
+    let metadata = metadata(&flat, None);
+    let preprocessing = metadata.preprocessing.unwrap();
+    assert_eq!(
+        (preprocessing.resize, preprocessing.crop),
+        (Resize::ShortSide(64), 64)
+    );
+    let labels = metadata.labels.unwrap();
     let labels: Vec<_> = labels
         .iter()
         .map(|label| (label.wnid.as_deref(), label.name.as_str()))
@@ -159,52 +159,52 @@ fn timm_s_other_ways() {
 #[test]
 fn transformers_configuration() {
     let (config, preprocessor) = transformers();
-    let recipe = Recipe {
+    let preprocessing = Preprocessing {
         interpolation: Interpolation::Bicubic,
-        ..Recipe::imagenet()
+        ..Preprocessing::imagenet()
     };
     let labels = ["tench, Tinca tinca", "goldfish, Carassius auratus"].map(str::to_owned);
-    let expected = Facts {
+    let expected = Metadata {
         architecture: Some("resnet50".into()),
-        recipe: Some(recipe),
+        preprocessing: Some(preprocessing),
         labels: Some(Labels::from_names(labels)),
         stride_on_first_1x1: Some(false),
         pooled_shortcut: Some(false),
         ranges: None,
     };
-    assert_eq!(facts(&config, Some(&preprocessor)), expected);
+    assert_eq!(metadata(&config, Some(&preprocessor)), expected);
 
     let first = with(&config, "downsample_in_bottleneck", json!(true));
-    assert_eq!(facts(&first, None).stride_on_first_1x1, Some(true));
+    assert_eq!(metadata(&first, None).stride_on_first_1x1, Some(true));
     let basic = with(
         &with(&config, "layer_type", json!("basic")),
         "depths",
         json!([2, 2, 2, 2]),
     );
     assert_eq!(
-        facts(&basic, None).architecture.as_deref(),
+        metadata(&basic, None).architecture.as_deref(),
         Some("resnet18")
     );
-    let own = with(&config, "depths", json!([1, 2, 3, 4]));
-    assert_eq!(facts(&own, None).architecture, None);
-    let nameless = with(&config, "id2label", json!({"0": "LABEL_0", "1": "LABEL_1"}));
-    assert_eq!(facts(&nameless, None).labels, None);
+    let unusual = with(&config, "depths", json!([1, 2, 3, 4]));
+    assert_eq!(metadata(&unusual, None).architecture, None);
+    let placeholders = with(&config, "id2label", json!({"0": "LABEL_0", "1": "LABEL_1"}));
+    assert_eq!(metadata(&placeholders, None).labels, None);
 }
 
 #[test]
-fn transformers_processors() {
+fn transformers_image_processors() {
     let (config, convnext) = transformers();
-    let recipe = |preprocessor: &Value| {
-        let recipe = facts(&config, Some(preprocessor)).recipe.unwrap();
-        (recipe.resize, recipe.crop)
+    let preprocessing = |preprocessor: &Value| {
+        let preprocessing = metadata(&config, Some(preprocessor)).preprocessing.unwrap();
+        (preprocessing.resize, preprocessing.crop)
     };
-    assert_eq!(recipe(&convnext), (Resize::ShortSide(256), 224));
+    assert_eq!(preprocessing(&convnext), (Resize::ShortSide(256), 224));
     assert_eq!(
-        recipe(&with(&convnext, "size", json!({"shortest_edge": 288}))),
+        preprocessing(&with(&convnext, "size", json!({"shortest_edge": 288}))),
         (Resize::ShortSide(329), 288)
     );
     assert_eq!(
-        recipe(&with(&convnext, "size", json!({"shortest_edge": 384}))),
+        preprocessing(&with(&convnext, "size", json!({"shortest_edge": 384}))),
         (Resize::Exact(384), 384)
     );
     let newer = with(
@@ -212,21 +212,24 @@ fn transformers_processors() {
         "image_processor_type",
         json!("ConvNextImageProcessorFast"),
     );
-    assert_eq!(recipe(&newer), (Resize::ShortSide(256), 224));
+    assert_eq!(preprocessing(&newer), (Resize::ShortSide(256), 224));
 
     let vit =
         json!({"image_processor_type": "ViTImageProcessor", "size": {"height": 96, "width": 96}});
-    assert_eq!(recipe(&vit), (Resize::Exact(96), 96));
-    assert_eq!(facts(&config, Some(&vit)).recipe.unwrap().mean, [0.5; 3]);
+    assert_eq!(preprocessing(&vit), (Resize::Exact(96), 96));
+    assert_eq!(
+        metadata(&config, Some(&vit)).preprocessing.unwrap().mean,
+        [0.5; 3]
+    );
     let bit = json!({
         "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
         "do_center_crop": true, "crop_size": {"height": 224, "width": 224},
     });
-    assert_eq!(recipe(&bit), (Resize::ShortSide(256), 224));
+    assert_eq!(preprocessing(&bit), (Resize::ShortSide(256), 224));
 }
 
 #[test]
-fn configurations_that_cannot_be_followed() {
+fn unsupported_configurations_are_errors() {
     let (config, preprocessor) = transformers();
     let timm_with = |field: &str, value: Value| {
         let mut config = timm();
@@ -240,12 +243,12 @@ fn configurations_that_cannot_be_followed() {
         (
             timm_with("input_size", json!([1, 28, 28])),
             "input_size",
-            "[1, 28, 28]; a square of 3 channels is offered",
+            "it is [1, 28, 28]; only 3 channels and equal sides are supported",
         ),
         (
             timm_with("crop_mode", json!("border")),
             "crop_mode",
-            "\"border\"; center and squash are offered",
+            "it is \"border\"; center and squash are supported",
         ),
         (
             timm_with("interpolation", json!("random")),
@@ -255,12 +258,12 @@ fn configurations_that_cannot_be_followed() {
         (
             timm_with("crop_pct", json!(0.0)),
             "pretrained_cfg",
-            "a resize to 4294967295 pixels before a crop of 224",
+            "the resize to 4294967295 pixels does not match the crop of 224 pixels; 224 to 4096 are supported",
         ),
         (
             timm_with("crop_pct", json!(1.5)),
             "pretrained_cfg",
-            "a resize to 149 pixels before a crop of 224",
+            "the resize to 149 pixels does not match the crop of 224 pixels; 224 to 4096 are supported",
         ),
         (
             timm_with("std", json!([0.1, 0.2])),
@@ -270,47 +273,47 @@ fn configurations_that_cannot_be_followed() {
         (
             (with(&timm(), "global_pool", json!("max")), None),
             "global_pool",
-            "\"max\"; only \"avg\" is offered",
+            "it is \"max\"; only \"avg\" is supported",
         ),
         (
             config_with("model_type", json!("vit")),
             "model_type",
-            "\"vit\"; only \"resnet\" is offered",
+            "it is \"vit\"; only \"resnet\" is supported",
         ),
         (
             config_with("hidden_act", json!("gelu")),
             "hidden_act",
-            "\"gelu\"; only \"relu\" is offered",
+            "it is \"gelu\"; only \"relu\" is supported",
         ),
         (
             config_with("id2label", json!({"1": "a"})),
             "id2label",
-            "1 classes, and none has index 0",
+            "there are 1 classes but none with index 0; indices must be 0 to 0",
         ),
         (
             config_with("id2label", json!([[1]])),
             "id2label",
-            "class 0 is not a wnid and a name",
+            "class 0 must be a name or a pair of WordNet id and name",
         ),
         (
             preprocessor_with("resample", json!(5)),
             "resample",
-            "Pillow's filter 5; 0 to 3 are offered",
+            "it is 5; Pillow's filters 0 to 3 are supported",
         ),
         (
             preprocessor_with("do_rescale", json!(false)),
             "do_rescale",
-            "false; only true is offered",
+            "it is false; only true is supported",
         ),
         (
             preprocessor_with("rescale_factor", json!(1.0)),
             "rescale_factor",
-            "1; only 1/255 is offered",
+            "it is 1; only 1/255 is supported",
         ),
         (
             preprocessor_with("size", json!(0)),
             "size",
-            "a crop of 0 pixels; 1 to 2048 are possible",
+            "the crop is 0 pixels; 1 to 2048 are supported",
         ),
         (
             preprocessor_with("size", json!({"height": 1})),
@@ -318,28 +321,28 @@ fn configurations_that_cannot_be_followed() {
             "data did not match any variant of untagged enum Size",
         ),
     ];
-    for ((config, preprocessor), field, fault) in cases {
-        let mut beside = vec![("config.json", &config)];
-        beside.extend(
+    for ((config, preprocessor), field, reason) in cases {
+        let mut configs = vec![("config.json", &config)];
+        configs.extend(
             preprocessor
                 .as_ref()
                 .map(|content| ("preprocessor_config.json", content)),
         );
-        let folder = folder(&beside);
-        let file = folder.path().join(beside.last().unwrap().0);
+        let folder = folder(&configs);
+        let file = folder.path().join(configs.last().unwrap().0);
         let error = open(folder.path()).err().unwrap().to_string();
         assert_eq!(
             error,
-            format!("field `{field}` in {}: {fault}", file.display())
+            format!("field `{field}` in {}: {reason}", file.display())
         );
     }
 }
 
 #[test]
-fn a_folder_without_configuration_is_only_its_weights() {
+fn a_folder_without_configuration_has_no_metadata() {
     let folder = folder(&[]);
     let checkpoint = open(folder.path()).unwrap();
-    assert_eq!(*checkpoint.facts(), Facts::default());
+    assert_eq!(*checkpoint.metadata(), Metadata::default());
     assert_eq!(
         checkpoint.name(),
         folder.path().file_name().unwrap().to_str().unwrap()
@@ -347,19 +350,22 @@ fn a_folder_without_configuration_is_only_its_weights() {
 }
 
 #[test]
-fn what_travels_with_the_weights_comes_first() {
+fn metadata_in_the_weights_takes_precedence_over_the_configuration() {
     let folder = folder(&[("config.json", &timm())]);
     let file = File::default()
         .f32("fc.bias", &[1], &[1.0])
         .metadata("architecture", "resnet50_thin");
     file.write(&folder.path().join("model.safetensors"));
-    let facts = open(folder.path()).unwrap().facts().clone();
-    assert_eq!(facts.architecture.as_deref(), Some("resnet50_thin"));
-    assert_eq!(facts.recipe.unwrap().resize, Resize::ShortSide(235));
+    let metadata = open(folder.path()).unwrap().metadata().clone();
+    assert_eq!(metadata.architecture.as_deref(), Some("resnet50_thin"));
+    assert_eq!(
+        metadata.preprocessing.unwrap().resize,
+        Resize::ShortSide(235)
+    );
 }
 
 #[test]
-fn imagenet_s_labels_are_known_by_their_names() {
+fn imagenet_labels_are_recognized_by_their_names() {
     let Some(imagenet) = shared("imagenet") else {
         return;
     };
@@ -376,7 +382,7 @@ fn imagenet_s_labels_are_known_by_their_names() {
         })
         .collect();
     let config = json!({"model_type": "resnet", "id2label": id2label});
-    let labels = facts(&config, None).labels.unwrap();
+    let labels = metadata(&config, None).labels.unwrap();
     let label = labels.get(999).unwrap();
     assert_eq!(label.wnid.as_deref(), classes[999]["wnid"].as_str());
     assert!(label.name.ends_with(", a synonym"));

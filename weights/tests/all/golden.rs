@@ -1,11 +1,11 @@
-//! The 43 networks whose tensors three libraries named: every name maps, none
-//! twice, and back.
+//! The tensor names of 43 networks of three libraries: every name maps to one
+//! canonical name and back.
 
 use std::collections::BTreeMap;
 use std::fs;
 
+use resnet_weights::{Checkpoint, Metadata};
 use serde::Deserialize;
-use weights::{Checkpoint, Facts};
 
 use crate::common::shared;
 
@@ -30,7 +30,7 @@ fn goldens() -> Vec<Golden> {
     all
 }
 
-/// Whether torchvision, or timm where torchvision has none, uses this name.
+/// Whether this is a name of torchvision, or of timm where torchvision has none.
 fn is_canonical(name: &str) -> bool {
     let parts: Vec<&str> = name.split('.').collect();
     let norm = |leaf: &str| ["weight", "bias", "running_mean", "running_var"].contains(&leaf);
@@ -63,7 +63,8 @@ fn is_canonical(name: &str) -> bool {
 fn every_golden_name_maps_and_maps_back() {
     for golden in goldens() {
         let checkpoint =
-            Checkpoint::synthetic(&golden.name, Facts::default(), golden.tensors.clone()).unwrap();
+            Checkpoint::synthetic(&golden.name, Metadata::default(), golden.tensors.clone())
+                .unwrap();
         assert_eq!(
             checkpoint.tensors().count(),
             golden.tensors.len(),
@@ -72,38 +73,39 @@ fn every_golden_name_maps_and_maps_back() {
         );
         for (name, shape) in checkpoint.tensors() {
             assert!(is_canonical(name), "{}: {name}", golden.name);
-            let own = checkpoint.own_name(name);
-            let expected = &golden.tensors[&own];
+            let original = checkpoint.name_in_file(name);
+            let expected = &golden.tensors[&original];
             let flat = name == "fc.weight" && expected.len() == 4;
             assert_eq!(
                 shape,
                 if flat { &expected[..2] } else { &expected[..] },
-                "{own}"
+                "{original}"
             );
         }
     }
 }
 
-/// The goldens' weights are functions of the names their library uses.
+/// The weights of the golden outputs were computed from the names of the
+/// library.
 #[test]
-fn synthetic_values_come_from_the_library_s_own_names() {
+fn synthetic_values_depend_on_the_names_in_the_file() {
     for golden in goldens().into_iter().filter(|g| g.name == "hf.resnet-18") {
-        let checkpoint = Checkpoint::synthetic("hf", Facts::default(), golden.tensors).unwrap();
-        let own = "resnet.encoder.stages.1.layers.0.shortcut.normalization.bias";
+        let checkpoint = Checkpoint::synthetic("hf", Metadata::default(), golden.tensors).unwrap();
+        let name = "resnet.encoder.stages.1.layers.0.shortcut.normalization.bias";
         assert_eq!(
             checkpoint
                 .read("layer2.0.downsample.1.bias", &[128])
                 .unwrap(),
-            weights::synthetic::tensor(own, &[128])
+            resnet_weights::synthetic::tensor(name, &[128])
         );
     }
 }
 
 #[test]
-fn pooled_shortcuts_are_seen_where_names_tell() {
+fn pooled_shortcuts_are_detected_from_names() {
     for golden in goldens() {
         let checkpoint =
-            Checkpoint::synthetic(&golden.name, Facts::default(), golden.tensors).unwrap();
+            Checkpoint::synthetic(&golden.name, Metadata::default(), golden.tensors).unwrap();
         let expected = match golden.name.split_once('.').unwrap() {
             ("timm", name) if name.starts_with("resnetv2") => None,
             ("timm", name) if name.ends_with('d') => Some(true),
@@ -112,7 +114,7 @@ fn pooled_shortcuts_are_seen_where_names_tell() {
             _ => None,
         };
         assert_eq!(
-            checkpoint.facts().pooled_shortcut,
+            checkpoint.metadata().pooled_shortcut,
             expected,
             "{}",
             golden.name

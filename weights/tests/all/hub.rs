@@ -1,21 +1,21 @@
-//! Repositories of the Hub, from a server on loopback.
+//! Repositories of the Hub, downloaded from a local test server.
 
+use resnet_weights::{Checkpoint, Hub, Progress, Resize, Result, Source};
 use serde_json::json;
 use tempfile::TempDir;
-use weights::{Checkpoint, Hub, Progress, Resize, Result, Source};
 
 use crate::common::File;
 use crate::hub_server::{COMMIT, Server, Site};
 
 const ID: &str = "timm/resnet50.a1_in1k";
 
-/// A file of weights large enough to break off in.
+/// A file of weights, large enough for an interrupted download.
 fn weights() -> Vec<u8> {
     let values: Vec<f32> = (0..50_000_u16).map(f32::from).collect();
     File::default().f32("fc.bias", &[50_000], &values).bytes()
 }
 
-/// A repository as timm publishes it.
+/// A repository like timm's.
 fn site() -> Site {
     let config = json!({
         "architecture": "resnet50",
@@ -25,7 +25,7 @@ fn site() -> Site {
         .publish(ID, "README.md", b"# A card")
         .publish(ID, "config.json", config.to_string().as_bytes())
         .publish(ID, "model.safetensors", &weights())
-        .publish(ID, "pytorch_model.bin", b"not asked for")
+        .publish(ID, "pytorch_model.bin", b"not needed")
 }
 
 fn hub(endpoint: &str, cache: &TempDir) -> Hub {
@@ -56,33 +56,39 @@ fn message(result: Result<Checkpoint>) -> String {
 }
 
 #[test]
-fn a_repository_opens_and_stays_in_the_cache() {
+fn a_repository_is_downloaded_once_and_opened_from_the_cache() {
     let server = Server::start(site());
     let cache = tempfile::tempdir().unwrap();
     let mut hub = hub(&server.endpoint, &cache);
-    let mut heard: Vec<(String, u64, u64)> = Vec::new();
-    let mut progress = |p: Progress| heard.push((p.file.to_owned(), p.done, p.total));
+    let mut reported: Vec<(String, u64, u64)> = Vec::new();
+    let mut progress = |p: Progress| reported.push((p.file.to_owned(), p.done, p.total));
     let checkpoint = Source::parse(ID)
         .unwrap()
         .open(&hub, &mut progress)
         .unwrap();
 
     assert_eq!(checkpoint.name(), ID);
-    assert_eq!(checkpoint.facts().architecture.as_deref(), Some("resnet50"));
-    let recipe = checkpoint.facts().recipe.as_ref().unwrap();
-    assert_eq!((recipe.resize, recipe.crop), (Resize::ShortSide(235), 224));
+    assert_eq!(
+        checkpoint.metadata().architecture.as_deref(),
+        Some("resnet50")
+    );
+    let preprocessing = checkpoint.metadata().preprocessing.as_ref().unwrap();
+    assert_eq!(
+        (preprocessing.resize, preprocessing.crop),
+        (Resize::ShortSide(235), 224)
+    );
     assert_complete(&checkpoint);
     let size = weights().len() as u64;
     assert_eq!(
-        heard.last(),
+        reported.last(),
         Some(&("model.safetensors".to_owned(), size, size))
     );
     assert!(
-        heard.contains(&("model.safetensors".to_owned(), 0, size)),
-        "a bar can start at nothing"
+        reported.contains(&("model.safetensors".to_owned(), 0, size)),
+        "progress must begin at 0"
     );
 
-    // As the other libraries lay it out.
+    // The layout that is shared with Hugging Face's libraries.
     let folder = hub.cache.join("models--timm--resnet50.a1_in1k");
     assert_eq!(
         std::fs::read_to_string(folder.join("refs/main")).unwrap(),
@@ -103,12 +109,12 @@ fn a_repository_opens_and_stays_in_the_cache() {
     assert_eq!(
         server.requests.lock().unwrap().len(),
         before,
-        "the cache asks nobody"
+        "a request was sent for a cached repository"
     );
 }
 
 #[test]
-fn a_revision_is_asked_for_and_pinned_to_its_commit() {
+fn a_revision_is_resolved_to_a_commit() {
     let server = Server::start(site());
     let cache = tempfile::tempdir().unwrap();
     open(&hub(&server.endpoint, &cache), &format!("{ID}@refs/pr/7")).unwrap();
@@ -133,7 +139,7 @@ fn private_repositories_need_a_token() {
     let cache = tempfile::tempdir().unwrap();
     let mut hub = hub(&server.endpoint, &cache);
     let denied = format!(
-        "{ID}: the Hub denies access: it is private or gated, or there is none of that name; \
+        "{ID}: the Hub denies access: the repository is private, gated or does not exist; \
          set HF_TOKEN to a token that may read it"
     );
     assert_eq!(message(open(&hub, ID)), denied);
@@ -148,12 +154,12 @@ fn private_repositories_need_a_token() {
     assert_eq!(
         content.unwrap().authorization,
         None,
-        "the token stays with the Hub"
+        "the token was sent to the storage host"
     );
 }
 
 #[test]
-fn the_token_in_the_cache_s_home_is_used() {
+fn the_token_file_beside_the_cache_is_used() {
     let server = Server::start(Site {
         token: Some("hf_secret"),
         ..site()
@@ -164,7 +170,7 @@ fn the_token_in_the_cache_s_home_is_used() {
 }
 
 #[test]
-fn what_the_hub_does_not_have() {
+fn missing_repositories_and_weights_are_errors() {
     let server = Server::start(
         site()
             .publish("a/card", "README.md", b"")
@@ -175,28 +181,28 @@ fn what_the_hub_does_not_have() {
     let mut hub = hub(&server.endpoint, &cache);
     assert_eq!(
         message(open(&hub, "no/body")),
-        "no/body: the Hub has no such repository or revision"
+        "no/body: the Hub has no such repository or revision; check the name"
     );
     assert_eq!(
         message(open(&hub, "a/card")),
-        "a/card: it holds no weights (*.safetensors, *.pth, *.pt or *.bin)"
+        "a/card: it contains no weights (*.safetensors, *.pth, *.pt or *.bin)"
     );
     assert_eq!(
         message(open(&hub, "a/pair")),
-        "a/pair: it holds several weights: x.pth, y.bin; name one of them"
+        "a/pair: it contains several checkpoints: x.pth, y.bin; pass the path of one of them"
     );
     hub.offline = true;
     assert_eq!(
         message(open(&hub, ID)),
         format!(
-            "{ID}: it is not in the cache at {}, and HF_HUB_OFFLINE forbids to fetch it",
+            "{ID}: it is not in the cache at {}, and HF_HUB_OFFLINE forbids downloads; download it first or unset HF_HUB_OFFLINE",
             hub.cache.display()
         )
     );
 }
 
 #[test]
-fn a_broken_connection_is_taken_up_where_it_broke() {
+fn an_interrupted_download_is_resumed() {
     let server = Server::start(Site {
         drops: Some((70_000, 2)),
         ..site()
@@ -211,7 +217,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn a_connection_that_never_holds_is_an_error_and_the_next_try_goes_on() {
+fn a_download_fails_after_several_retries_and_the_next_call_resumes_it() {
     let server = Server::start(Site {
         drops: Some((1000, usize::MAX)),
         ..site()
@@ -230,7 +236,7 @@ fn a_connection_that_never_holds_is_an_error_and_the_next_try_goes_on() {
 }
 
 #[test]
-fn a_damaged_file_is_removed_and_fetched_again() {
+fn a_damaged_file_is_removed_and_downloaded_again() {
     let server = Server::start(Site {
         corrupts: true,
         ..site()
@@ -238,9 +244,9 @@ fn a_damaged_file_is_removed_and_fetched_again() {
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&server.endpoint, &cache);
     let error = message(open(&hub, ID));
-    let start = format!("{ID}: model.safetensors arrived damaged: its SHA-256 is ");
+    let start = format!("{ID}: model.safetensors was damaged in the download: its SHA-256 is ");
     assert!(
-        error.starts_with(&start) && error.ends_with("; it was removed, try again"),
+        error.starts_with(&start) && error.ends_with("; the file was removed, try again"),
         "{error}"
     );
     server.site.lock().unwrap().corrupts = false;
@@ -248,7 +254,7 @@ fn a_damaged_file_is_removed_and_fetched_again() {
 }
 
 #[test]
-fn nobody_at_the_endpoint() {
+fn an_unreachable_hub_is_named_in_the_error() {
     let cache = tempfile::tempdir().unwrap();
     let error = message(open(&hub("http://127.0.0.1:9", &cache), ID));
     let start = format!("{ID}: cannot fetch the list of files from http://127.0.0.1:9: ");
@@ -256,7 +262,7 @@ fn nobody_at_the_endpoint() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_named() {
+fn a_cache_that_cannot_be_written_is_named_in_the_error() {
     let server = Server::start(site());
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&server.endpoint, &cache);
@@ -270,7 +276,7 @@ fn a_cache_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_cache_with_a_link_to_nothing_is_not_believed() {
+fn a_cache_with_dangling_links_is_downloaded_again() {
     let server = Server::start(site());
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&server.endpoint, &cache);
@@ -281,12 +287,12 @@ fn a_cache_with_a_link_to_nothing_is_not_believed() {
     assert_complete(&open(&hub, ID).unwrap());
     assert!(
         server.requests.lock().unwrap().len() > before,
-        "the Hub is asked again"
+        "no request was sent"
     );
 }
 
 #[test]
-fn a_commit_that_is_a_path_is_refused() {
+fn a_commit_that_is_a_path_is_rejected() {
     let server = Server::start(Site {
         commit: Some("../../../escaped"),
         ..site()
@@ -295,12 +301,14 @@ fn a_commit_that_is_a_path_is_refused() {
     let error = message(open(&hub(&server.endpoint, &cache), ID));
     assert_eq!(
         error,
-        format!("{ID}: the Hub names an odd commit, \"../../../escaped\"")
+        format!(
+            "{ID}: the Hub returned \"../../../escaped\" as the commit, which is not a commit hash; check HF_ENDPOINT"
+        )
     );
 }
 
 #[test]
-fn shards_come_with_their_index() {
+fn shards_are_downloaded_with_their_index() {
     let index = json!({"weight_map": {"fc.bias": "model-00002-of-00002.safetensors", "fc.weight": "model-00001-of-00002.safetensors"}});
     let one = File::default().f32("fc.weight", &[1, 1], &[1.0]).bytes();
     let id = "some/shards";

@@ -1,5 +1,5 @@
-//! A Hub on loopback: answers as huggingface.co does, and can be told to fail
-//! in the ways that networks do.
+//! A local server that behaves like huggingface.co and can simulate network
+//! errors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -12,18 +12,19 @@ use sha2::{Digest, Sha256};
 /// The commit that every revision points to.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What is published, and how the server misbehaves.
+/// The content of the server, and the errors that it simulates.
 #[derive(Default)]
 pub(crate) struct Site {
-    /// Contents by `organisation/name` and file.
+    /// Contents of files, by `organisation/name` and file name.
     pub(crate) files: BTreeMap<(String, String), Vec<u8>>,
-    /// Without this token, everything is denied.
+    /// The token that requests must contain.
     pub(crate) token: Option<&'static str>,
-    /// Bytes of a large file after which the connection drops, and how often.
+    /// After how many bytes of a large file the connection is closed, and how
+    /// often.
     pub(crate) drops: Option<(usize, usize)>,
-    /// Whether large files arrive with one bit changed.
+    /// Whether one bit of large files is changed.
     pub(crate) corrupts: bool,
-    /// The commit's name, if it is not [`COMMIT`].
+    /// The commit to return instead of [`COMMIT`].
     pub(crate) commit: Option<&'static str>,
 }
 
@@ -35,11 +36,11 @@ impl Site {
     }
 }
 
-/// A running server. Its thread ends with the test program.
+/// A running server. Its thread runs until the process exits.
 pub(crate) struct Server {
     pub(crate) endpoint: String,
     pub(crate) site: Arc<Mutex<Site>>,
-    /// Every request so far: method and path, range, authorisation.
+    /// All requests so far.
     pub(crate) requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -65,8 +66,8 @@ impl Server {
                 let mut connection = connection.unwrap();
                 if let Some(request) = read(&connection) {
                     requests.lock().unwrap().push(request.clone());
-                    // A client that hangs up early is none of the server's concern.
-                    let _ = answer(
+                    // The client may close the connection early.
+                    let _ = respond(
                         &mut connection,
                         &request,
                         &mut site.lock().unwrap(),
@@ -78,7 +79,7 @@ impl Server {
         server
     }
 
-    /// The ranges in which a path was asked for.
+    /// The ranges of the requests whose path begins with `path`.
     pub(crate) fn ranges(&self, path: &str) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         requests
@@ -107,19 +108,19 @@ fn read(connection: &TcpStream) -> Option<Request> {
     })
 }
 
-fn answer(
+fn respond(
     to: &mut TcpStream,
     request: &Request,
     site: &mut Site,
     endpoint: &str,
 ) -> std::io::Result<()> {
     let parts: Vec<&str> = request.path.split('/').skip(1).collect();
-    let wanted = site.token.map(|token| format!("Bearer {token}"));
-    if parts[0] != "cdn" && wanted.is_some() && wanted != request.authorization {
+    let required = site.token.map(|token| format!("Bearer {token}"));
+    if parts[0] != "cdn" && required.is_some() && required != request.authorization {
         return status(to, "401 Unauthorized");
     }
     let commit = site.commit.unwrap_or(COMMIT);
-    // Another host, as far as a client can see.
+    // Another host, from the client's point of view.
     let store = endpoint.replace("127.0.0.1", "localhost");
     match parts[..] {
         ["api", "models", organisation, name, "revision", _] => {
@@ -149,7 +150,7 @@ fn answer(
             };
             let etag = hex(&Sha256::digest(content));
             if file.ends_with(".json") {
-                // Small files are named by git.
+                // The ETag of a small file is its Git hash.
                 let headers = format!("ETag: \"{}\"\r\nX-Repo-Commit: {commit}\r\n", &etag[..40]);
                 return ranged(to, request, &headers, content, None);
             }
@@ -186,8 +187,8 @@ fn answer(
     }
 }
 
-/// Sends the part of `content` that is asked for, or only the first bytes of
-/// it before hanging up.
+/// Sends the requested range of `content`, or closes the connection after
+/// `drop_after` bytes of it.
 fn ranged(
     to: &mut TcpStream,
     request: &Request,

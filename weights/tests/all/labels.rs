@@ -1,8 +1,8 @@
-//! Label files in every form.
+//! Label files in every supported form.
 
 use std::fs;
 
-use weights::{Labels, Result};
+use resnet_weights::{Labels, Result};
 
 fn read(content: &[u8]) -> Result<Vec<(Option<String>, String)>> {
     let folder = tempfile::tempdir().unwrap();
@@ -19,19 +19,22 @@ fn named(name: &str) -> (Option<String>, String) {
     (None, name.to_owned())
 }
 
-fn known(wnid: &str, name: &str) -> (Option<String>, String) {
+fn with_wnid(wnid: &str, name: &str) -> (Option<String>, String) {
     (Some(wnid.to_owned()), name.to_owned())
 }
 
 #[test]
-fn five_forms() {
+fn five_forms_are_read() {
     assert_eq!(
         read(b"cat\r\nhouse mouse\n\n").unwrap(),
         [named("cat"), named("house mouse")]
     );
     assert_eq!(
         read(b"n01440764\ttench\nn01443537\tgoldfish").unwrap(),
-        [known("n01440764", "tench"), known("n01443537", "goldfish")]
+        [
+            with_wnid("n01440764", "tench"),
+            with_wnid("n01443537", "goldfish")
+        ]
     );
     assert_eq!(
         read(br#" ["cat", "dog"]"#).unwrap(),
@@ -39,35 +42,46 @@ fn five_forms() {
     );
     let eleven: Vec<String> = (0..11).map(|i| format!("\"{i}\": \"c{i}\"")).collect();
     let names = read(format!("{{{}}}", eleven.join(", ")).as_bytes()).unwrap();
-    assert_eq!(
-        names[2],
-        named("c2"),
-        "the order is of numbers, not of letters"
-    );
+    assert_eq!(names[2], named("c2"), "classes must be sorted by number");
     assert_eq!(names[10], named("c10"));
-    // Keras' class index.
+    // The form of Keras' class index.
     assert_eq!(
         read(br#"{"0": ["n01440764", "tench"]}"#).unwrap(),
-        [known("n01440764", "tench")]
+        [with_wnid("n01440764", "tench")]
     );
 }
 
 #[test]
-fn what_names_no_class_is_refused() {
-    for (content, fault) in [
-        (&b"cat\n\ndog"[..], "line 2 names no class"),
-        (b"n01440764\t\n", "line 1 names no class"),
-        (b"[\"cat\", 1]", "class 1 is no name"),
-        (b"[[\"a\"]]", "class 0 is not a wnid and a name"),
-        (b"{\"a\": \"b\"}", "1 classes, and none has index 0"),
+fn a_class_without_a_name_is_rejected() {
+    for (content, reason) in [
+        (
+            &b"cat\n\ndog"[..],
+            "line 2 is empty; each line must name a class",
+        ),
+        (
+            b"n01440764\t\n",
+            "line 1 is empty; each line must name a class",
+        ),
+        (
+            b"[\"cat\", 1]",
+            "class 1 must be a name or a pair of WordNet id and name",
+        ),
+        (
+            b"[[\"a\"]]",
+            "class 0 must be a name or a pair of WordNet id and name",
+        ),
+        (
+            b"{\"a\": \"b\"}",
+            "there are 1 classes but none with index 0; indices must be 0 to 0",
+        ),
         (
             b"[\"cat\"",
-            "neither a JSON array nor an object of names: EOF while parsing a list at line 1 column 6",
+            "its content is not a JSON array or object of names: EOF while parsing a list at line 1 column 6",
         ),
     ] {
         let error = read(content).unwrap_err().to_string();
         assert!(
-            error.ends_with(&format!("is not a usable checkpoint: {fault}")),
+            error.ends_with(&format!("is not a usable checkpoint: {reason}")),
             "{error}"
         );
     }
@@ -80,11 +94,11 @@ fn what_names_no_class_is_refused() {
 }
 
 #[test]
-fn numbers_must_agree() {
+fn there_must_be_one_label_for_each_class() {
     assert_eq!(Labels::guess(1000), Labels::imagenet1k());
     assert_eq!(Labels::guess(3).get(2).unwrap().name, "class_2");
     assert_eq!(
         Labels::numbered(3).expect(10).unwrap_err().to_string(),
-        "3 labels for a network with 10 classes"
+        "3 labels for a network with 10 classes; give one label for each class"
     );
 }

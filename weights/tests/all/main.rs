@@ -1,11 +1,11 @@
-//! The crate from outside: every naming, every format, every source.
+//! Integration tests: every naming, format and source of a checkpoint.
 
 // A test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
 mod common;
-mod convert;
+
 mod damage;
 mod files;
 mod folders;
@@ -15,3 +15,5 @@ mod hub_server;
 mod labels;
 mod pickles;
 mod pth;
+mod reload;
+mod write;

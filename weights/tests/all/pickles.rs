@@ -1,11 +1,11 @@
-//! Pickles and zip archives made by hand, to be wrong in one place.
+//! Builders of pickles and zip archives that are invalid in one place.
 
 use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// How a file from before PyTorch 1.6 begins.
+/// The first bytes of a file in the format before PyTorch 1.6.
 pub(crate) const MAGIC: [u8; 15] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e";
 
 /// A state dict with one tensor, `fc.bias`.
@@ -19,7 +19,7 @@ pub(crate) struct Tensor {
     pub(crate) strides: &'static [i64],
 }
 
-/// A sound one: two f32.
+/// A valid one: two f32.
 pub(crate) const TENSOR: Tensor = Tensor {
     class: "FloatStorage",
     key: "0",
@@ -29,7 +29,7 @@ pub(crate) const TENSOR: Tensor = Tensor {
     strides: &[1],
 };
 
-pub(crate) fn sound() -> Tensor {
+pub(crate) fn valid() -> Tensor {
     TENSOR
 }
 
@@ -63,7 +63,7 @@ impl Tensor {
         op::tensor_of(&arguments.concat())
     }
 
-    /// The archive of a sound tensor.
+    /// An archive with this tensor.
     pub(crate) fn zip(self) -> Zip {
         Zip::default()
             .entry("archive/data.pkl", &self.bytes())
@@ -71,7 +71,7 @@ impl Tensor {
     }
 }
 
-/// An archive of any pickle, with one storage of eight bytes.
+/// An archive with this pickle and one storage of eight bytes.
 pub(crate) fn archive(pickle: &[u8]) -> Vec<u8> {
     Zip::default()
         .entry("archive/data.pkl", pickle)
@@ -79,7 +79,7 @@ pub(crate) fn archive(pickle: &[u8]) -> Vec<u8> {
         .bytes()
 }
 
-/// The opcodes that say one thing.
+/// Opcodes for single values.
 pub(crate) mod op {
     pub(crate) fn text(text: &str) -> Vec<u8> {
         [
@@ -94,7 +94,7 @@ pub(crate) mod op {
         [&[0x8a, 8], &value.to_le_bytes()[..]].concat()
     }
 
-    /// A dictionary of `fc.bias`, rebuilt from `arguments`.
+    /// A dictionary with the tensor `fc.bias`, created from `arguments`.
     pub(crate) fn tensor_of(arguments: &[u8]) -> Vec<u8> {
         let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n";
         [
@@ -108,7 +108,7 @@ pub(crate) mod op {
     }
 }
 
-/// A zip archive of stored entries.
+/// A zip archive of uncompressed entries.
 #[derive(Default)]
 pub(crate) struct Zip(Vec<(String, Vec<u8>)>);
 
@@ -129,7 +129,7 @@ impl Zip {
     }
 }
 
-/// Where the directory's record of entry `name` begins.
+/// The position of the directory record of entry `name`.
 fn record(zip: &[u8], name: &str) -> usize {
     let named = |at: &usize| {
         zip[*at..].starts_with(b"PK\x01\x02") && zip[at + 46..].starts_with(name.as_bytes())
@@ -137,19 +137,19 @@ fn record(zip: &[u8], name: &str) -> usize {
     (0..zip.len()).find(named).unwrap()
 }
 
-/// Makes the directory claim a compression method.
+/// Changes the compression method in the directory.
 pub(crate) fn set_method(zip: &mut [u8], name: &str, method: u16) {
     let at = record(zip, name) + 10;
     zip[at..at + 2].copy_from_slice(&method.to_le_bytes());
 }
 
-/// Makes the directory claim an inflated size.
+/// Changes the uncompressed size in the directory.
 pub(crate) fn set_size(zip: &mut [u8], name: &str, size: u32) {
     let at = record(zip, name) + 24;
     zip[at..at + 4].copy_from_slice(&size.to_le_bytes());
 }
 
-/// Makes the directory place an entry elsewhere.
+/// Changes the position of an entry in the directory.
 pub(crate) fn move_entry(zip: &mut [u8], name: &str, offset: u32) {
     let at = record(zip, name) + 42;
     zip[at..at + 4].copy_from_slice(&offset.to_le_bytes());

@@ -1,8 +1,8 @@
-//! State dicts as PyTorch itself wrote them (`tests/pth/make.py`).
+//! State dicts written by PyTorch (`tests/pth/make.py`).
 
 use std::path::{Path, PathBuf};
 
-use weights::Checkpoint;
+use resnet_weights::Checkpoint;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -10,7 +10,7 @@ fn path(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The state dict that most of the files hold, as row-major values.
+/// Asserts that a file contains the state dict of `make.py`.
 fn assert_holds_the_state(name: &str) {
     let checkpoint = Checkpoint::open(&path(name)).unwrap();
     let names: Vec<&str> = checkpoint.tensors().map(|(name, _)| name).collect();
@@ -40,7 +40,7 @@ fn assert_holds_the_state(name: &str) {
 }
 
 #[test]
-fn every_way_to_save_a_state_dict_is_read() {
+fn state_dicts_of_every_dtype_and_protocol_are_read() {
     for name in [
         "plain.pth",
         "protocol4.pth",
@@ -53,20 +53,20 @@ fn every_way_to_save_a_state_dict_is_read() {
 }
 
 #[test]
-fn a_training_checkpoint_is_searched_for_its_weights() {
-    // Wrapped in `module.`, its convolution stored channels last.
+fn the_state_dict_in_a_training_checkpoint_is_found() {
+    // Names have the prefix `module.`; the convolution is stored channels last.
     for name in ["training.pth", "legacy.pth"] {
         assert_holds_the_state(name);
         let checkpoint = Checkpoint::open(&path(name)).unwrap();
         assert_eq!(
-            checkpoint.own_name("layer1.0.bn1.bias"),
+            checkpoint.name_in_file("layer1.0.bn1.bias"),
             "module.layer1.0.bn1.bias"
         );
     }
 }
 
 #[test]
-fn views_into_one_storage_are_told_apart() {
+fn views_of_one_storage_are_read_separately() {
     let checkpoint = Checkpoint::open(&path("views.pth")).unwrap();
     let transposed = [4.0, 7.0, 5.0, 8.0, 6.0, 9.0];
     assert_eq!(checkpoint.read("fc.weight", &[3, 2]).unwrap(), transposed);
@@ -75,11 +75,11 @@ fn views_into_one_storage_are_told_apart() {
 }
 
 #[test]
-fn what_is_no_state_dict_says_what_to_do() {
+fn unsupported_pytorch_files_are_errors() {
     let cases = [
         (
             "module.pth",
-            "it holds a whole Python object; save its `state_dict()` instead",
+            "it contains a Python object instead of a state dict; save its `state_dict()`",
         ),
         (
             "script.pt",
@@ -87,25 +87,25 @@ fn what_is_no_state_dict_says_what_to_do() {
         ),
         (
             "quantized.pth",
-            "tensor `fc.bias` is made by `torch._utils._rebuild_qtensor`, which is not read",
+            "tensor `fc.bias` is created by `torch._utils._rebuild_qtensor`, which is not supported; save it as a plain dense tensor",
         ),
         (
             "expanded.pth",
-            "tensor `fc.bias` of shape [4, 3] does not fit its storage of 3 elements",
+            "tensor `fc.bias` of shape [4, 3] does not fit its storage of 3 elements; save a contiguous copy of it",
         ),
     ];
-    for (name, fault) in cases {
+    for (name, reason) in cases {
         let path = path(name);
         let error = Checkpoint::open(&path).err().unwrap().to_string();
         assert_eq!(
             error,
-            format!("{} is not a usable checkpoint: {fault}", path.display())
+            format!("{} is not a usable checkpoint: {reason}", path.display())
         );
     }
     let double = Checkpoint::open(&path("double.pt")).unwrap();
     let error = double.read("fc.bias", &[3]).unwrap_err().to_string();
     assert!(
-        error.ends_with("is F64; F32, F16 and BF16 are read"),
+        error.ends_with("has dtype F64, which is not supported; convert it to F32, F16 or BF16"),
         "{error}"
     );
 }

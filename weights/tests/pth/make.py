@@ -1,4 +1,4 @@
-"""Writes the small files beside it with PyTorch (1.13 did): python make.py"""
+"""Writes the test files in this folder with PyTorch (they are from 1.13): python make.py"""
 import argparse
 import collections
 
@@ -39,20 +39,20 @@ torch.save(cast(torch.float16), "half.pt")
 torch.save(cast(torch.bfloat16), "bfloat16.pt")
 torch.save(cast(torch.float64), "double.pt")
 
-# What a training script leaves: wrapped, channels last, an optimiser beside it.
+# The checkpoint of a training script: nested, channels last, with an optimizer.
 net = Net().to(memory_format=torch.channels_last)
 net.load_state_dict(state)
-optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 net(torch.ones(1, 3, 4, 4)).sum().backward()
 net.load_state_dict(state)
 training = {
     "epoch": 3,
     "best_acc1": torch.tensor(76.1),
     "args": argparse.Namespace(lr=0.1, milestones=[1, 2, 3]),
-    "optimizer": optimiser.state_dict(),
+    "optimizer": optimizer.state_dict(),
     "state_dict": collections.OrderedDict(("module." + k, v) for k, v in net.state_dict().items()),
 }
-optimiser.step()
+optimizer.step()
 net.load_state_dict(state)
 torch.save(training, "training.pth")
 torch.save(training, "legacy.pth", _use_new_zipfile_serialization=False)

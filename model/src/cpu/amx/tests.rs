@@ -1,15 +1,15 @@
-//! Blocks of every size against a plain loop in f64, emulated where there is
-//! no AMX. What must not be read is NaN or large, what must not be written is
-//! poisoned.
+//! AMX blocks of every size against a plain loop in f64, emulated if the CPU
+//! has no AMX. Memory that must not be read contains NaN or large values;
+//! memory that must not be written contains poison.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A tile's sums in the output, and the poison between them.
+/// The value of memory that must not be written.
 const POISON: u32 = 0x7FC0_BEEF;
 
-/// Reproducible numbers.
+/// The SplitMix64 pseudo-random generator.
 pub(super) struct SplitMix(pub(super) u64);
 
 impl SplitMix {
@@ -22,23 +22,26 @@ impl SplitMix {
     }
 }
 
-/// Has AMX, or pretends to.
-pub(super) fn ready() {
+/// Installs the emulator if the CPU has no AMX.
+pub(super) fn ensure_amx() {
     if !available() {
         emulator::install();
     }
 }
 
-/// A word's arithmetic in f64, and the sums as bits.
-trait Words: Product {
-    /// What one rounding may lose of a magnitude; int8 loses nothing.
+/// Reference arithmetic on words in f64; sums are given as bits.
+trait TestWords: DotProduct {
+    /// The relative error of one rounding; 0 for int8, which is exact.
     const EPSILON: f64;
-    /// Fills what is read, and what is not.
+    /// Fills operands with random values.
     fn fill(random: &mut SplitMix, bytes: &mut [u8]);
+    /// The contents of memory that must not be read.
     const STRAY: [u8; 4];
-    /// The channels' products.
+    /// The products of the channels of two words.
     fn products(pixels: [u8; 4], weights: [u8; 4]) -> Vec<f64>;
+    /// A random initial sum.
     fn partial(random: &mut SplitMix) -> u32;
+    /// The value of a sum.
     fn sum(bits: u32) -> f64;
 }
 
@@ -46,12 +49,12 @@ fn bf16(bytes: &[u8]) -> f64 {
     f32::from_bits(u32::from_le_bytes([0, 0, bytes[0], bytes[1]])).into()
 }
 
-/// In -1..1.
+/// A random float in -1..1.
 fn float(random: &mut SplitMix) -> f32 {
     (random.next() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
 }
 
-impl Words for Bf16 {
+impl TestWords for Bf16 {
     const EPSILON: f64 = f32::EPSILON as f64;
     const STRAY: [u8; 4] = [0xC1, 0x7F, 0xC1, 0x7F];
 
@@ -75,7 +78,7 @@ impl Words for Bf16 {
     }
 }
 
-impl Words for Int8 {
+impl TestWords for Int8 {
     const EPSILON: f64 = 0.0;
     const STRAY: [u8; 4] = [0xFF, 0x7F, 0x7F, 0xFF];
 
@@ -99,14 +102,14 @@ impl Words for Int8 {
     }
 }
 
-/// Rows of some bytes at a stride, from an odd address.
+/// Rows of `len` bytes at a constant stride, from an unaligned address.
 struct Rows {
     bytes: Vec<u8>,
     stride: usize,
 }
 
 impl Rows {
-    fn new<D: Words>(random: &mut SplitMix, rows: usize, len: usize, gap: usize) -> Self {
+    fn new<D: TestWords>(random: &mut SplitMix, rows: usize, len: usize, gap: usize) -> Self {
         let stride = len + gap;
         let mut bytes = D::STRAY.repeat((stride * (rows + 1)).div_ceil(4));
         for row in 0..rows {
@@ -126,7 +129,7 @@ impl Rows {
     }
 }
 
-/// Runs of 16-word steps and the bytes between rows.
+/// A test case: the steps of each run of products, and the bytes between rows.
 #[derive(Clone, Debug)]
 struct Shape {
     runs: Vec<usize>,
@@ -152,32 +155,35 @@ fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
-/// One block, every run of its own buffers, against the loop.
-fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<(), TestCaseError> {
-    ready();
+/// Computes one block from several runs, each with separate buffers, and
+/// compares it with the reference.
+fn check<D: TestWords, const PT: usize, const VT: usize>(
+    shape: &Shape,
+) -> Result<(), TestCaseError> {
+    ensure_amx();
     let mut random = SplitMix(shape.seed);
-    let stride = VT * ROW + shape.sum_gap;
+    let stride = VT * ROW_BYTES + shape.sum_gap;
     let mut sums: [Vec<u32>; PT] = std::array::from_fn(|_| vec![POISON; stride * 18 / 4]);
-    let place = |p: usize, v: usize| (p + 1) * stride / 4 + v;
+    let offset = |p: usize, v: usize| (p + 1) * stride / 4 + v;
     if shape.partial {
         for sums in &mut sums {
             for (p, v) in (0..ROWS).flat_map(|p| (0..VT * 16).map(move |v| (p, v))) {
-                sums[place(p, v)] = D::partial(&mut random);
+                sums[offset(p, v)] = D::partial(&mut random);
             }
         }
     }
     let before = sums.clone();
-    let operands: Vec<(usize, [Rows; PT], [Rows; VT])> = shape
+    let args: Vec<(usize, [Rows; PT], [Rows; VT])> = shape
         .runs
         .iter()
         .map(|&steps| {
             let mut gap = shape.pixel_gap;
             let pixels = std::array::from_fn(|_| {
                 gap += 4;
-                Rows::new::<D>(&mut random, ROWS, steps * ROW, gap)
+                Rows::new::<D>(&mut random, ROWS, steps * ROW_BYTES, gap)
             });
             let weights = std::array::from_fn(|_| {
-                Rows::new::<D>(&mut random, steps * ROWS, ROW, shape.weight_gap)
+                Rows::new::<D>(&mut random, steps * ROWS, ROW_BYTES, shape.weight_gap)
             });
             (steps, pixels, weights)
         })
@@ -185,17 +191,17 @@ fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<()
 
     let to = sums
         .each_mut()
-        .map(|sums| sums[place(0, 0)..].as_mut_ptr().cast::<D::Sum>());
-    // SAFETY: the buffers hold the rows; tests run one block a thread.
+        .map(|sums| sums[offset(0, 0)..].as_mut_ptr().cast::<D::Sum>());
+    // SAFETY: the buffers hold the rows; each thread uses one block at a time.
     unsafe {
         let mut tiles = Tiles::configure();
         let mut block = tiles.block::<D, PT, VT>();
-        // The poison, when there are no partial sums: `zero` is to remove it.
+        // Without partial sums this loads poison, which `zero` must remove.
         block.load(&to.map(<*mut _>::cast_const), stride);
         if !shape.partial {
             block.zero();
         }
-        for (steps, pixels, weights) in &operands {
+        for (steps, pixels, weights) in &args {
             let from = pixels.each_ref().map(Rows::pointer);
             let by = pixels.each_ref().map(|rows| rows.stride);
             let (with, row) = (weights.each_ref().map(Rows::pointer), weights[0].stride);
@@ -207,10 +213,10 @@ fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<()
     for p in 0..PT * ROWS {
         let (tile, row) = (p / ROWS, p % ROWS);
         for v in 0..VT * 16 {
-            let old = before[tile][place(row, v)];
+            let old = before[tile][offset(row, v)];
             let mut exact = if shape.partial { D::sum(old) } else { 0.0 };
             let (mut magnitude, mut terms) = (exact.abs(), 1.0);
-            for (steps, pixels, weights) in &operands {
+            for (steps, pixels, weights) in &args {
                 for k in 0..steps * ROWS {
                     let (x, w) = (pixels[tile].word(row, k), weights[v / 16].word(k, v % 16));
                     let products = D::products(x, w);
@@ -222,17 +228,17 @@ fn check<D: Words, const PT: usize, const VT: usize>(shape: &Shape) -> Result<()
                     }
                 }
             }
-            let got = D::sum(sums[tile][place(row, v)]);
-            let may_lose = D::EPSILON * magnitude * terms;
+            let got = D::sum(sums[tile][offset(row, v)]);
+            let tolerance = D::EPSILON * magnitude * terms;
             prop_assert!(
-                (got - exact).abs() <= may_lose,
-                "{p}, {v}: {got} for {exact}"
+                (got - exact).abs() <= tolerance,
+                "pixel {p}, channel {v}: {got}, expected {exact}"
             );
         }
     }
     for (sums, before) in sums.iter_mut().zip(&before) {
         for (p, v) in (0..ROWS).flat_map(|p| (0..VT * 16).map(move |v| (p, v))) {
-            sums[place(p, v)] = before[place(p, v)];
+            sums[offset(p, v)] = before[offset(p, v)];
         }
         prop_assert!(sums == before, "a word outside the block was written");
     }
@@ -243,7 +249,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_bf16_block_of_any_size_is_the_sum_of_its_products(shape in shapes()) {
+    fn bf16_blocks_of_any_size_match_the_reference(shape in shapes()) {
         check::<Bf16, 2, 2>(&shape)?;
         check::<Bf16, 2, 1>(&shape)?;
         check::<Bf16, 1, 2>(&shape)?;
@@ -251,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn an_int8_block_of_any_size_is_exactly_the_sum_of_its_products(shape in shapes()) {
+    fn int8_blocks_of_any_size_match_the_reference_exactly(shape in shapes()) {
         check::<Int8, 2, 2>(&shape)?;
         check::<Int8, 2, 1>(&shape)?;
         check::<Int8, 1, 2>(&shape)?;
@@ -259,15 +265,15 @@ proptest! {
     }
 }
 
-/// A convolution's panel: both channel tiles in one row of 128 bytes, and the
-/// pixels of two tiles one behind the other.
+/// The layout of a convolution: both channel tiles in one 128-byte row of a
+/// panel, and the pixels of two tiles consecutive.
 #[test]
-fn tiles_may_share_rows() {
-    ready();
+fn tiles_may_be_parts_of_one_buffer() {
+    ensure_amx();
     let steps = 3;
     let mut random = SplitMix(7);
-    let pixels = Rows::new::<Int8>(&mut random, 2 * ROWS, steps * ROW, 0);
-    let panel = Rows::new::<Int8>(&mut random, steps * ROWS, 2 * ROW, 0);
+    let pixels = Rows::new::<Int8>(&mut random, 2 * ROWS, steps * ROW_BYTES, 0);
+    let panel = Rows::new::<Int8>(&mut random, steps * ROWS, 2 * ROW_BYTES, 0);
     let mut sums = vec![[0_i32; 32]; 32];
     // SAFETY: the buffers hold the rows.
     unsafe {
@@ -279,7 +285,7 @@ fn tiles_may_share_rows() {
         block.multiply(
             &from,
             &[pixels.stride; 2],
-            &[with, with.add(ROW)],
+            &[with, with.add(ROW_BYTES)],
             panel.stride,
             steps,
         );
@@ -296,36 +302,37 @@ fn tiles_may_share_rows() {
 }
 
 #[test]
-fn every_thread_has_its_own_tiles() {
-    ready();
+fn tiles_are_separate_in_each_thread() {
+    ensure_amx();
     std::thread::scope(|scope| {
         for id in 0..4_i32 {
             scope.spawn(move || {
-                let own = [[id; 16]; 16];
+                let expected = [[id; 16]; 16];
                 for _ in 0..200 {
-                    let mut seen = [[-1_i32; 16]; 16];
+                    let mut stored = [[-1_i32; 16]; 16];
                     // SAFETY: both arrays are a tile.
                     unsafe {
                         let mut tiles = Tiles::configure();
                         let mut block = tiles.block::<Int8, 1, 1>();
-                        block.load(&[own.as_ptr().cast()], ROW);
+                        block.load(&[expected.as_ptr().cast()], ROW_BYTES);
                         std::thread::yield_now();
-                        block.store(&[seen.as_mut_ptr().cast()], ROW);
+                        block.store(&[stored.as_mut_ptr().cast()], ROW_BYTES);
                     }
-                    assert_eq!(seen, own);
+                    assert_eq!(stored, expected);
                 }
             });
         }
     });
 }
 
-/// The kernel lists what it saves; it may still refuse to grant it.
+/// The kernel lists the features it supports, but may still refuse the
+/// permission.
 #[test]
-fn available_only_where_the_kernel_lists_it() {
-    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+fn amx_is_available_only_if_the_kernel_lists_it() {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let listed = ["amx_tile", "amx_bf16", "amx_int8"]
         .iter()
-        .all(|name| processor.split_whitespace().any(|word| word == *name));
+        .all(|name| cpuinfo.split_whitespace().any(|word| word == *name));
     assert!(listed || !available());
     assert_eq!(available(), available());
 }

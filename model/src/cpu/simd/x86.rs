@@ -1,5 +1,6 @@
-//! The vectors of x86: AVX2 in two generations and AVX-512 in three, that differ
-//! in whether they multiply bf16 and 8-bit integers by themselves.
+//! The x86 vector types: AVX2 with and without VNNI, and AVX-512 with and
+//! without VNNI and BF16. They differ in which dot products have an
+//! instruction.
 
 macro_rules! floats {
     ($lanes:literal, $splat:ident, $load:ident, $store:ident,

@@ -1,12 +1,13 @@
-//! Convolutions against their definition.
+//! Convolutions, with and without a pooling epilogue, against their definition.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::cores::Cores;
+use crate::threads::ThreadPool;
 
-/// What `values` look like to one who takes their numbers to mean `to`.
-fn reread<E: Number>(values: &[f32], from: Affine, to: Affine) -> Vec<f32> {
+/// Quantises `values` with the parameters `from` and dequantises them with
+/// `to`.
+fn reinterpret<E: TestElement>(values: &[f32], from: Affine, to: Affine) -> Vec<f32> {
     let read = |&x: &f32| E::from_f32(x, from).to_f32(to);
     values.iter().map(read).collect()
 }
@@ -18,14 +19,14 @@ struct Case {
     height: usize,
     width: usize,
     relu: bool,
-    /// 0: none, 1: added, 2: in place.
+    /// 0: none, 1: a separate feature map, 2: in place.
     residual: usize,
     threads: usize,
 }
 
 impl Case {
-    fn input(&self) -> Map {
-        Map {
+    fn input(&self) -> FeatureMap {
+        FeatureMap {
             n: self.n,
             height: self.height,
             width: self.width,
@@ -34,10 +35,10 @@ impl Case {
         }
     }
 
-    fn output(&self) -> Map {
+    fn output(&self) -> FeatureMap {
         let size =
             |side: usize, k: usize| (side + 2 * self.spec.padding - k) / self.spec.stride + 1;
-        Map {
+        FeatureMap {
             n: self.n,
             height: size(self.height, self.spec.kernel.0),
             width: size(self.width, self.spec.kernel.1),
@@ -46,12 +47,12 @@ impl Case {
         }
     }
 
-    /// How its output is pooled in the same loop, and the size of what that
-    /// makes; of some not at all.
-    fn pooling(&self) -> Option<(Pooling, Map)> {
+    /// The pooling epilogue, if any, and the size of its output. Derived from
+    /// the case's sizes.
+    fn pooling(&self) -> Option<(Pooling, FeatureMap)> {
         let to = self.output();
         let seed = self.n + 3 * self.height + 5 * self.width + 7 * self.spec.cout;
-        let window = Window {
+        let window = PoolWindow {
             size: 1 + seed % 3,
             stride: 1 + seed / 3 % 3,
             padding: usize::from(seed % 3 == 2),
@@ -63,13 +64,13 @@ impl Case {
             kind if kind < 3 && fits(to.height) && fits(to.width) => {
                 let sides = (windows(to.height), windows(to.width));
                 match kind {
-                    1 => (Pooling::Largest(window), sides),
-                    _ => (Pooling::Mean(window), sides),
+                    1 => (Pooling::Max(window), sides),
+                    _ => (Pooling::Average(window), sides),
                 }
             }
-            _ => (Pooling::MeanOfAll, (1, 1)),
+            _ => (Pooling::GlobalAverage, (1, 1)),
         };
-        let pooled = Map {
+        let pooled = FeatureMap {
             height,
             width,
             ..to
@@ -77,8 +78,9 @@ impl Case {
         Some((pooling, pooled))
     }
 
-    /// Its weights, of which those of bytes are whole multiples of one step.
-    fn weights<E: Number>(&self) -> Vec<f32> {
+    /// The weights. For u8 they are multiples of one quantisation step, so that
+    /// quantising them is exact.
+    fn weights<E: TestElement>(&self) -> Vec<f32> {
         let spec = &self.spec;
         let row = spec.cin / spec.groups * spec.kernel.0 * spec.kernel.1;
         let mut weights = rounded::<E>(&floats(spec.cout * row, 1), Affine::IDENTITY);
@@ -93,76 +95,85 @@ impl Case {
         weights
     }
 
-    /// On every instruction set, within `tolerance` beside the rounding.
-    fn run<E: Number>(&self, tolerance: f64) {
+    /// Runs the case on every instruction set, to within `tolerance` plus
+    /// rounding.
+    fn run<E: TestElement>(&self, tolerance: f64) {
         let (from, to) = (self.input(), self.output());
         let spec = self.spec;
         let weights = self.weights::<E>();
         let bias = floats(spec.cout, 2);
-        let (of_input, of_residual) = (Affine::covering(-1.0, 1.1), Affine::covering(-1.0, 1.0));
+        let (input_affine, residual_affine) =
+            (Affine::covering(-1.0, 1.1), Affine::covering(-1.0, 1.0));
         let x = floats(from.n * from.height * from.width * from.channels, 3);
-        let x = rounded::<E>(&x, of_input);
-        let add = floats(to.n * to.height * to.width * to.channels, 4);
-        let add = rounded::<E>(&add, of_residual);
-        let expected = self.expected(&x, &weights, &bias, &add);
-        let of_output = covering(&expected);
-        let cores = Cores::new(self.threads).unwrap();
+        let x = rounded::<E>(&x, input_affine);
+        let residual_values = floats(to.n * to.height * to.width * to.channels, 4);
+        let residual_values = rounded::<E>(&residual_values, residual_affine);
+        let expected = self.expected(&x, &weights, &bias, &residual_values);
+        let output_affine = covering(&expected);
+        let threads = ThreadPool::new(self.threads).unwrap();
         let activation = if self.relu {
             Activation::Relu
         } else {
             Activation::None
         };
-        for level in levels::<E>() {
+        for isa in isas::<E>() {
             let all = (&weights[..], &bias[..]);
-            let meanings = Meanings {
-                input: of_input,
+            let affines = ConvAffines {
+                input: input_affine,
                 residual: if self.residual > 0 {
-                    of_residual
+                    residual_affine
                 } else {
                     Affine::IDENTITY
                 },
-                output: of_output,
+                output: output_affine,
             };
-            let conv = PackedConv::new::<E>(spec, all, activation, level, meanings);
-            let input = Buffer::<E>::new(from, of_input, Some(&x));
-            let other = Buffer::<E>::new(Map { border: 2, ..to }, of_residual, Some(&add));
-            let before = (self.residual == 2).then(|| reread::<E>(&add, of_residual, of_output));
-            let mut output = Buffer::<E>::new(to, of_output, before.as_deref());
+            let conv = PackedConv::new::<E>(spec, all, activation, isa, affines);
+            let input = Buffer::<E>::new(from, input_affine, Some(&x));
+            let separate_residual = Buffer::<E>::new(
+                FeatureMap { border: 2, ..to },
+                residual_affine,
+                Some(&residual_values),
+            );
+            let before = (self.residual == 2)
+                .then(|| reinterpret::<E>(&residual_values, residual_affine, output_affine));
+            let mut output = Buffer::<E>::new(to, output_affine, before.as_deref());
             let residual = match self.residual {
                 0 => Residual::None,
-                1 => Residual::Add(other.view()),
+                1 => Residual::Add(separate_residual.view()),
                 _ => Residual::InPlace,
             };
-            let mut workspace = vec![f32::NAN; conv.workspace(&to, &cores)];
-            let (mut left, pooling) = (Vec::new(), self.pooling());
-            // bytes may mean something else once they are pooled
-            let of_pooled = match self.relu {
-                true => of_output,
+            let mut workspace = vec![f32::NAN; conv.workspace(&to, &threads)];
+            let (mut pending, pooling) = (Vec::new(), self.pooling());
+            // the pooled feature map may have different quantisation parameters
+            let pooled_affine = match self.relu {
+                true => output_affine,
                 false => Affine::covering(-9.0, 9.0),
             };
-            let mut pooled = pooling.map(|(_, map)| Buffer::<E>::new(map, of_pooled, None));
-            let follower = pooling
-                .zip(pooled.as_mut())
-                .map(|((pooling, _), pooled)| Follower {
-                    pooling,
-                    output: pooled.view_mut(),
-                    left: &mut left,
-                });
-            let to = (Output::Same(output.view_mut()), follower);
-            conv.run(&cores, input.view(), residual, to, &mut workspace);
+            let mut pooled = pooling.map(|(_, map)| Buffer::<E>::new(map, pooled_affine, None));
+            let epilogue =
+                pooling
+                    .zip(pooled.as_mut())
+                    .map(|((pooling, _), pooled)| PoolEpilogue {
+                        pooling,
+                        output: pooled.view_mut(),
+                        pending: &mut pending,
+                    });
+            let to = (Output::Same(output.view_mut()), epilogue);
+            conv.run(&threads, input.view(), residual, to, &mut workspace);
             output.assert_untouched();
-            output.assert_close(&expected, tolerance, &format!("{level:?} {self:?}"));
+            output.assert_close(&expected, tolerance, &format!("{isa:?} {self:?}"));
             if let Some(((pooling, map), pooled)) = pooling.zip(pooled) {
-                let mut alone = Buffer::<E>::new(map, of_pooled, None);
-                pool(&cores, level, pooling, output.view(), alone.view_mut());
+                let mut separate = Buffer::<E>::new(map, pooled_affine, None);
+                pool(&threads, isa, pooling, output.view(), separate.view_mut());
                 pooled.assert_untouched();
-                let alone: Vec<f64> = alone.values().into_iter().map(f64::from).collect();
-                // a panel's last channels may be summed one by one, elsewhere in vectors
-                let tolerance = 1e-6 + E::rounding(of_pooled);
+                let separate: Vec<f64> = separate.values().into_iter().map(f64::from).collect();
+                // the last channels may be reduced as scalars in one case and
+                // as vectors in the other
+                let tolerance = 1e-6 + E::rounding(pooled_affine);
                 pooled.assert_close(
-                    &alone,
+                    &separate,
                     tolerance,
-                    &format!("{level:?} {self:?} {pooling:?}"),
+                    &format!("{isa:?} {self:?} {pooling:?}"),
                 );
             }
         }
@@ -175,7 +186,7 @@ impl Case {
     }
 
     /// The definition, as plain loops.
-    fn expected(&self, x: &[f32], weights: &[f32], bias: &[f32], add: &[f32]) -> Vec<f64> {
+    fn expected(&self, x: &[f32], weights: &[f32], bias: &[f32], residual: &[f32]) -> Vec<f64> {
         let (spec, to) = (self.spec, self.output());
         let (kh, kw) = spec.kernel;
         let (per_group, outputs) = (spec.cin / spec.groups, spec.cout / spec.groups);
@@ -199,7 +210,7 @@ impl Case {
                             }
                         }
                         if self.residual > 0 {
-                            sum += f64::from(add[result.len()]);
+                            sum += f64::from(residual[result.len()]);
                         }
                         result.push(if self.relu { sum.max(0.0) } else { sum });
                     }
@@ -210,10 +221,10 @@ impl Case {
     }
 }
 
-/// The few that Miri gets through, which the others leave to it: each way a
-/// convolution is split into tasks, in each number type.
+/// The cases that Miri can run (it skips the other tests): every way to split a
+/// convolution into tasks, in every element type.
 #[test]
-fn small_convolutions_of_every_kind() {
+fn small_convolutions_match_their_definition() {
     let case = |(cin, cout), kernel, (stride, groups), (n, size), residual| Case {
         spec: ConvSpec {
             cin,
@@ -232,12 +243,13 @@ fn small_convolutions_of_every_kind() {
     };
     case((4, 9), 3, (2, 1), (2, 5), 1).run_all();
     case((8, 17), 1, (1, 1), (3, 4), 2).run_all();
-    // of smaller numbers the last word would reach past the map, which the
-    // guards allow and Miri does not
+    // With bf16 and u8 the last word would extend past the end of the feature
+    // map. The guards allow that, but Miri does not.
     case((3, 9), 3, (2, 1), (2, 5), 1).run::<f32>(1e-5);
     case((7, 17), 1, (1, 1), (3, 4), 2).run::<f32>(1e-5);
     case((8, 6), 3, (1, 2), (1, 4), 0).run_all();
-    // Winograd's, where vectors are of 8: tiles first and weights first
+    // Winograd with 8-lane vectors: precomputed weights and weights transformed
+    // per task
     for size in [12, 24] {
         let case = case((8, 16), 3, (1, 1), (1, size), 1);
         case.run::<f32>(1e-5);
@@ -247,7 +259,7 @@ fn small_convolutions_of_every_kind() {
 
 #[test]
 #[cfg_attr(miri, ignore = "hours")]
-fn convolutions_of_odd_sizes() {
+fn convolutions_of_odd_sizes_match_their_definition() {
     for channels in [1, 3, 7, 33] {
         for size in [1, 5, 7, 13] {
             for kernel in [1, 2, 3, 7] {
@@ -304,7 +316,8 @@ proptest! {
         Case { spec, n, height, width, relu, residual, threads }.run_all();
     }
 
-    /// Whole vectors of channels: Winograd's, weights first and tiles first.
+    /// Whole vectors of channels, so that Winograd applies, with precomputed
+    /// weights and with weights transformed per task.
     #[test]
     #[cfg_attr(miri, ignore = "hours")]
     fn winograd_matches_the_definition(
@@ -322,14 +335,15 @@ proptest! {
         };
         let case = Case { spec, n, height, width, relu, residual, threads };
         case.run::<f32>(1e-5);
-        // rounded before the products: a percent, of the largest
+        // bf16 rounds the transformed values before the products: tolerance of
+        // the largest value
         case.run::<bf16>(3e-2);
     }
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "hours")]
-fn linear_is_a_convolution_of_1x1_maps() {
+fn linear_layers_match_their_definition() {
     for (cin, cout, n) in [(7, 10, 1), (33, 1000, 5), (512, 10, 3)] {
         let case = Case {
             spec: ConvSpec::linear(cin, cout),
@@ -344,11 +358,11 @@ fn linear_is_a_convolution_of_1x1_maps() {
     }
 }
 
-/// More tiles than a pass holds, and more to gather than there is room for:
-/// rows of 8 and of 7 pixels, two pixels apart.
+/// More tiles than a pass holds, and more copied tiles than the workspace
+/// holds: rows of 8 and of 7 pixels at stride 2.
 #[test]
 #[cfg_attr(miri, ignore = "hours")]
-fn tiles_in_several_passes() {
+fn amx_tasks_with_several_passes_match_the_definition() {
     let case = |cin, cout, n, size| Case {
         spec: ConvSpec {
             cin,

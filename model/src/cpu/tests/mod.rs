@@ -1,6 +1,7 @@
-//! Every kernel against a plain loop in f64, on sizes that fit no vector, in
-//! every number type and instruction set, with buffers poisoned so that an
-//! unwritten or a stray number shows.
+//! Every kernel against a plain loop in f64, on sizes that are not multiples of
+//! a vector, for every element type and instruction set. Buffers are filled
+//! with poison values and guards to detect elements that are not written or
+//! written out of bounds.
 
 mod conv;
 mod network;
@@ -12,17 +13,18 @@ use super::*;
 
 const GUARD: usize = 64;
 
-/// A number type under test.
-trait Number: Element + PartialEq + std::fmt::Debug {
-    /// What an interior holds before it is written.
+/// An element type under test.
+trait TestElement: Element + PartialEq + std::fmt::Debug {
+    /// The initial value of an interior.
     const POISON: Self;
-    /// What stands around a map.
+    /// The value of the guards around a feature map.
     const CANARY: Self;
-    /// Half the distance of neighbours, of numbers up to 1.
+    /// The rounding error for values up to 1: half the distance between
+    /// adjacent representable values.
     fn rounding(affine: Affine) -> f64;
 }
 
-impl Number for f32 {
+impl TestElement for f32 {
     const POISON: Self = f32::NAN;
     const CANARY: Self = -12345.0;
     fn rounding(_: Affine) -> f64 {
@@ -30,7 +32,7 @@ impl Number for f32 {
     }
 }
 
-impl Number for bf16 {
+impl TestElement for bf16 {
     const POISON: Self = bf16::NAN;
     const CANARY: Self = bf16::from_bits(0xC640);
     fn rounding(_: Affine) -> f64 {
@@ -38,7 +40,7 @@ impl Number for bf16 {
     }
 }
 
-impl Number for u8 {
+impl TestElement for u8 {
     const POISON: Self = 0xA5;
     const CANARY: Self = 0x5A;
     fn rounding(affine: Affine) -> f64 {
@@ -46,19 +48,19 @@ impl Number for u8 {
     }
 }
 
-/// Every instruction set of this processor, and for numbers that are words'
-/// parts those that can be emulated.
-fn levels<E: Number>() -> Vec<Level> {
+/// Every instruction set of this CPU, and for bf16 and u8 those that can be
+/// emulated.
+fn isas<E: TestElement>() -> Vec<SupportedIsa> {
     #[allow(unused_mut)]
-    let mut levels = Level::all();
+    let mut isas = SupportedIsa::all();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if E::PER_WORD > 1 {
-        levels.extend(Level::emulated());
+        isas.extend(SupportedIsa::emulated());
     }
-    levels
+    isas
 }
 
-/// Reproducible floats in -1..1.
+/// Reproducible pseudo-random floats in -1..1.
 fn floats(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -70,29 +72,29 @@ fn floats(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// The floats that numbers of type `E` hold after rounding.
-fn rounded<E: Number>(values: &[f32], affine: Affine) -> Vec<f32> {
+/// `values` rounded to element type `E`.
+fn rounded<E: TestElement>(values: &[f32], affine: Affine) -> Vec<f32> {
     let round = |&x: &f32| E::from_f32(x, affine).to_f32(affine);
     values.iter().map(round).collect()
 }
 
-/// The bytes that cover some values.
+/// Quantisation parameters that cover all `values`.
 fn covering(values: &[f64]) -> Affine {
     let low = values.iter().fold(0.0f64, |m, &x| m.min(x));
     let high = values.iter().fold(0.0f64, |m, &x| m.max(x));
     Affine::covering(low as f32, high as f32)
 }
 
-/// A map in a guarded buffer: zero border, interior from `values` (poison when
-/// there are none).
+/// A feature map in a guarded buffer, with a zero border. Its interior is
+/// `values`, or poison if there are none.
 struct Buffer<E> {
     data: Vec<E>,
-    map: Map,
+    map: FeatureMap,
     affine: Affine,
 }
 
-impl<E: Number> Buffer<E> {
-    fn new(map: Map, affine: Affine, values: Option<&[f32]>) -> Self {
+impl<E: TestElement> Buffer<E> {
+    fn new(map: FeatureMap, affine: Affine, values: Option<&[f32]>) -> Self {
         let mut data = vec![E::CANARY; map.len() + 2 * GUARD];
         data[GUARD..GUARD + map.len()].fill(E::from_f32(0.0, affine));
         let mut buffer = Self { data, map, affine };
@@ -102,20 +104,20 @@ impl<E: Number> Buffer<E> {
         buffer
     }
 
-    /// Where the interior's numbers lie, in the order n, y, x, c.
+    /// The offsets of the interior's elements, in the order n, y, x, c.
     fn interior(&self) -> Vec<usize> {
         let m = self.map;
         let (rows, columns) = (m.height + 2 * m.border, m.width + 2 * m.border);
-        let mut places = Vec::new();
+        let mut offsets = Vec::new();
         for n in 0..m.n {
             for y in m.border..m.border + m.height {
                 for x in m.border..m.border + m.width {
                     let pixel = (n * rows + y) * columns + x;
-                    places.extend((0..m.channels).map(|c| GUARD + pixel * m.channels + c));
+                    offsets.extend((0..m.channels).map(|c| GUARD + pixel * m.channels + c));
                 }
             }
         }
-        places
+        offsets
     }
 
     fn values(&self) -> Vec<f32> {
@@ -133,7 +135,7 @@ impl<E: Number> Buffer<E> {
         ViewMut::new(&mut self.data[GUARD..end], map, self.affine)
     }
 
-    /// Everything outside the interior is as it was.
+    /// Asserts that nothing outside the interior was written.
     fn assert_untouched(&self) {
         let interior: std::collections::HashSet<_> = self.interior().into_iter().collect();
         let zero = E::from_f32(0.0, self.affine);
@@ -147,13 +149,13 @@ impl<E: Number> Buffer<E> {
         }
     }
 
-    /// The interior holds what is expected, to a rounding of its type and
-    /// `tolerance`, of the largest.
+    /// Asserts that the interior equals `expected` to within the rounding of
+    /// its type plus `tolerance`, relative to the largest value.
     fn assert_close(&self, expected: &[f64], tolerance: f64, what: &str) {
         let got = self.values();
         assert_eq!(got.len(), expected.len());
         let largest = expected.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-        // bytes have one distance, floats one that grows
+        // u8 has a constant step, that of floats grows with the value
         let unit = if E::PER_WORD == 4 { 1.0 } else { largest };
         let most = tolerance * largest + E::rounding(self.affine) * unit;
         for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {

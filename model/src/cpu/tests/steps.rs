@@ -1,90 +1,91 @@
-//! Pools, norms and inputs against their definitions.
+//! Pooling, elementwise and input steps against their definitions.
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::cores::Cores;
+use crate::threads::ThreadPool;
 
-/// Numbers of -1 to 1 in each type.
-const OF_INPUT: Affine = Affine {
+/// Quantisation parameters for inputs in -1..1.
+const INPUT_AFFINE: Affine = Affine {
     scale: 1.0 / 127.0,
-    zero: 127.0,
+    zero_point: 127.0,
 };
 
-/// What the input's rounding may add, of values up to 1.
-fn of_input<E: Number>(most: f64) -> f64 {
-    1e-6 + most * E::rounding(OF_INPUT)
+/// The error that rounding the input may cause, for values up to `most`.
+fn input_tolerance<E: TestElement>(most: f64) -> f64 {
+    1e-6 + most * E::rounding(INPUT_AFFINE)
 }
 
-struct Pools {
-    from: Map,
-    to: Map,
-    window: Window,
+struct PoolCase {
+    from: FeatureMap,
+    to: FeatureMap,
+    window: PoolWindow,
     threads: usize,
 }
 
-impl Pools {
-    fn run<E: Number>(&self, x: &[f32], largest: &[f64], means: &[f64]) {
-        let cores = Cores::new(self.threads).unwrap();
-        let tolerance = of_input::<E>(1.0);
-        for level in Level::all() {
-            let input = Buffer::<E>::new(self.from, OF_INPUT, Some(x));
-            let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
-            let largest_of = Pooling::Largest(self.window);
-            pool(&cores, level, largest_of, input.view(), output.view_mut());
+impl PoolCase {
+    fn run<E: TestElement>(&self, x: &[f32], largest: &[f64], means: &[f64]) {
+        let threads = ThreadPool::new(self.threads).unwrap();
+        let tolerance = input_tolerance::<E>(1.0);
+        for isa in SupportedIsa::all() {
+            let input = Buffer::<E>::new(self.from, INPUT_AFFINE, Some(x));
+            let mut output = Buffer::<E>::new(self.to, INPUT_AFFINE, None);
+            let largest_of = Pooling::Max(self.window);
+            pool(&threads, isa, largest_of, input.view(), output.view_mut());
             output.assert_untouched();
             output.assert_close(largest, tolerance, "max");
-            let mut output = Buffer::<E>::new(self.to, OF_INPUT, None);
-            let mean_of = Pooling::Mean(self.window);
-            pool(&cores, level, mean_of, input.view(), output.view_mut());
+            let mut output = Buffer::<E>::new(self.to, INPUT_AFFINE, None);
+            let mean_of = Pooling::Average(self.window);
+            pool(&threads, isa, mean_of, input.view(), output.view_mut());
             output.assert_untouched();
             output.assert_close(means, tolerance, "mean");
         }
     }
 }
 
-struct Norm {
-    from: Map,
+struct ScaleShiftCase {
+    from: FeatureMap,
     scale: Vec<f32>,
     shift: Vec<f32>,
     activation: Activation,
 }
 
-impl Norm {
-    fn run<E: Number>(&self, x: &[f32], expected: &[f64], means: &[f64]) {
-        let cores = Cores::new(2).unwrap();
+impl ScaleShiftCase {
+    fn run<E: TestElement>(&self, x: &[f32], expected: &[f64], means: &[f64]) {
+        let threads = ThreadPool::new(2).unwrap();
         let norm = (&self.scale[..], &self.shift[..]);
-        for level in Level::all() {
-            let input = Buffer::<E>::new(self.from, OF_INPUT, Some(x));
-            let wide = Map {
+        for isa in SupportedIsa::all() {
+            let input = Buffer::<E>::new(self.from, INPUT_AFFINE, Some(x));
+            let wide = FeatureMap {
                 border: 2,
                 ..self.from
             };
             let mut output = Buffer::<E>::new(wide, covering(expected), None);
             let (from, to) = (input.view(), output.view_mut());
-            scale_shift(&cores, level, norm, self.activation, from, to);
+            scale_shift(&threads, isa, norm, self.activation, from, to);
             output.assert_untouched();
-            output.assert_close(expected, of_input::<E>(1.0), "scale_shift");
-            let one = Map {
+            output.assert_close(expected, input_tolerance::<E>(1.0), "scale_shift");
+            let one = FeatureMap {
                 height: 1,
                 width: 1,
                 ..self.from
             };
-            let mut output = Buffer::<E>::new(one, OF_INPUT, None);
+            let mut output = Buffer::<E>::new(one, INPUT_AFFINE, None);
             pool(
-                &cores,
-                level,
-                Pooling::MeanOfAll,
+                &threads,
+                isa,
+                Pooling::GlobalAverage,
                 input.view(),
                 output.view_mut(),
             );
             output.assert_untouched();
-            output.assert_close(means, of_input::<E>(1.0), "mean of all");
+            output.assert_close(means, input_tolerance::<E>(1.0), "global average");
         }
     }
 }
 
-/// Some random cases; under Miri, which lets nobody read files, a few.
+/// The number of random cases; only a few under Miri, which has no file access
+/// for proptest's persistence.
 fn cases() -> ProptestConfig {
     if cfg!(miri) {
         ProptestConfig {
@@ -110,11 +111,11 @@ proptest! {
         let windows = |side: usize| {
             let room = side + 2 * padding - size;
             let count = if ceil { room.div_ceil(stride) } else { room / stride } + 1;
-            // As PyTorch: a window may not begin beyond the map.
+            // As in PyTorch, no window starts beyond the feature map.
             if (count - 1) * stride >= side + padding { count - 1 } else { count }
         };
-        let from = Map { n, height, width, channels, border: 1 };
-        let to = Map { n, height: windows(height), width: windows(width), channels, border: 1 };
+        let from = FeatureMap { n, height, width, channels, border: 1 };
+        let to = FeatureMap { n, height: windows(height), width: windows(width), channels, border: 1 };
         let x = floats(n * height * width * channels, 5);
         let (mut largest, mut means) = (Vec::new(), Vec::new());
         for i in 0..n * to.height * to.width * channels {
@@ -133,7 +134,7 @@ proptest! {
             largest.push(max);
             means.push(sum / f64::from(count));
         }
-        let pools = Pools { from, to, window: Window { size, stride, padding }, threads };
+        let pools = PoolCase { from, to, window: PoolWindow { size, stride, padding }, threads };
         pools.run::<f32>(&x, &largest, &means);
         pools.run::<bf16>(&x, &largest, &means);
         pools.run::<u8>(&x, &largest, &means);
@@ -144,7 +145,7 @@ proptest! {
         (n, height, width, channels) in (1usize..4, 1usize..9, 1usize..9, 1usize..40),
         relu in any::<bool>(),
     ) {
-        let from = Map { n, height, width, channels, border: 0 };
+        let from = FeatureMap { n, height, width, channels, border: 0 };
         let x = floats(from.len(), 6);
         let (scale, shift) = (floats(channels, 7), floats(channels, 8));
         let expected: Vec<f64> = x.iter().enumerate().map(|(i, &x)| {
@@ -158,7 +159,7 @@ proptest! {
             plane.map(|&x| f64::from(x)).sum::<f64>() / (height * width) as f64
         }).collect();
         let activation = if relu { Activation::Relu } else { Activation::None };
-        let norm = Norm { from, scale, shift, activation };
+        let norm = ScaleShiftCase { from, scale, shift, activation };
         norm.run::<f32>(&x, &expected, &means);
         norm.run::<bf16>(&x, &expected, &means);
         norm.run::<u8>(&x, &expected, &means);
@@ -169,7 +170,7 @@ proptest! {
 fn pixels_are_normalised_per_channel() {
     let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
     for (height, width) in [(1, 1), (5, 7), (13, 33)] {
-        let map = Map {
+        let map = FeatureMap {
             n: 2,
             height,
             width,
@@ -185,27 +186,27 @@ fn pixels_are_normalised_per_channel() {
             .enumerate()
             .map(|(i, &x)| (f64::from(x) / 255.0 - f64::from(mean[i % 3])) / f64::from(std[i % 3]))
             .collect();
-        for level in Level::all() {
-            pixels_on::<f32>(level, map, &images, (mean, std), &expected);
-            pixels_on::<half::bf16>(level, map, &images, (mean, std), &expected);
-            pixels_on::<u8>(level, map, &images, (mean, std), &expected);
+        for isa in SupportedIsa::all() {
+            pixels_on::<f32>(isa, map, &images, (mean, std), &expected);
+            pixels_on::<half::bf16>(isa, map, &images, (mean, std), &expected);
+            pixels_on::<u8>(isa, map, &images, (mean, std), &expected);
         }
     }
 }
 
-fn pixels_on<E: Number>(
-    level: Level,
-    map: Map,
+fn pixels_on<E: TestElement>(
+    isa: SupportedIsa,
+    map: FeatureMap,
     images: &[&[u8]],
-    recipe: ([f32; 3], [f32; 3]),
+    preprocessing: ([f32; 3], [f32; 3]),
     expected: &[f64],
 ) {
-    let cores = Cores::new(2).unwrap();
+    let threads = ThreadPool::new(2).unwrap();
     let affine = Affine::covering(-3.0, 3.0);
     let mut output = Buffer::<E>::new(map, affine, None);
-    normalize_pixels(&cores, level, images, recipe, output.view_mut());
+    normalize_pixels(&threads, isa, images, preprocessing, output.view_mut());
     output.assert_untouched();
-    // floats are up to 3
+    // values up to 3: float rounding is relative
     let most = if E::PER_WORD == 4 { 1.0 } else { 3.0 };
     let tolerance = 1e-6 + most * E::rounding(affine);
     output.assert_close(expected, tolerance, "pixels");
@@ -213,7 +214,7 @@ fn pixels_on<E: Number>(
 
 #[test]
 fn planes_are_interleaved() {
-    let map = Map {
+    let map = FeatureMap {
         n: 2,
         height: 5,
         width: 7,
@@ -223,8 +224,8 @@ fn planes_are_interleaved() {
     let planes = floats(2 * 3 * 5 * 7, 9);
     let mut output = Buffer::<f32>::new(map, Affine::IDENTITY, None);
     pad_planes(
-        &Cores::new(2).unwrap(),
-        Level::best(),
+        &ThreadPool::new(2).unwrap(),
+        SupportedIsa::best(),
         &planes,
         output.view_mut(),
     );

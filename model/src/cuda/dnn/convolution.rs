@@ -1,88 +1,93 @@
-//! Engines and plans of a convolution's graph, and a plan over addresses.
+//! Engine configurations and execution plans of a convolution's graph, and
+//! execution plans bound to device addresses.
 
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::cudnn::sys;
-use sys::cudnnBackendAttributeName_t as Name;
-use sys::cudnnBackendDescriptorType_t as Kind;
+use sys::cudnnBackendAttributeName_t as Attr;
+use sys::cudnnBackendDescriptorType_t as DescriptorType;
 
-use super::descriptor::{Address, Descriptor, Handle, Target};
-use super::graph::{B, Convolution, Graph, W, X, Y, Z};
-use crate::cuda::fault::Fault;
-use crate::cuda::map::Map;
-use crate::cuda::number::Number;
+use super::descriptor::{Descriptor, DevicePointer, Handle, PlanTarget};
+use super::graph::{B, Convolution, OperationGraph, W, X, Y, Z};
+use crate::cuda::error::CudaError;
+use crate::cuda::tensor::DeviceTensor;
+use crate::dtype::Dtype;
 
-/// How many of an answer's engines are looked at.
-const LOOKED_AT: usize = 24;
+/// Limit of engine configurations read per heuristic mode.
+const CONFIGS_PER_MODE: usize = 24;
 
-/// What a plan reads and writes.
-pub(in crate::cuda) struct Operands<'a> {
-    pub(in crate::cuda) x: &'a Map,
-    /// Address of weights `[K, R, S, C / groups]`.
+/// The buffers that a plan reads and writes.
+pub(in crate::cuda) struct ConvolutionOperands<'a> {
+    pub(in crate::cuda) x: &'a DeviceTensor,
+    /// Device address of the filters `[K, R, S, C / groups]`.
     pub(in crate::cuda) weight: u64,
-    pub(in crate::cuda) residual: Option<&'a Map>,
-    /// Address of `[K]`.
+    pub(in crate::cuda) residual: Option<&'a DeviceTensor>,
+    /// Device address of the bias `[K]`.
     pub(in crate::cuda) bias: u64,
-    pub(in crate::cuda) y: &'a Map,
-    /// Address of as many bytes as the plan's workspace.
+    pub(in crate::cuda) y: &'a DeviceTensor,
+    /// Device address of the workspace, at least [`ExecutionPlan::workspace`] bytes.
     pub(in crate::cuda) workspace: u64,
 }
 
-/// A convolution's engines, best first as cuDNN expects.
-pub(in crate::cuda) struct Engines {
+/// The engine configurations of a convolution, fastest first by cuDNN's
+/// heuristics.
+pub(in crate::cuda) struct EngineConfigs {
     convolution: Convolution,
     configurations: Vec<Arc<Descriptor>>,
-    graph: Arc<Graph>,
+    graph: Arc<OperationGraph>,
 }
 
-/// One engine, ready to run.
-pub(in crate::cuda) struct Plan {
-    // dropped before what it refers to
+/// An execution plan: one engine configuration, finalized.
+pub(in crate::cuda) struct ExecutionPlan {
+    // declared first, so that it is dropped before the descriptors it refers to
     plan: Descriptor,
     _configuration: Arc<Descriptor>,
-    _graph: Arc<Graph>,
+    _graph: Arc<OperationGraph>,
     convolution: Convolution,
     engine: usize,
     workspace: usize,
 }
 
-/// A plan with the addresses it runs over.
-pub(in crate::cuda) struct Bound {
+/// An execution plan with the device addresses it runs on (cuDNN's variant
+/// pack).
+pub(in crate::cuda) struct BoundPlan {
     pack: Descriptor,
-    plan: Arc<Plan>,
+    plan: Arc<ExecutionPlan>,
 }
 
-impl Engines {
-    /// Asks cuDNN for the engines of a convolution.
+impl EngineConfigs {
+    /// Queries cuDNN's heuristics for a convolution. In f32, engines that round
+    /// their inputs to TF32 are excluded.
     pub(in crate::cuda) fn new(
-        target: Target,
+        target: PlanTarget,
         convolution: Convolution,
-        number: Number,
-    ) -> Result<Self, Fault> {
+        dtype: Dtype,
+    ) -> Result<Self, CudaError> {
         use sys::cudnnBackendHeurMode_t::{CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
-        let mut graph = Graph::new(target, &convolution, number)?;
+        let mut graph = OperationGraph::new(target, &convolution, dtype)?;
         let mut configurations = Vec::new();
         for mode in [CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK] {
-            let mut heuristic = Descriptor::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?;
+            let mut heuristic =
+                Descriptor::new(DescriptorType::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?;
             heuristic.set(
-                Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
+                Attr::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH,
                 &[graph.graph.reference()],
             )?;
-            heuristic.set(Name::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?;
-            let properties = Some(Name::CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
+            heuristic.set(Attr::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?;
+            let properties = Some(Attr::CUDNN_ATTR_ENGINEHEUR_DEVICEPROP);
             heuristic.set_target(target, None, properties)?;
             heuristic.finalize()?;
             let found = heuristic.children(
-                Name::CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
-                LOOKED_AT,
+                Attr::CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                DescriptorType::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
+                CONFIGS_PER_MODE,
             )?;
             for configuration in found {
-                if number != Number::F32 || is_single_precision(&configuration)? {
+                if dtype != Dtype::F32 || is_single_precision(&configuration)? {
                     configurations.push(Arc::new(configuration));
                 }
             }
-            graph.parts.push(heuristic);
+            graph.descriptors.push(heuristic);
         }
         Ok(Self {
             convolution,
@@ -91,28 +96,34 @@ impl Engines {
         })
     }
 
-    /// How many there are.
+    /// Number of configurations.
     pub(in crate::cuda) fn len(&self) -> usize {
         self.configurations.len()
     }
 
-    /// Engine `index` as a plan; an error when it does not do after all, which
-    /// is nothing unusual.
-    pub(in crate::cuda) fn plan(&self, target: Target, index: usize) -> Result<Arc<Plan>, Fault> {
+    /// Finalizes configuration `index` as an execution plan. cuDNN commonly
+    /// rejects some of the configurations that its heuristics return.
+    pub(in crate::cuda) fn plan(
+        &self,
+        target: PlanTarget,
+        index: usize,
+    ) -> Result<Arc<ExecutionPlan>, CudaError> {
         let Some(configuration) = self.configurations.get(index) else {
-            return Err(Fault::Internal(format!("no engine {index}")));
+            return Err(CudaError::Internal(format!(
+                "there is no engine configuration {index}"
+            )));
         };
-        let mut plan = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?;
-        let handle = Some(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE);
-        let properties = Some(Name::CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
+        let mut plan = Descriptor::new(DescriptorType::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?;
+        let handle = Some(Attr::CUDNN_ATTR_EXECUTION_PLAN_HANDLE);
+        let properties = Some(Attr::CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
         plan.set_target(target, handle, properties)?;
         plan.set(
-            Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
+            Attr::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
             &[configuration.reference()],
         )?;
         plan.finalize()?;
-        let workspace = plan.integer(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)?;
-        Ok(Arc::new(Plan {
+        let workspace = plan.integer(Attr::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)?;
+        Ok(Arc::new(ExecutionPlan {
             plan,
             _configuration: Arc::clone(configuration),
             _graph: Arc::clone(&self.graph),
@@ -123,53 +134,59 @@ impl Engines {
     }
 }
 
-/// Whether an engine keeps f32 as it is: none that rounds its inputs to TF32
-/// for tensor cores.
-fn is_single_precision(configuration: &Descriptor) -> Result<bool, Fault> {
+/// Whether an engine computes in full f32: neither on tensor cores (TF32) nor
+/// with inputs converted to a shorter type.
+fn is_single_precision(configuration: &Descriptor) -> Result<bool, CudaError> {
     use sys::cudnnBackendNumericalNote_t as Note;
     let engines = configuration.children(
-        Name::CUDNN_ATTR_ENGINECFG_ENGINE,
-        Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
+        Attr::CUDNN_ATTR_ENGINECFG_ENGINE,
+        DescriptorType::CUDNN_BACKEND_ENGINE_DESCRIPTOR,
         1,
     )?;
     let mut notes = Vec::new();
     for engine in &engines {
         notes.extend(engine.notes()?);
     }
-    let rounds = [
+    let reduced_precision = [
         Note::CUDNN_NUMERICAL_NOTE_TENSOR_CORE as u32,
         Note::CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS as u32,
     ];
-    Ok(!notes.iter().any(|note| rounds.contains(note)))
+    Ok(!notes.iter().any(|note| reduced_precision.contains(note)))
 }
 
-impl Plan {
-    /// Images of a run.
+impl ExecutionPlan {
+    /// Batch size of one run.
     pub(in crate::cuda) fn images(&self) -> usize {
         self.convolution.n
     }
 
-    /// Its engine, by the index among the convolution's.
+    /// Index of its engine configuration in [`EngineConfigs`].
     pub(in crate::cuda) fn engine(&self) -> usize {
         self.engine
     }
 
-    /// Bytes of workspace it needs.
+    /// Workspace size in bytes.
     pub(in crate::cuda) fn workspace(&self) -> usize {
         self.workspace
     }
 
-    /// The plan over these addresses.
-    pub(in crate::cuda) fn bind(self: &Arc<Self>, operands: &Operands) -> Result<Bound, Fault> {
+    /// Binds the plan to device addresses.
+    pub(in crate::cuda) fn bind(
+        self: &Arc<Self>,
+        operands: &ConvolutionOperands,
+    ) -> Result<BoundPlan, CudaError> {
         let c = &self.convolution;
-        let shape = |map: &Map| [map.channels, map.height, map.width];
-        let fits = |map: &Map, dims: [usize; 3]| map.n == c.n && shape(map) == dims;
-        let sound = fits(operands.x, c.input)
-            && fits(operands.y, c.output)
+        let matches = |tensor: &DeviceTensor, dims: [usize; 3]| {
+            tensor.n == c.n && [tensor.channels, tensor.height, tensor.width] == dims
+        };
+        let valid = matches(operands.x, c.input)
+            && matches(operands.y, c.output)
             && operands.residual.is_some() == c.residual
-            && operands.residual.is_none_or(|z| fits(z, c.output));
-        if !sound {
-            return Err(Fault::Internal(format!("{c} is given other maps")));
+            && operands.residual.is_none_or(|z| matches(z, c.output));
+        if !valid {
+            return Err(CudaError::Internal(format!(
+                "operands of other shapes for the convolution {c}"
+            )));
         }
         let mut ids = vec![X, W, B, Y];
         let mut addresses = vec![operands.x.at, operands.weight, operands.bias, operands.y.at];
@@ -177,33 +194,33 @@ impl Plan {
             ids.push(Z);
             addresses.push(residual.at);
         }
-        let addresses: Vec<_> = addresses.into_iter().map(Address).collect();
-        let mut pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?;
-        pack.set(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &ids)?;
-        pack.set(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?;
+        let addresses: Vec<_> = addresses.into_iter().map(DevicePointer).collect();
+        let mut pack = Descriptor::new(DescriptorType::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?;
+        pack.set(Attr::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &ids)?;
+        pack.set(Attr::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?;
         pack.set(
-            Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
-            &[Address(operands.workspace)],
+            Attr::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
+            &[DevicePointer(operands.workspace)],
         )?;
         pack.finalize()?;
-        Ok(Bound {
+        Ok(BoundPlan {
             pack,
             plan: Arc::clone(self),
         })
     }
 }
 
-impl Bound {
-    /// What it runs.
-    pub(in crate::cuda) fn plan(&self) -> &Plan {
+impl BoundPlan {
+    /// The execution plan.
+    pub(in crate::cuda) fn plan(&self) -> &ExecutionPlan {
         &self.plan
     }
 
-    /// Queues it on the handle's stream.
-    pub(in crate::cuda) fn run(&self, handle: &Handle) -> Result<(), Fault> {
-        // SAFETY: the maps' shapes were checked by `bind`, the weights and the
-        // workspace are made from the same step (`weights`, `lane`), and all
-        // of them live in the lane, which waits for its stream at its end.
+    /// Queues the plan on the handle's stream.
+    pub(in crate::cuda) fn run(&self, handle: &Handle) -> Result<(), CudaError> {
+        // SAFETY: `bind` checked the tensors' shapes. The weights and the
+        // workspace are sized from the same step (`weights`, `lane`). The lane
+        // keeps all of them alive, and synchronizes its stream when dropped.
         unsafe { handle.execute(&self.plan.plan, &self.pack) }
     }
 }

@@ -1,59 +1,64 @@
-//! Descriptors of cuDNN's backend interface: made, given attributes, finalized,
-//! executed. Every call of cuDNN is in this file.
+//! Descriptors of cuDNN's backend API: created, given attributes, finalized and
+//! executed. All calls of cuDNN are in this file.
 
 use std::ffi::c_void;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::cudnn::sys::{self, cudnnStatus_t};
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
-use sys::cudnnBackendAttributeName_t as Name;
-use sys::cudnnBackendAttributeType_t as Type;
-use sys::cudnnBackendDescriptorType_t as Kind;
+use sys::cudnnBackendAttributeName_t as Attr;
+use sys::cudnnBackendAttributeType_t as AttributeType;
+use sys::cudnnBackendDescriptorType_t as DescriptorType;
 
-use crate::cuda::fault::Fault;
+use crate::cuda::error::CudaError;
 
-fn check(call: &'static str, status: cudnnStatus_t) -> Result<(), Fault> {
+fn check(call: &'static str, status: cudnnStatus_t) -> Result<(), CudaError> {
     match status {
         cudnnStatus_t::CUDNN_STATUS_SUCCESS => Ok(()),
-        status => Err(Fault::Dnn { call, status }),
+        status => Err(CudaError::Cudnn { call, status }),
     }
 }
 
-/// cuDNN, opened for one stream.
+/// A cuDNN handle, set to one stream.
 pub(in crate::cuda) struct Handle {
     raw: sys::cudnnHandle_t,
     stream: Arc<CudaStream>,
 }
 
-// SAFETY: cuDNN allows a handle on any thread, one thread at a time; it is not
-// `Sync`, and its owner, a lane, is used by one thread at a time.
+// SAFETY: a cuDNN handle may be used on any thread, by one thread at a time. It
+// is not `Sync`, and its owner, a lane, is used by one thread at a time.
 unsafe impl Send for Handle {}
 
 impl Handle {
-    /// Opens cuDNN; what is executed with the handle runs on `stream`.
-    pub(in crate::cuda) fn new(stream: &Arc<CudaStream>) -> Result<Self, Fault> {
+    /// Creates a handle. Plans that are executed with it run on `stream`.
+    pub(in crate::cuda) fn new(stream: &Arc<CudaStream>) -> Result<Self, CudaError> {
         stream.context().bind_to_thread()?;
         let mut raw = std::ptr::null_mut();
-        // SAFETY: writes the handle, which only `drop` ends.
+        // SAFETY: writes the handle, which only `drop` destroys.
         check("cudnnCreate", unsafe { sys::cudnnCreate(&raw mut raw) })?;
         let handle = Self {
             raw,
             stream: Arc::clone(stream),
         };
-        // SAFETY: a live handle and a live stream, which the handle keeps.
+        // SAFETY: both the handle and the stream, which `handle` keeps alive, are
+        // valid.
         let set = unsafe { sys::cudnnSetStream(handle.raw, stream.cu_stream().cast()) };
         check("cudnnSetStream", set)?;
         Ok(handle)
     }
 
-    /// Queues a plan over the addresses of a pack.
+    /// Queues an execution plan on the device addresses of a variant pack.
     ///
     /// # Safety
-    /// The pack's addresses must be memory of the card, as large as the plan's
-    /// tensors and workspace, until the stream has run it.
-    pub(super) unsafe fn execute(&self, plan: &Descriptor, pack: &Descriptor) -> Result<(), Fault> {
-        // SAFETY: a live handle and finalized descriptors of the right kinds;
-        // the addresses are the caller's promise.
+    /// The addresses must be device memory of at least the size of the plan's
+    /// tensors and workspace, and stay valid until the stream has run the plan.
+    pub(super) unsafe fn execute(
+        &self,
+        plan: &Descriptor,
+        pack: &Descriptor,
+    ) -> Result<(), CudaError> {
+        // SAFETY: a valid handle and finalized descriptors of the right types;
+        // the caller guarantees the addresses.
         let status = unsafe { sys::cudnnBackendExecute(self.raw, plan.raw, pack.raw) };
         check("cudnnBackendExecute", status)
     }
@@ -63,28 +68,29 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let context = self.stream.context();
         context.record_err(context.bind_to_thread());
-        // SAFETY: made by `new`, ended here only. A failure leaves nothing to do.
+        // SAFETY: created by `new` and destroyed only here. Nothing can be done
+        // about an error.
         let _ = unsafe { sys::cudnnDestroy(self.raw) };
     }
 }
 
-/// What plans are made for: the card of a handle, or a card that need not be
-/// there, by its properties.
+/// The GPU that plans are made for: the one of a handle, or one that is
+/// described by its properties and need not be present.
 #[derive(Clone, Copy)]
-pub(in crate::cuda) enum Target<'a> {
+pub(in crate::cuda) enum PlanTarget<'a> {
     Handle(&'a Handle),
-    Properties(&'a Properties),
+    Properties(&'a CudnnDeviceProperties),
 }
 
-/// A card's properties, as cuDNN 9.8 and newer read them.
-pub(in crate::cuda) struct Properties(Descriptor);
+/// The device properties of a GPU (cuDNN 9.8 and newer).
+pub(in crate::cuda) struct CudnnDeviceProperties(Descriptor);
 
-impl Properties {
-    /// From the JSON that cuDNN writes for a card.
-    pub(in crate::cuda) fn new(json: &str) -> Result<Self, Fault> {
-        let mut properties = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?;
-        let name = Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION;
-        // with the zero that ends a C string
+impl CudnnDeviceProperties {
+    /// Parses the JSON that cuDNN writes for a GPU.
+    pub(in crate::cuda) fn new(json: &str) -> Result<Self, CudaError> {
+        let mut properties = Descriptor::new(DescriptorType::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?;
+        let name = Attr::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION;
+        // cuDNN expects a terminating null byte
         let text: Vec<u8> = json.bytes().chain([0]).collect();
         properties.set(name, &text)?;
         properties.finalize()?;
@@ -92,51 +98,51 @@ impl Properties {
     }
 }
 
-/// A descriptor; destroyed with its owner.
+/// A cuDNN backend descriptor; destroyed on drop.
 pub(super) struct Descriptor {
     raw: sys::cudnnBackendDescriptor_t,
 }
 
-// SAFETY: cuDNN's descriptors are plain memory of the host with no tie to a
-// thread. They are written before they are finalized, through `&mut` only, and
-// read after.
+// SAFETY: cuDNN's descriptors are host memory that is not bound to a thread.
+// They are written only before they are finalized, through `&mut`, and only
+// read afterwards.
 unsafe impl Send for Descriptor {}
 // SAFETY: as above.
 unsafe impl Sync for Descriptor {}
 
-/// A value that an attribute can hold.
+/// A type of attribute values.
 ///
 /// # Safety
-/// `TYPE` must be the type cuDNN stores as the implementor's bytes.
-pub(super) unsafe trait Element: Copy {
-    const TYPE: Type;
+/// `TYPE` must be the cuDNN type with the memory layout of the implementor.
+pub(super) unsafe trait AttributeValue: Copy {
+    const TYPE: AttributeType;
 }
 
-/// A descriptor inside another's attribute.
+/// A descriptor as an attribute value of another descriptor.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Reference(sys::cudnnBackendDescriptor_t);
+pub(super) struct DescriptorReference(sys::cudnnBackendDescriptor_t);
 
-/// An address of the card's memory.
+/// An address in device memory.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Address(pub(super) u64);
+pub(super) struct DevicePointer(pub(super) u64);
 
-macro_rules! element {
+macro_rules! attribute_value {
     ($($rust:ty => $type:ident),* $(,)?) => {$(
-        // SAFETY: cuDNN's documentation pairs these.
-        unsafe impl Element for $rust {
-            const TYPE: Type = Type::$type;
+        // SAFETY: these pairs are from cuDNN's documentation.
+        unsafe impl AttributeValue for $rust {
+            const TYPE: AttributeType = AttributeType::$type;
         }
     )*};
 }
-element! {
+attribute_value! {
     u8 => CUDNN_TYPE_CHAR,
     i64 => CUDNN_TYPE_INT64,
     bool => CUDNN_TYPE_BOOLEAN,
     f32 => CUDNN_TYPE_FLOAT,
-    Reference => CUDNN_TYPE_BACKEND_DESCRIPTOR,
-    Address => CUDNN_TYPE_VOID_PTR,
+    DescriptorReference => CUDNN_TYPE_BACKEND_DESCRIPTOR,
+    DevicePointer => CUDNN_TYPE_VOID_PTR,
     sys::cudnnHandle_t => CUDNN_TYPE_HANDLE,
     sys::cudnnDataType_t => CUDNN_TYPE_DATA_TYPE,
     sys::cudnnConvolutionMode_t => CUDNN_TYPE_CONVOLUTION_MODE,
@@ -145,18 +151,22 @@ element! {
 }
 
 impl Descriptor {
-    /// An empty one.
-    pub(super) fn new(kind: Kind) -> Result<Self, Fault> {
+    /// Creates a descriptor without attributes.
+    pub(super) fn new(kind: DescriptorType) -> Result<Self, CudaError> {
         let mut raw = std::ptr::null_mut();
-        // SAFETY: writes the descriptor, which only `drop` ends.
+        // SAFETY: writes the descriptor, which only `drop` destroys.
         let status = unsafe { sys::cudnnBackendCreateDescriptor(kind, &raw mut raw) };
         check("cudnnBackendCreateDescriptor", status)?;
         Ok(Self { raw })
     }
 
     /// Sets an attribute.
-    pub(super) fn set<T: Element>(&mut self, name: Name, values: &[T]) -> Result<(), Fault> {
-        // SAFETY: `values` are of the type that is named, and cuDNN copies them.
+    pub(super) fn set<T: AttributeValue>(
+        &mut self,
+        name: Attr,
+        values: &[T],
+    ) -> Result<(), CudaError> {
+        // SAFETY: `values` have the given type, and cuDNN copies them.
         let status = unsafe {
             sys::cudnnBackendSetAttribute(
                 self.raw,
@@ -169,43 +179,49 @@ impl Descriptor {
         check("cudnnBackendSetAttribute", status)
     }
 
-    /// Sets the attribute that names the handle, or the one that holds the
-    /// properties; either may be without.
+    /// Sets the target as the attribute `handle` or `properties`. Does nothing
+    /// if the descriptor has no attribute for this kind of target.
     pub(super) fn set_target(
         &mut self,
-        target: Target,
-        handle: Option<Name>,
-        properties: Option<Name>,
-    ) -> Result<(), Fault> {
+        target: PlanTarget,
+        handle: Option<Attr>,
+        properties: Option<Attr>,
+    ) -> Result<(), CudaError> {
         match (target, handle, properties) {
-            (Target::Handle(h), Some(name), _) => self.set(name, &[h.raw]),
-            (Target::Properties(p), _, Some(name)) => self.set(name, &[p.0.reference()]),
+            (PlanTarget::Handle(h), Some(name), _) => self.set(name, &[h.raw]),
+            (PlanTarget::Properties(p), _, Some(name)) => self.set(name, &[p.0.reference()]),
             _ => Ok(()),
         }
     }
 
-    /// As an attribute of another descriptor, which must not outlive it.
-    pub(super) fn reference(&self) -> Reference {
-        Reference(self.raw)
+    /// The descriptor as an attribute value of another descriptor, which must not
+    /// outlive this one.
+    pub(super) fn reference(&self) -> DescriptorReference {
+        DescriptorReference(self.raw)
     }
 
-    /// Ends the setting of attributes; cuDNN checks them.
-    pub(super) fn finalize(&mut self) -> Result<(), Fault> {
-        // SAFETY: a live descriptor.
+    /// Finalizes the descriptor: cuDNN validates its attributes.
+    pub(super) fn finalize(&mut self) -> Result<(), CudaError> {
+        // SAFETY: a valid descriptor.
         let status = unsafe { sys::cudnnBackendFinalize(self.raw) };
         check("cudnnBackendFinalize", status)
     }
 
-    /// Reads up to `values.len()` values of an attribute; gives how many there
-    /// are.
-    fn read<T>(&self, name: Name, kind: Type, values: &mut [T]) -> Result<usize, Fault> {
+    /// Reads up to `values.len()` values of an attribute. Returns how many the
+    /// attribute has.
+    fn read<T>(
+        &self,
+        name: Attr,
+        kind: AttributeType,
+        values: &mut [T],
+    ) -> Result<usize, CudaError> {
         let mut count = 0;
         let out = match values.len() {
             0 => std::ptr::null_mut(),
             _ => values.as_mut_ptr().cast::<c_void>(),
         };
-        // SAFETY: at most `values.len()` values of the type that the callers
-        // below name are written.
+        // SAFETY: cuDNN writes at most `values.len()` values. Every caller below
+        // passes the attribute type that matches `T`.
         let status = unsafe {
             sys::cudnnBackendGetAttribute(
                 self.raw,
@@ -220,42 +236,43 @@ impl Descriptor {
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
-    /// An integer.
-    pub(super) fn integer(&self, name: Name) -> Result<i64, Fault> {
+    /// Reads an integer attribute.
+    pub(super) fn integer(&self, name: Attr) -> Result<i64, CudaError> {
         let mut value = [0i64];
-        self.read(name, Type::CUDNN_TYPE_INT64, &mut value)?;
+        self.read(name, AttributeType::CUDNN_TYPE_INT64, &mut value)?;
         Ok(value[0])
     }
 
-    /// An engine's numerical notes, as numbers: a newer library may know others
-    /// than these bindings.
-    pub(super) fn notes(&self) -> Result<Vec<u32>, Fault> {
+    /// Reads an engine's numerical notes. They are integers, because a newer
+    /// cuDNN may return notes that these bindings do not define.
+    pub(super) fn notes(&self) -> Result<Vec<u32>, CudaError> {
         let mut notes = [0u32; 32];
-        let name = Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE;
-        let count = self.read(name, Type::CUDNN_TYPE_NUMERICAL_NOTE, &mut notes)?;
+        let name = Attr::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE;
+        let count = self.read(name, AttributeType::CUDNN_TYPE_NUMERICAL_NOTE, &mut notes)?;
         Ok(notes[..count.min(notes.len())].to_vec())
     }
 
-    /// The descriptors of `kind` that an attribute holds, at most `limit`.
+    /// Reads up to `limit` descriptors of type `kind` from an attribute.
     pub(super) fn children(
         &self,
-        name: Name,
-        kind: Kind,
+        name: Attr,
+        kind: DescriptorType,
         limit: usize,
-    ) -> Result<Vec<Self>, Fault> {
+    ) -> Result<Vec<Self>, CudaError> {
         let children: Vec<Self> = (0..limit)
             .map(|_| Self::new(kind))
             .collect::<Result<_, _>>()?;
         let mut raw: Vec<_> = children.iter().map(|child| child.raw).collect();
-        let count = self.read(name, Type::CUDNN_TYPE_BACKEND_DESCRIPTOR, &mut raw)?;
-        // cuDNN fills the descriptors it was given, first ones first
+        let count = self.read(name, AttributeType::CUDNN_TYPE_BACKEND_DESCRIPTOR, &mut raw)?;
+        // cuDNN fills the given descriptors in order
         Ok(children.into_iter().take(count).collect())
     }
 }
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, ended here only. A failure leaves nothing to do.
+        // SAFETY: created by `new` and destroyed only here. Nothing can be done
+        // about an error.
         let _ = unsafe { sys::cudnnBackendDestroyDescriptor(self.raw) };
     }
 }

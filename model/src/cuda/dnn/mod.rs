@@ -1,10 +1,10 @@
-//! cuDNN's graphs, safely: a convolution with all that follows it as one plan.
-//! `descriptor` is the only file that calls cuDNN.
+//! A safe wrapper of cuDNN's graph API: a convolution and its epilogue as one
+//! execution plan. Only `descriptor` calls cuDNN.
 
 mod convolution;
 mod descriptor;
 mod graph;
 
-pub(super) use convolution::{Bound, Engines, Operands, Plan};
-pub(super) use descriptor::{Handle, Properties, Target};
+pub(super) use convolution::{BoundPlan, ConvolutionOperands, EngineConfigs, ExecutionPlan};
+pub(super) use descriptor::{CudnnDeviceProperties, Handle, PlanTarget};
 pub(super) use graph::Convolution;

@@ -1,5 +1,5 @@
-// The tests' side of the pretended driver: what it counted, which call is to
-// fail, what machine it is.
+// Functions with which the tests control the fake driver: its counters, the call
+// that fails, and the machine it simulates.
 #include "state.h"
 
 using namespace fake;
@@ -12,25 +12,26 @@ EXPORT void fake_counts(Counts* out) {
   for (const auto& [start, buffer] : s.buffers) c.bytes += buffer.bytes;
   *out = c;
 }
-// Forgets what was counted (not what is alive), and lets call `fail_in` fail
-// (never if negative): once, or with an error that stays.
-EXPORT void fake_reset(int64_t fail_in, int stays) {
+// Resets the counters, except those of existing objects. Call number `fail_in`
+// will fail (none if negative): once, or with a sticky error.
+EXPORT void fake_reset(int64_t fail_in, int sticky) {
   LOCKED
   Counts& c = s.counts;
   c.calls = c.allocations = c.waits = c.uploads = c.downloads = c.launches = c.convolutions = c.replays = 0;
-  s.fail_in = fail_in, s.again_in = -1, s.fault_stays = stays, s.lost = SUCCESS;
+  s.fail_in = fail_in, s.fail_again_in = -1, s.fail_sticky = sticky, s.sticky_error = SUCCESS;
 }
-// Lets another call fail, so many calls after the one that `fake_reset` named.
-EXPORT void fake_again(int64_t again_in) {
+// A second call will fail, `fail_again_in` calls after the one set by `fake_reset`.
+EXPORT void fake_fail_again(int64_t fail_again_in) {
   LOCKED
-  s.again_in = again_in;
+  s.fail_again_in = fail_again_in;
 }
 EXPORT void fake_defer(int on) { state().deferred = on; }
-EXPORT void fake_card(int devices, int capability, int version, size_t memory) {
+EXPORT void fake_machine(int devices, int capability, int version, size_t memory) {
   LOCKED
   s.devices = devices, s.capability = capability, s.version = version, s.memory = memory;
 }
-EXPORT void fake_dnn(size_t version) { state().dnn = version; }
-EXPORT const char* fake_image() { return state().image.c_str(); }
-EXPORT void fake_unplanned(int on) { state().unplanned = on; }
+EXPORT void fake_cudnn_version(size_t version) { state().cudnn_version = version; }
+EXPORT const char* fake_loaded_image() { return state().loaded_image.c_str(); }
+EXPORT void fake_reject_plans(int on) { state().reject_plans = on; }
+EXPORT void fake_wrong_convolutions(int on) { state().wrong_convolutions = on; }
 EXPORT void fake_workspace(size_t bytes) { state().workspace = bytes; }

@@ -1,6 +1,6 @@
-// cuDNN's backend interface without a card: descriptors that are checked when
-// they are finalized, three engines for every graph of a convolution and what
-// follows it, and a forward pass in floats over any of the three number types.
+// A fake of cuDNN's backend API that needs no GPU. Descriptors are validated when
+// they are finalized. Every graph of a convolution and its epilogue has three
+// engines. Plans are executed in float on any of the three data types.
 #include "../host/cuda_bf16.h"
 #include "../host/cuda_fp16.h"
 #include "state.h"
@@ -9,7 +9,7 @@ using namespace fake;
 
 namespace {
 
-// As cudnn_graph.h numbers them.
+// The values of cudnn_graph.h.
 enum { OK = 0, BAD_PARAM = 2000, NOT_FINALIZED = 2004, UNSUPPORTED = 3000, INTERNAL = 4000, EXECUTION_FAILED = 5000 };
 enum { POINTWISE, CONVOLUTION, ENGINE, ENGINE_CONFIG, HEURISTIC, PLAN };
 enum { CONVOLUTION_FORWARD = 10, POINTWISE_OPERATION = 13, OPERATION_GRAPH = 15, VARIANT_PACK, TENSOR };
@@ -50,7 +50,7 @@ int64_t count(const Descriptor* d, int name) {
 }
 const Descriptor* child(const Descriptor* d, int name, size_t i = 0) { return get<const Descriptor*>(d, name, i); }
 
-// A tensor's parts, once it is final.
+// The attributes of a finalized tensor descriptor.
 struct Tensor {
   int64_t dims[4], strides[4], id, alignment;
   int type;
@@ -62,7 +62,7 @@ struct Tensor {
   }
   int64_t values() const { return dims[0] * dims[1] * dims[2] * dims[3]; }
   size_t bytes() const { return values() * (type == FLOAT_DATA ? 4 : 2); }
-  // N, C, H, W over channels-last memory without gaps
+  // whether the dimensions N, C, H, W are stored densely with channels last
   bool channels_last() const {
     return strides[1] == 1 && strides[3] == dims[1] && strides[2] == dims[3] * strides[3] &&
            strides[0] == dims[2] * strides[2];
@@ -83,7 +83,7 @@ struct Tensor {
   }
 };
 
-// What each kind must have before it is final.
+// Whether a descriptor has all required attributes for finalization.
 bool complete(const Descriptor* d) {
   const std::map<int, std::vector<int>> needed = {
       {POINTWISE, {0, 1}},
@@ -101,7 +101,7 @@ bool complete(const Descriptor* d) {
   if (found == needed.end()) return false;
   for (int name : found->second)
     if (!count(d, name)) return false;
-  // what it refers to must be alive and final
+  // every descriptor that it refers to must exist and be finalized
   for (const auto& [name, attribute] : d->attributes) {
     if (attribute.type != 15) continue;
     for (int64_t i = 0; i < attribute.count; i++) {
@@ -112,7 +112,7 @@ bool complete(const Descriptor* d) {
   return true;
 }
 
-bool sound_convolution(const Descriptor* op) {
+bool valid_convolution(const Descriptor* op) {
   const Descriptor* c = child(op, 702);
   const Tensor w(child(op, 703)), x(child(op, 704)), y(child(op, 705));
   if (!x.channels_last() || !y.channels_last() || !w.channels_last()) return false;
@@ -123,7 +123,7 @@ bool sound_convolution(const Descriptor* op) {
     if (get<int64_t>(c, 102, i) != 1 || get<int64_t>(c, 104, i) != padding) return false;
     if (y.dims[2 + i] != (x.dims[2 + i] + 2 * padding - w.dims[2 + i]) / stride + 1) return false;
   }
-  return get<int>(c, 101) == 1 && get<int>(c, 100) == FLOAT_DATA;  // cross-correlation, summed in floats
+  return get<int>(c, 101) == 1 && get<int>(c, 100) == FLOAT_DATA;  // cross-correlation, float accumulation
 }
 
 std::vector<float> convolve(const Descriptor* op, const std::vector<float>& in, const std::vector<float>& weight) {
@@ -132,11 +132,12 @@ std::vector<float> convolve(const Descriptor* op, const std::vector<float>& in, 
   const int64_t stride = get<int64_t>(c, 103), padding = get<int64_t>(c, 105);
   const int64_t inputs = w.dims[1], groups = x.dims[1] / inputs, outputs = w.dims[0] / groups;
   const int64_t height = w.dims[2], width = w.dims[3];
-  // [K, R, S, C] to [group, R, S, C, K]: the inner loop runs along a line
-  std::vector<float> turned(weight.size()), all(y.values(), 0.0f);
+  // [K, R, S, C] to [group, R, S, C, K], so that the inner loop is contiguous
+  std::vector<float> transposed(weight.size()), all(y.values(), 0.0f);
   for (int64_t k = 0; k < w.dims[0]; k++)
     for (int64_t i = 0; i < height * width * inputs; i++)
-      turned[(k / outputs * height * width * inputs + i) * outputs + k % outputs] = weight[k * height * width * inputs + i];
+      transposed[(k / outputs * height * width * inputs + i) * outputs + k % outputs] =
+          weight[k * height * width * inputs + i];
   for (int64_t n = 0; n < y.dims[0]; n++)
     for (int64_t oy = 0; oy < y.dims[2]; oy++)
       for (int64_t ox = 0; ox < y.dims[3]; ox++)
@@ -148,22 +149,24 @@ std::vector<float> convolve(const Descriptor* op, const std::vector<float>& in, 
             float* to = &all[((n * y.dims[2] + oy) * y.dims[3] + ox) * y.dims[1]];
             for (int64_t g = 0; g < groups; g++)
               for (int64_t i = 0; i < inputs; i++) {
-                const float* line = &turned[(((g * height + r) * width + t) * inputs + i) * outputs];
+                const float* line = &transposed[(((g * height + r) * width + t) * inputs + i) * outputs];
                 const float value = from[g * inputs + i];
                 for (int64_t k = 0; k < outputs; k++) to[g * outputs + k] += value * line[k];
               }
           }
   state().counts.convolutions++;
+  if (state().wrong_convolutions)
+    for (float& v : all) v *= 1.05f;
   return all;
 }
 
-// One run of a plan over the addresses of its tensors.
+// Runs a plan's operations; `at` holds the address of each tensor by its ID.
 Status run(const std::vector<const Descriptor*>& ops, const std::map<int64_t, void*>& at) {
   State& s = state();
-  std::map<int64_t, std::vector<float>> made;
+  std::map<int64_t, std::vector<float>> virtual_values;
   const auto value = [&](const Descriptor* d) {
     const Tensor t(d);
-    if (t.is_virtual) return made.at(t.id);
+    if (t.is_virtual) return virtual_values.at(t.id);
     return t.read(at.at(t.id));
   };
   for (const Descriptor* op : ops) {
@@ -174,20 +177,20 @@ Status run(const std::vector<const Descriptor*>& ops, const std::map<int64_t, vo
     } else if (get<int>(child(op, 750), 0) == ADD) {
       result = value(child(op, 751));
       const std::vector<float> other = value(child(op, 752));
-      // a bias is as long as a pixel, a residual as the map
+      // a bias has the size of a pixel, a residual that of the feature map
       for (size_t i = 0; i < result.size(); i++) result[i] += other[i % other.size()];
     } else {
       result = value(child(op, 751));
       for (float& v : result) v = v < 0 ? 0 : v;
     }
-    if (y.is_virtual) made[y.id] = std::move(result);
+    if (y.is_virtual) virtual_values[y.id] = std::move(result);
     else y.write(at.at(y.id), result);
   }
   s.clock += 0.01;
   return SUCCESS;
 }
 
-// Descriptors of a graph's tensors, each once.
+// The distinct tensors of a graph, by ID.
 std::map<int64_t, Tensor> tensors(const std::vector<const Descriptor*>& ops) {
   std::map<int64_t, Tensor> all;
   for (const Descriptor* op : ops)
@@ -202,11 +205,11 @@ std::vector<const Descriptor*> operations(const Descriptor* graph) {
   return ops;
 }
 
-constexpr int64_t ENGINES = 3;  // the first is slow, the second fast, the third never fits
+constexpr int64_t ENGINES = 3;  // the first is slow, the second is fast, the third is not supported
 
 int64_t engine_of(const Descriptor* plan) { return get<int64_t>(child(plan, 401), -1); }
 
-// Bytes of workspace that a plan asks for.
+// Workspace size of a plan in bytes.
 size_t workspace(const State& s, const Descriptor* plan) {
   const Descriptor* graph = child(child(plan, 401), 300);
   const auto all = tensors(operations(graph));
@@ -216,7 +219,7 @@ size_t workspace(const State& s, const Descriptor* plan) {
 
 }  // namespace
 
-EXPORT size_t cudnnGetVersion() { return state().dnn; }
+EXPORT size_t cudnnGetVersion() { return state().cudnn_version; }
 EXPORT const char* cudnnGetErrorString(int) { return "fake cuDNN error"; }
 EXPORT void cudnnGetLastErrorString(char* text, size_t size) { snprintf(text, size, "fake"); }
 EXPORT int cudnnCreate(void** handle) {
@@ -244,7 +247,7 @@ EXPORT int cudnnBackendCreateDescriptor(int kind, void** out) {
 }
 EXPORT int cudnnBackendDestroyDescriptor(void* descriptor) {
   LOCKED
-  if (!s.descriptors.erase(descriptor)) return s.broken("a descriptor is destroyed that does not exist"), BAD_PARAM;
+  if (!s.descriptors.erase(descriptor)) return s.violation("a descriptor that does not exist is destroyed"), BAD_PARAM;
   return delete (Descriptor*)descriptor, OK;
 }
 EXPORT int cudnnBackendSetAttribute(void* descriptor, int name, int type, int64_t count, const void* values) {
@@ -261,23 +264,23 @@ EXPORT int cudnnBackendFinalize(void* descriptor) {
   if (s.call(OUT_OF_MEMORY)) return INTERNAL;
   auto* d = (Descriptor*)descriptor;
   if (!s.descriptors.count(descriptor) || d->final || !complete(d)) return BAD_PARAM;
-  if (d->kind == CONVOLUTION_FORWARD && !sound_convolution(d)) return BAD_PARAM;
-  if (d->kind == PLAN && (engine_of(d) == ENGINES - 1 || s.unplanned)) return UNSUPPORTED;
+  if (d->kind == CONVOLUTION_FORWARD && !valid_convolution(d)) return BAD_PARAM;
+  if (d->kind == PLAN && (engine_of(d) == ENGINES - 1 || s.reject_plans)) return UNSUPPORTED;
   return d->final = true, OK;
 }
-EXPORT int cudnnBackendGetAttribute(void* descriptor, int name, int, int64_t asked, int64_t* found, void* out) {
+EXPORT int cudnnBackendGetAttribute(void* descriptor, int name, int, int64_t requested, int64_t* found, void* out) {
   LOCKED
   if (s.call(OUT_OF_MEMORY)) return INTERNAL;
   auto* d = (Descriptor*)descriptor;
   if (!s.descriptors.count(descriptor) || !d->final) return NOT_FINALIZED;
   if (d->kind == HEURISTIC && name == 202) {
     *found = ENGINES;
-    for (int64_t i = 0; i < std::min(asked, ENGINES); i++) {
+    for (int64_t i = 0; i < std::min(requested, ENGINES); i++) {
       Descriptor* config = ((Descriptor**)out)[i];
       if (!s.descriptors.count(config) || config->kind != ENGINE_CONFIG) return BAD_PARAM;
       const Descriptor* graph = child(d, 201);
-      config->attributes[-1] = {3, 1, {(char*)&i, (char*)&i + 8}};          // which engine
-      config->attributes[300] = {15, 1, {(char*)&graph, (char*)&graph + 8}};  // of which graph
+      config->attributes[-1] = {3, 1, {(char*)&i, (char*)&i + 8}};          // the engine
+      config->attributes[300] = {15, 1, {(char*)&graph, (char*)&graph + 8}};  // the graph
       config->final = true;
     }
     return OK;
@@ -302,13 +305,15 @@ EXPORT int cudnnBackendExecute(void* handle, void* plan_, void* pack_) {
   auto *plan = (Descriptor*)plan_, *pack = (Descriptor*)pack_;
   if (!s.descriptors.count(plan) || !s.descriptors.count(pack) || !plan->final || !pack->final) return NOT_FINALIZED;
   const Descriptor* graph = child(child(plan, 401), 300);
-  if (!s.descriptors.count((void*)graph)) return s.broken("a plan outlives its graph"), BAD_PARAM;
+  if (!s.descriptors.count((void*)graph))
+    return s.violation("a plan is executed after its graph was destroyed"), BAD_PARAM;
   const std::vector<const Descriptor*> ops = operations(graph);
   for (const Descriptor* op : ops) {
-    if (!s.descriptors.count((void*)op)) return s.broken("a graph outlives its operations"), BAD_PARAM;
+    if (!s.descriptors.count((void*)op))
+      return s.violation("a graph is executed after its operations were destroyed"), BAD_PARAM;
     for (int name : {702, 703, 704, 705, 750, 751, 752, 753})
       if (count(op, name) && !s.descriptors.count((void*)child(op, name)))
-        return s.broken("an operation outlives what it refers to"), BAD_PARAM;
+        return s.violation("an operation is executed after a descriptor it refers to was destroyed"), BAD_PARAM;
   }
   std::map<int64_t, void*> at;
   for (int64_t i = 0; i < count(pack, 1000); i++) at[get<int64_t>(pack, 1000, i)] = get<void*>(pack, 1001, i);
@@ -324,9 +329,10 @@ EXPORT int cudnnBackendExecute(void* handle, void* plan_, void* pack_) {
     if (!at.count(id) || (uintptr_t)at[id] % tensor.alignment) return BAD_PARAM;
     ranges.push_back({(uintptr_t)at[id], tensor.bytes()});
   }
-  return s.submit(stream_of(((Handle*)handle)->stream), [=, &s] {
+  return s.enqueue(stream_of(((Handle*)handle)->stream), [=, &s] {
     for (const Range& range : ranges)
-      if (!s.holds(range.start, range.bytes)) return s.broken("a convolution outside its buffers");
+      if (!s.contains(range.start, range.bytes))
+        return s.violation("a convolution accesses memory outside its buffers");
     s.clock += engine == 0 ? 3 : 1;
     return run(ops, at);
   }) ? EXECUTION_FAILED : OK;

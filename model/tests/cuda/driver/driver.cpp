@@ -1,6 +1,6 @@
-// A CUDA driver without a card: memory, streams, events, graphs and modules,
-// strict about everything a real one is strict about or silent on. A test
-// loads it under the names of the real libraries.
+// A fake CUDA driver that needs no GPU: memory, streams, events, graphs and
+// modules. It reports every violation of the API's rules, also those that a real
+// driver does not detect. Tests load it under the names of the real libraries.
 #include "../host/host.h"
 #include "../../../kernels/kernels.cu"
 #include "state.h"
@@ -9,34 +9,34 @@ using namespace fake;
 
 namespace {
 
-constexpr size_t ZONE = 512;               // bytes on each side of a buffer and of pinned memory
-constexpr unsigned char ZONE_BYTE = 0xA5;  // what stands in them
-constexpr unsigned char FRESH = 0xFF;      // new memory: NaN in every type
+constexpr size_t GUARD = 512;               // guard bytes on each side of an allocation
+constexpr unsigned char GUARD_BYTE = 0xA5;  // value of the guard bytes
+constexpr unsigned char FRESH = 0xFF;      // value of new memory: NaN in every data type
 
 thread_local int bound = -1;
 
-// New memory between two red zones.
-void* fenced(size_t bytes) {
+// Allocates memory between two guard zones.
+void* allocate_guarded(size_t bytes) {
   void* raw = nullptr;
-  if (posix_memalign(&raw, 512, bytes + 2 * ZONE)) return nullptr;
-  memset(raw, ZONE_BYTE, bytes + 2 * ZONE);
-  return memset((char*)raw + ZONE, FRESH, bytes);
+  if (posix_memalign(&raw, 512, bytes + 2 * GUARD)) return nullptr;
+  memset(raw, GUARD_BYTE, bytes + 2 * GUARD);
+  return memset((char*)raw + GUARD, FRESH, bytes);
 }
 
-// Frees it; whether its zones are as they were.
-bool unfence(void* start, size_t bytes) {
+// Frees guarded memory. Returns whether the guard zones are unchanged.
+bool free_guarded(void* start, size_t bytes) {
   const unsigned char* at = (unsigned char*)start;
-  bool whole = true;
-  for (size_t i = 1; i <= ZONE; i++) whole &= at[-(ptrdiff_t)i] == ZONE_BYTE && at[bytes + i - 1] == ZONE_BYTE;
-  free((char*)start - ZONE);
-  return whole;
+  bool intact = true;
+  for (size_t i = 1; i <= GUARD; i++) intact &= at[-(ptrdiff_t)i] == GUARD_BYTE && at[bytes + i - 1] == GUARD_BYTE;
+  free((char*)start - GUARD);
+  return intact;
 }
 
 Status allocate(State& s, uintptr_t* out, size_t bytes) {
   size_t used = 0;
   for (const auto& [start, buffer] : s.buffers)
     if (buffer.device == bound) used += buffer.bytes;
-  void* start = used + bytes > s.memory ? nullptr : fenced(bytes);
+  void* start = used + bytes > s.memory ? nullptr : allocate_guarded(bytes);
   if (!start) return OUT_OF_MEMORY;
   *out = (uintptr_t)start;
   s.buffers[*out] = {bytes, bound};
@@ -46,14 +46,15 @@ Status allocate(State& s, uintptr_t* out, size_t bytes) {
 
 Status release(State& s, uintptr_t start) {
   const auto it = s.buffers.find(start);
-  if (it == s.buffers.end()) return s.broken("a buffer is freed that does not exist");
+  if (it == s.buffers.end()) return s.violation("a buffer that does not exist is freed");
   const size_t bytes = it->second.bytes;
   s.buffers.erase(it);
-  return unfence((void*)start, bytes) ? SUCCESS : s.broken("a write outside a buffer");
+  return free_guarded((void*)start, bytes) ? SUCCESS : s.violation("a write outside a buffer");
 }
 
 Status copy(State& s, void* to, const void* from, size_t bytes, bool device_writes) {
-  if (!s.holds((uintptr_t)(device_writes ? to : from), bytes)) return s.broken("a copy outside a buffer");
+  if (!s.contains((uintptr_t)(device_writes ? to : from), bytes))
+    return s.violation("a copy accesses memory outside a buffer");
   memcpy(to, from, bytes);
   return SUCCESS;
 }
@@ -108,10 +109,10 @@ EXPORT int cuDevicePrimaryCtxRetain(void** context, int device) {
 EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   LOCKED
   s.counts.contexts--;
-  // a context takes its error and its memory with it
-  if (--s.retained[device] == 0 && s.lost) {
+  // destroying a context clears its error and frees its memory
+  if (--s.retained[device] == 0 && s.sticky_error) {
     while (!s.buffers.empty()) release(s, s.buffers.begin()->first);
-    s.lost = SUCCESS;
+    s.sticky_error = SUCCESS;
   }
   return SUCCESS;
 }
@@ -124,7 +125,7 @@ EXPORT int cuCtxSynchronize() {
   MAY_FAIL(LAUNCH_FAILED);
   s.counts.waits++;
   for (void* stream : s.streams) s.drain((Stream*)stream);
-  return s.lost;
+  return s.sticky_error;
 }
 EXPORT int cuGetErrorName(int, const char** name) { return *name = "CUDA_ERROR_FAKE", SUCCESS; }
 EXPORT int cuGetErrorString(int code, const char** text) {
@@ -136,28 +137,28 @@ EXPORT int cuMemAlloc_v2(uintptr_t* out, size_t bytes) {
   LOCKED
   MAY_FAIL(OUT_OF_MEMORY);
   for (void* stream : s.streams)
-    if (((Stream*)stream)->capturing) return s.broken("an allocation while a stream captures");
+    if (((Stream*)stream)->capturing) return s.violation("an allocation during stream capture");
   return allocate(s, out, bytes);
 }
 EXPORT int cuMemAllocAsync(uintptr_t* out, size_t bytes, void*) { return cuMemAlloc_v2(out, bytes); }
 EXPORT int cuMemFree_v2(uintptr_t start) {
   LOCKED
-  // waits for every stream, as the real one does
+  // synchronizes every stream, like the real driver
   for (void* stream : s.streams) s.drain((Stream*)stream);
-  if (s.lost) return s.lost;
+  if (s.sticky_error) return s.sticky_error;
   return release(s, start);
 }
 EXPORT int cuMemFreeAsync(uintptr_t start, void* handle) {
   LOCKED
   Stream* stream = stream_of(handle);
-  if (stream->capturing) return s.broken("a buffer is freed while its stream captures");
-  if (s.lost) return s.lost;
-  return s.submit(stream, [&s, start] { return release(s, start); });
+  if (stream->capturing) return s.violation("a buffer is freed during stream capture");
+  if (s.sticky_error) return s.sticky_error;
+  return s.enqueue(stream, [&s, start] { return release(s, start); });
 }
 EXPORT int cuMemHostAlloc(void** out, size_t bytes, unsigned) {
   LOCKED
   MAY_FAIL(OUT_OF_MEMORY);
-  if (!(*out = fenced(bytes))) return OUT_OF_MEMORY;
+  if (!(*out = allocate_guarded(bytes))) return OUT_OF_MEMORY;
   s.pinned[(uintptr_t)*out] = bytes;
   s.counts.allocations++;
   return SUCCESS;
@@ -165,11 +166,11 @@ EXPORT int cuMemHostAlloc(void** out, size_t bytes, unsigned) {
 EXPORT int cuMemFreeHost(void* start) {
   LOCKED
   const auto it = s.pinned.find((uintptr_t)start);
-  if (it == s.pinned.end()) return s.broken("pinned memory is freed that does not exist");
+  if (it == s.pinned.end()) return s.violation("pinned memory that does not exist is freed");
   for (void* stream : s.streams) s.drain((Stream*)stream);
   const size_t bytes = it->second;
   s.pinned.erase(it);
-  return unfence(start, bytes) ? SUCCESS : s.broken("a write outside pinned memory");
+  return free_guarded(start, bytes) ? SUCCESS : s.violation("a write outside pinned memory");
 }
 
 EXPORT int cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* handle) {
@@ -178,11 +179,11 @@ EXPORT int cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, vo
   s.counts.uploads++;
   Stream* stream = stream_of(handle);
   if (s.is_pinned((uintptr_t)from, bytes))
-    return s.submit(stream, [&s, to, from, bytes] { return copy(s, (void*)to, from, bytes, true); });
+    return s.enqueue(stream, [&s, to, from, bytes] { return copy(s, (void*)to, from, bytes, true); });
   if (stream->capturing) return CAPTURE_UNSUPPORTED;
-  // memory that is not pinned is read before the call returns
-  std::vector<char> kept((const char*)from, (const char*)from + bytes);
-  return s.submit(stream, [&s, to, kept] { return copy(s, (void*)to, kept.data(), kept.size(), true); });
+  // pageable memory is read before the call returns
+  std::vector<char> copied((const char*)from, (const char*)from + bytes);
+  return s.enqueue(stream, [&s, to, copied] { return copy(s, (void*)to, copied.data(), copied.size(), true); });
 }
 EXPORT int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* handle) {
   LOCKED
@@ -190,7 +191,7 @@ EXPORT int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* ha
   s.counts.downloads++;
   Stream* stream = stream_of(handle);
   const auto work = [&s, to, from, bytes] { return copy(s, to, (void*)from, bytes, false); };
-  if (s.is_pinned((uintptr_t)to, bytes)) return s.submit(stream, work);
+  if (s.is_pinned((uintptr_t)to, bytes)) return s.enqueue(stream, work);
   if (stream->capturing) return CAPTURE_UNSUPPORTED;
   s.counts.waits++;
   if (const Status status = s.drain(stream)) return status;
@@ -199,8 +200,8 @@ EXPORT int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* ha
 EXPORT int cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* handle) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
-  return s.submit(stream_of(handle), [&s, to, value, bytes] {
-    if (!s.holds(to, bytes)) return s.broken("a memset outside a buffer");
+  return s.enqueue(stream_of(handle), [&s, to, value, bytes] {
+    if (!s.contains(to, bytes)) return s.violation("a memset accesses memory outside a buffer");
     return memset((void*)to, value, bytes), SUCCESS;
   });
 }
@@ -213,7 +214,7 @@ EXPORT int cuStreamCreate(void** out, unsigned) {
 }
 EXPORT int cuStreamDestroy_v2(void* handle) {
   LOCKED
-  if (!s.streams.count(handle)) return s.broken("a stream is destroyed that does not exist");
+  if (!s.streams.count(handle)) return s.violation("a stream that does not exist is destroyed");
   Stream* stream = (Stream*)handle;
   if (!stream->capturing) s.drain(stream);
   s.streams.erase(handle);
@@ -231,20 +232,22 @@ EXPORT int cuStreamWaitEvent(void* handle, void* event, unsigned) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
   if (stream_of(handle)->capturing) return CAPTURE_UNSUPPORTED;
-  const auto mark = *(std::shared_ptr<Mark>*)event;
-  return s.submit(stream_of(handle), [&s, mark] { return mark->done ? SUCCESS : s.drain(mark->stream, mark.get()); });
+  const auto record = *(std::shared_ptr<EventRecord>*)event;
+  return s.enqueue(stream_of(handle), [&s, record] {
+    return record->done ? SUCCESS : s.drain(record->stream, record.get());
+  });
 }
 
 EXPORT int cuEventCreate(void** out, unsigned) {
   LOCKED
   MAY_FAIL(OUT_OF_MEMORY);
-  *out = new std::shared_ptr<Mark>(new Mark{nullptr, true, 0});
+  *out = new std::shared_ptr<EventRecord>(new EventRecord{nullptr, true, 0});
   return s.events.insert(*out), SUCCESS;
 }
 EXPORT int cuEventDestroy_v2(void* event) {
   LOCKED
-  if (!s.events.erase(event)) return s.broken("an event is destroyed that does not exist");
-  delete (std::shared_ptr<Mark>*)event;
+  if (!s.events.erase(event)) return s.violation("an event that does not exist is destroyed");
+  delete (std::shared_ptr<EventRecord>*)event;
   return SUCCESS;
 }
 EXPORT int cuEventRecord(void* event, void* handle) {
@@ -252,25 +255,26 @@ EXPORT int cuEventRecord(void* event, void* handle) {
   MAY_FAIL(LAUNCH_FAILED);
   Stream* stream = stream_of(handle);
   if (stream->capturing) return CAPTURE_UNSUPPORTED;
-  // a new mark: who waits for an earlier one goes on waiting for that
-  auto& mark = *(std::shared_ptr<Mark>*)event;
-  mark.reset(new Mark{stream, false, 0});
-  return s.submit(stream, [&s, mark] { return mark->done = true, mark->at = s.clock, SUCCESS; });
+  // a new record: waits for an earlier record of this event are unaffected
+  auto& record = *(std::shared_ptr<EventRecord>*)event;
+  record.reset(new EventRecord{stream, false, 0});
+  return s.enqueue(stream, [&s, record] { return record->done = true, record->at = s.clock, SUCCESS; });
 }
 EXPORT int cuEventSynchronize(void* event) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
-  const auto mark = *(std::shared_ptr<Mark>*)event;
-  if (mark->done) return s.lost;
+  const auto record = *(std::shared_ptr<EventRecord>*)event;
+  if (record->done) return s.sticky_error;
   s.counts.waits++;
-  return s.drain(mark->stream, mark.get());
+  return s.drain(record->stream, record.get());
 }
 EXPORT int cuEventElapsedTime_v2(float* milliseconds, void* start, void* end) {
   LOCKED
   MAY_FAIL(LAUNCH_FAILED);
   for (void* event : {start, end})
-    if (!(*(std::shared_ptr<Mark>*)event)->done) return s.broken("the time to an event that has not come");
-  *milliseconds = (float)((*(std::shared_ptr<Mark>*)end)->at - (*(std::shared_ptr<Mark>*)start)->at);
+    if (!(*(std::shared_ptr<EventRecord>*)event)->done)
+      return s.violation("the elapsed time of an event that is not complete");
+  *milliseconds = (float)((*(std::shared_ptr<EventRecord>*)end)->at - (*(std::shared_ptr<EventRecord>*)start)->at);
   return SUCCESS;
 }
 EXPORT int cuEventElapsedTime(float* milliseconds, void* start, void* end) {
@@ -312,7 +316,7 @@ EXPORT int cuGraphLaunch(void* graph, void* handle) {
   MAY_FAIL(LAUNCH_FAILED);
   s.counts.replays++;
   for (const Work& work : ((Graph*)graph)->work)
-    if (const Status status = s.submit(stream_of(handle), work)) return status;
+    if (const Status status = s.enqueue(stream_of(handle), work)) return status;
   return SUCCESS;
 }
 EXPORT int cuGraphDestroy(void* graph) {
@@ -328,8 +332,9 @@ EXPORT int cuModuleLoadData(void** out, const void* image) {
   auto* module = new Module;
   for (const auto& [name, sizes] : entries(s, (const char*)image)) {
     const auto found = host::kernels().find(name);
-    if (found == host::kernels().end()) continue;  // one of candle's own
-    if (found->second.sizes != sizes) return delete module, s.broken("the PTX is not made from the kernels");
+    if (found == host::kernels().end()) continue;  // one of candle's kernels
+    if (found->second.sizes != sizes)
+      return delete module, s.violation("the kernel parameters in the PTX differ from those in the source");
     module->functions[name] = {&found->second, name};
   }
   *out = module;
@@ -355,24 +360,24 @@ EXPORT int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz,
   if (!gx || !gy || !gz || !bx || bx * by * bz > 1024 || gy > 65535 || gz > 65535) return INVALID_VALUE;
   s.counts.launches++;
   const host::Kernel* kernel = ((Function*)function)->kernel;
-  std::vector<std::vector<char>> kept;
+  std::vector<std::vector<char>> copied;
   for (size_t i = 0; i < kernel->sizes.size(); i++)
-    kept.emplace_back((char*)arguments[i], (char*)arguments[i] + kernel->sizes[i]);
-  return s.submit(stream_of(handle), [=, &s]() mutable {
+    copied.emplace_back((char*)arguments[i], (char*)arguments[i] + kernel->sizes[i]);
+  return s.enqueue(stream_of(handle), [=, &s]() mutable {
     std::vector<void*> addresses;
-    for (auto& argument : kept) {
+    for (auto& argument : copied) {
       uintptr_t pointer = 0;
       addresses.push_back(argument.data());
       if (argument.size() != sizeof pointer) continue;
       memcpy(&pointer, argument.data(), sizeof pointer);
-      if (!s.holds(pointer, 1)) return s.broken("a kernel is given a pointer to no buffer");
+      if (!s.contains(pointer, 1)) return s.violation("a kernel argument points outside every buffer");
     }
-    const bool whole = host::launch(*kernel, {gx, gy, gz}, {bx, by, bz}, addresses.data());
-    return whole ? SUCCESS : s.broken("threads of a block wait for others that have ended");
+    const bool barriers_ok = host::launch(*kernel, {gx, gy, gz}, {bx, by, bz}, addresses.data());
+    return barriers_ok ? SUCCESS : s.violation("some threads of a block wait at a barrier after others have exited");
   });
 }
 
-// What candle opens beside the driver: handles, and nothing behind them.
+// cuBLAS and cuRAND, which candle opens: handles without any functionality.
 EXPORT int cublasGetProperty(int, int* value) { return *value = 13, 0; }
 EXPORT int cublasCreate_v2(void** handle) { return *handle = malloc(1), 0; }
 EXPORT int cublasDestroy_v2(void* handle) { return free(handle), 0; }

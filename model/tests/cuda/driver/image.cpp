@@ -1,12 +1,12 @@
-// What a module is loaded from: PTX, or a file of several images of which the
-// card takes the one compiled for it, and else compiles the PTX.
+// Reads the image that a module is loaded from: PTX, or a fat binary, of which
+// the image compiled for the GPU is selected, or else the PTX.
 #include "state.h"
 
 namespace fake {
 
 namespace {
 
-// The headers of NVIDIA's fat binaries, as far as they are read here.
+// The header of NVIDIA's fat binaries, with the fields that are read here.
 struct File {
   uint32_t magic;
   uint16_t version, header;
@@ -24,7 +24,7 @@ enum Kind { PTX = 1, CUBIN = 2 };
 
 using Entries = std::map<std::string, std::vector<size_t>>;
 
-// The entries of a PTX text.
+// The entry points of a PTX text, with the sizes of their parameters.
 Entries entries_of(const std::string& text) {
   Entries all;
   for (const char* at = text.c_str(); (at = strstr(at, ".visible .entry "));) {
@@ -46,7 +46,7 @@ Entries entries_of(const std::string& text) {
 
 Entries entries(State& s, const char* image) {
   const File& file = *(const File*)image;
-  if (file.magic != MAGIC) return s.image = "PTX", entries_of(image);
+  if (file.magic != MAGIC) return s.loaded_image = "PTX", entries_of(image);
   Entries all;
   int best = 0, ptx = 0;
   std::string code;
@@ -64,9 +64,9 @@ Entries entries(State& s, const char* image) {
     }
     at += part.bytes;
   }
-  s.image = best ? "sm_" + std::to_string(best) : ptx ? "compute_" + std::to_string(ptx) : "none";
+  s.loaded_image = best ? "sm_" + std::to_string(best) : ptx ? "compute_" + std::to_string(ptx) : "none";
   if (!best && !ptx) return {};
-  // machine code has its kernels' names; what they take is the PTX's to say
+  // machine code contains the kernel names; the parameters come from the PTX
   for (auto entry = all.begin(); best && entry != all.end();)
     entry = code.find(".text." + entry->first) == std::string::npos ? all.erase(entry) : std::next(entry);
   return all;

@@ -1,5 +1,5 @@
-// What the pretended card and its libraries share: memory with red zones,
-// streams as queues, one clock, and the faults a test asks for.
+// The state of the fake GPUs and libraries: memory with guard zones, streams as
+// queues, a clock, and the failures that a test requests.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -33,22 +33,22 @@ enum Status {
   CAPTURE_UNSUPPORTED = 900,
 };
 
-// Counted for the tests; the Rust side has the same struct.
+// Counters; `Counts` in fake_driver.rs has the same layout.
 struct Counts {
-  uint64_t calls;        // that may fail, since the last reset
-  uint64_t allocations;  // of device or pinned memory, since the last reset
-  uint64_t waits;        // of the host for a stream, an event or a context
+  uint64_t calls;        // calls that can fail, since the last reset
+  uint64_t allocations;  // device and pinned allocations, since the last reset
+  uint64_t waits;        // times the host waited for a stream, an event or a context
   uint64_t uploads, downloads, launches, convolutions, replays;
-  uint64_t buffers, bytes;  // alive
-  uint64_t pinned, streams, events, graphs, modules, descriptors, handles, contexts;  // alive
-  uint64_t violations;  // rules broken: always an error of the code under test
+  uint64_t buffers, bytes;  // existing
+  uint64_t pinned, streams, events, graphs, modules, descriptors, handles, contexts;  // existing
+  uint64_t violations;  // violated rules: always a bug in the code under test
 };
 
 struct Stream;
 using Work = std::function<Status()>;
 
-// An event: done once its stream has come to where it was recorded.
-struct Mark {
+// The state of a recorded event: done when its stream has reached it.
+struct EventRecord {
   Stream* stream;
   bool done;
   double at;
@@ -72,40 +72,41 @@ struct Buffer {
 struct State {
   std::recursive_mutex mutex;
   Counts counts = {};
-  std::map<uintptr_t, Buffer> buffers;  // device memory by its start
+  std::map<uintptr_t, Buffer> buffers;  // device memory by start address
   std::map<uintptr_t, size_t> pinned;
   std::set<void*> streams, events, descriptors;
   int devices = 2, capability = 90, version = 13000;
-  size_t dnn = 92100;  // cuDNN's version
+  size_t cudnn_version = 92100;  // cuDNN's version
   size_t memory = (size_t)16 << 30;  // of each device
-  size_t workspace = 0;  // that an engine wants for each image
-  bool unplanned = false;  // no engine makes a plan
+  size_t workspace = 0;  // of an engine per image, in bytes
+  bool reject_plans = false;  // every execution plan is rejected
+  bool wrong_convolutions = false;  // every convolution is 5 % too large
   int retained[8] = {};
-  std::string image;  // what the last module was loaded from
-  bool deferred = false;  // work runs only when someone waits for it
-  double clock = 0;       // milliseconds, moved on by convolutions
-  int64_t fail_in = -1;   // calls until the fault
-  int64_t again_in = -1;  // calls from there to another
-  bool fault_stays = false;
-  Status lost = SUCCESS;  // the context's error, once it has one
+  std::string loaded_image;  // the image that the last module was loaded from
+  bool deferred = false;  // queued work runs only when the host waits for it
+  double clock = 0;       // milliseconds, advanced by convolutions
+  int64_t fail_in = -1;   // calls until a call fails; negative if none
+  int64_t fail_again_in = -1;  // calls from there until another one fails
+  bool fail_sticky = false;
+  Status sticky_error = SUCCESS;  // the context's error, returned by all later calls
 
-  // One more call that may fail. `usual` is what such a call fails with.
-  Status call(Status usual) {
+  // Counts a call that can fail. Returns `status` if this call is to fail.
+  Status call(Status status) {
     counts.calls++;
-    if (lost) return lost;
+    if (sticky_error) return sticky_error;
     if (fail_in < 0 || fail_in-- > 0) return SUCCESS;
-    fail_in = std::exchange(again_in, -1);
-    if (fault_stays) return lost = LAUNCH_FAILED;
-    return usual;
+    fail_in = std::exchange(fail_again_in, -1);
+    if (fail_sticky) return sticky_error = LAUNCH_FAILED;
+    return status;
   }
 
-  Status broken(const char* what) {
+  Status violation(const char* what) {
     fprintf(stderr, "fake driver: %s\n", what);
     counts.violations++;
-    return lost = ILLEGAL_ADDRESS;
+    return sticky_error = ILLEGAL_ADDRESS;
   }
 
-  bool holds(uintptr_t start, size_t bytes) const {
+  bool contains(uintptr_t start, size_t bytes) const {
     auto it = buffers.upper_bound(start);
     if (it == buffers.begin()) return false;
     --it;
@@ -119,20 +120,20 @@ struct State {
     return start + bytes <= it->first + it->second;
   }
 
-  // Runs what waits in a stream, up to `mark` if there is one.
-  Status drain(Stream* stream, const Mark* mark = nullptr) {
-    while (!stream->queue.empty() && !(mark && mark->done)) {
+  // Runs the queued work of a stream, up to `record` if it is given.
+  Status drain(Stream* stream, const EventRecord* record = nullptr) {
+    while (!stream->queue.empty() && !(record && record->done)) {
       Work work = std::move(stream->queue.front());
       stream->queue.pop_front();
       const Status status = work();
-      if (status) lost = status;
+      if (status) sticky_error = status;
     }
-    return lost;
+    return sticky_error;
   }
 
-  // Appends to a stream: kept for the graph while it captures, run at once
-  // unless work is deferred.
-  Status submit(Stream* stream, Work work) {
+  // Appends work to a stream. It is kept for the graph during capture, and
+  // otherwise runs immediately unless work is deferred.
+  Status enqueue(Stream* stream, Work work) {
     stream->queue.push_back(std::move(work));
     if (stream->capturing || deferred) return SUCCESS;
     return drain(stream);
@@ -140,18 +141,18 @@ struct State {
 };
 
 inline State& state() {
-  static State* const all = new State;  // outlives every destructor
+  static State* const all = new State;  // never destroyed
   return *all;
 }
 
-// The stream itself, or the one that stands for the default.
+// The stream of a handle, including the default stream's handles.
 inline Stream* stream_of(void* handle) {
   static Stream default_stream;
   return (uintptr_t)handle <= 2 ? &default_stream : static_cast<Stream*>(handle);
 }
 
-// The kernels of an image that a module is loaded from, with the sizes of their
-// parameters; none of an image that the card cannot run.
+// The kernels of a module's image, with the sizes of their parameters. Empty if
+// the GPU cannot run the image.
 std::map<std::string, std::vector<size_t>> entries(State& s, const char* image);
 
 using Guard = std::lock_guard<std::recursive_mutex>;
@@ -162,6 +163,6 @@ using Guard = std::lock_guard<std::recursive_mutex>;
 #define LOCKED               \
   fake::State& s = fake::state(); \
   fake::Guard guard(s.mutex);
-// Returns the fault if this call is to fail.
-#define MAY_FAIL(usual) \
-  if (fake::Status fault = s.call(usual)) return fault
+// Returns from the function if this call is to fail.
+#define MAY_FAIL(status) \
+  if (fake::Status error = s.call(status)) return error

@@ -1,4 +1,4 @@
-// CUDA's bfloat16 type for the processor, as much of it as the kernels use.
+// The part of CUDA's bfloat16 type that the kernels use, for the CPU.
 #pragma once
 #include "host.h"
 
@@ -15,5 +15,5 @@ inline __nv_bfloat16 __float2bfloat16_rn(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   if (x != x) return {(uint16_t)(bits >> 16 | 64)};
-  return {(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // ties to even
+  return {(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};  // round half to even
 }

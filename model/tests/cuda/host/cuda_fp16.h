@@ -1,4 +1,4 @@
-// CUDA's half type for the processor, as much of it as the kernels use.
+// The part of CUDA's half type that the kernels use, for the CPU.
 #pragma once
 #include "host.h"
 

@@ -1,6 +1,6 @@
-// CUDA's language for the processor: a kernel's source compiles as C++, and a
-// launch runs its threads one after another. Where threads wait for one
-// another, each is a fiber that runs up to the next barrier or shuffle.
+// CUDA C++ for the CPU: the source of a kernel compiles as plain C++, and a launch
+// runs its threads one after another. In kernels with barriers or shuffles, each
+// thread is a fiber that runs up to the next of them.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -33,10 +33,10 @@ struct Dim {
 };
 inline Dim thread, block, block_size, grid_size;
 
-// One launch of a kernel: its arguments by address, as the driver takes them.
+// A kernel. Its arguments are passed by address, as in the driver API.
 struct Kernel {
-  std::vector<size_t> sizes;  // bytes of each parameter
-  bool waits;                 // whether its threads wait for one another
+  std::vector<size_t> sizes;  // size of each parameter in bytes
+  bool has_barriers;          // whether its threads synchronize
   void (*call)(void** arguments);
 };
 inline std::map<std::string, Kernel>& kernels() {
@@ -44,27 +44,27 @@ inline std::map<std::string, Kernel>& kernels() {
   return all;
 }
 
-// A fiber begins with its own context and goes on by jumps, which unlike a
-// change of context ask nothing of the system.
+// A fiber starts with its context and is resumed with longjmp, which unlike
+// swapcontext needs no system call.
 struct Fiber {
   ucontext_t context;
   jmp_buf here;
   std::vector<char> stack = std::vector<char>(65536);
   Dim thread;
-  bool begun, done;
+  bool started, done;
 };
 inline std::vector<Fiber> fibers;
 inline jmp_buf scheduler;
 inline unsigned current;
-inline bool waited;
+inline bool any_waited;
 inline const Kernel* running;
 inline void** arguments;
 inline uint64_t exchanged[1024];
 
-// Lets the other threads of the block come up to this point.
-inline void wait() {
+// A barrier: returns when the other threads of the block have reached it.
+inline void barrier() {
   const unsigned me = current;
-  waited = true;
+  any_waited = true;
   if (!_setjmp(fibers[me].here)) _longjmp(scheduler, 1);
 }
 
@@ -74,23 +74,23 @@ inline void enter() {
   _longjmp(scheduler, 1);
 }
 
-// Lets the current fiber run up to its next wait, or to its end.
-inline void go_on() {
+// Runs the current fiber up to its next barrier, or to its end.
+inline void resume() {
   Fiber& fiber = fibers[current];
   if (_setjmp(scheduler)) return;
-  if (fiber.begun) _longjmp(fiber.here, 1);
-  fiber.begun = true;
+  if (fiber.started) _longjmp(fiber.here, 1);
+  fiber.started = true;
   setcontext(&fiber.context);
 }
 
-// Runs the block's threads as fibers. False when some threads ended while
-// others waited for them.
-inline bool run_waiting(const std::vector<Dim>& threads) {
+// Runs the threads of a block as fibers. Returns false if some threads exited
+// while others waited at a barrier.
+inline bool run_fibers(const std::vector<Dim>& threads) {
   if (fibers.size() < threads.size()) fibers.resize(threads.size());
   for (size_t i = 0; i < threads.size(); i++) {
     Fiber& fiber = fibers[i];
     fiber.thread = threads[i];
-    fiber.begun = fiber.done = false;
+    fiber.started = fiber.done = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.data();
     fiber.context.uc_stack.ss_size = fiber.stack.size();
@@ -99,20 +99,20 @@ inline bool run_waiting(const std::vector<Dim>& threads) {
   }
   for (size_t left = threads.size(); left;) {
     size_t ended = 0;
-    waited = false;
+    any_waited = false;
     for (current = 0; current < threads.size(); current++) {
       if (fibers[current].done) continue;
       thread = fibers[current].thread;
-      go_on();
+      resume();
       ended += fibers[current].done;
     }
-    if (waited && ended) return false;
+    if (any_waited && ended) return false;
     left -= ended;
   }
   return true;
 }
 
-// Launches `kernel`. False for a block whose threads do not all wait.
+// Launches `kernel`. Returns false if not all threads of a block reach a barrier.
 inline bool launch(const Kernel& kernel, Dim grid, Dim size, void** args) {
   running = &kernel, arguments = args, grid_size = grid, block_size = size;
   std::vector<Dim> threads;
@@ -123,8 +123,8 @@ inline bool launch(const Kernel& kernel, Dim grid, Dim size, void** args) {
     for (unsigned y = 0; y < grid.y; y++)
       for (unsigned x = 0; x < grid.x; x++) {
         block = {x, y, z};
-        if (kernel.waits) {
-          if (!run_waiting(threads)) return false;
+        if (kernel.has_barriers) {
+          if (!run_fibers(threads)) return false;
         } else {
           for (const Dim& t : threads) thread = t, kernel.call(args);
         }
@@ -135,13 +135,13 @@ inline bool launch(const Kernel& kernel, Dim grid, Dim size, void** args) {
 template <class V>
 V shuffle(V value, unsigned from) {
   memcpy(&exchanged[current], &value, sizeof value);
-  wait();
+  barrier();
   memcpy(&value, &exchanged[from], sizeof value);
-  wait();
+  barrier();
   return value;
 }
 
-// Puts the function `F` on the list, with the sizes of its parameters.
+// Registers the kernel `F`, with the sizes of its parameters.
 template <auto F>
 struct Entry;
 template <class... A, void (*F)(A...)>
@@ -151,8 +151,8 @@ struct Entry<F> {
     F(*static_cast<std::remove_const_t<A>*>(args[I])...);
   }
   static void call(void** args) { apply(args, std::index_sequence_for<A...>{}); }
-  static bool add(const char* name, bool waits) {
-    return kernels().emplace(name, Kernel{{sizeof(A)...}, waits, call}).second;
+  static bool add(const char* name, bool has_barriers) {
+    return kernels().emplace(name, Kernel{{sizeof(A)...}, has_barriers, call}).second;
   }
 };
 
@@ -161,13 +161,13 @@ struct Entry<F> {
 static host::Dim &threadIdx = host::thread, &blockIdx = host::block;
 static host::Dim &blockDim = host::block_size, &gridDim = host::grid_size;
 
-inline void __syncthreads() { host::wait(); }
+inline void __syncthreads() { host::barrier(); }
 template <class V>
-V __shfl_xor_sync(unsigned, V value, int lanes) {
-  return host::shuffle(value, host::current ^ lanes);
+V __shfl_xor_sync(unsigned, V value, int lane_mask) {
+  return host::shuffle(value, host::current ^ lane_mask);
 }
 
-#define HOST_KERNEL_AS(name, waits) static const bool host_##name = host::Entry<&name>::add(#name, waits);
-#define HOST_KERNEL_EXPANDED(name, waits) HOST_KERNEL_AS(name, waits)
+#define HOST_KERNEL_AS(name, has_barriers) static const bool host_##name = host::Entry<&name>::add(#name, has_barriers);
+#define HOST_KERNEL_EXPANDED(name, has_barriers) HOST_KERNEL_AS(name, has_barriers)
 #define HOST_KERNEL(name) HOST_KERNEL_EXPANDED(name, false)
-#define HOST_KERNEL_WAITS(name) HOST_KERNEL_EXPANDED(name, true)
+#define HOST_KERNEL_WITH_BARRIERS(name) HOST_KERNEL_EXPANDED(name, true)

@@ -1,23 +1,26 @@
-//! Asks as an example's `x-request` says, of a server in the state it says,
-//! with the default model behind it.
+//! Sends the request that an example's `x-request` describes, to a server of
+//! the default model in the state that it names.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::http::Request;
 use clap::Parser;
-use model::{Card, Model};
+use model::{ModelInfo, Output, Outputs, ThreadPool, Usage};
+use resnet_server::config::serve::{Config, ServeFlags};
+use resnet_server::core::network::Network;
+use resnet_server::core::registry::checkpoints::Checkpoints;
+use resnet_server::core::registry::loader::{LoadError, Loader};
+use resnet_server::core::serving::Serving;
+use resnet_server::core::spec::ModelSpec;
 use serde_json::{Value, json};
-use server::classifier::Classifier;
-use server::config::{Config, ServeFlags};
-use server::network::Network;
-use server::service::Service;
-use weights::{Labels, Recipe};
+use weights::{Hub, Labels, Preprocessing};
 
 use super::examples::{Example, object};
-use crate::support::{Answer, Gate, multipart, send, stalling};
+use crate::support::client::{Response, multipart, send, send_admin, stalling};
+use crate::support::gate::Gate;
 
 /// The default configuration: the examples state its limits.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
@@ -30,61 +33,94 @@ static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     Flags::parse_from(flags).serve.check().unwrap()
 });
 
-/// The default model, which can be made to fail or to get stuck.
-struct Moody {
-    model: Model,
-    cores: model::Cores,
-    mood: AtomicU8,
-    gate: Gate,
-}
+static POOL: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new(CONFIG.threads).unwrap());
 
-const WELL: u8 = 0;
-const FAILING: u8 = 1;
-const LOST: u8 = 2;
-
-static MOODY: LazyLock<Arc<Moody>> = LazyLock::new(|| {
-    let (model, cores) = CONFIG.model.load().unwrap();
-    Arc::new(Moody {
-        model,
-        cores,
-        mood: AtomicU8::new(WELL),
-        gate: Gate::default(),
-    })
+/// The default model, loaded once.
+static MODEL: LazyLock<Arc<dyn Network>> = LazyLock::new(|| {
+    let checkpoints = Checkpoints::new(Hub::from_env());
+    checkpoints.load(&CONFIG.models[0], 1, &POOL).unwrap()
 });
 
-impl Network for Moody {
-    fn card(&self) -> &Card {
-        self.model.card()
+/// The default model, with errors that a test can switch on.
+#[derive(Default)]
+struct Controlled {
+    fails: AtomicBool,
+    device_lost: AtomicBool,
+    gate: Gate,
+    load_gate: Gate,
+}
+
+impl Network for Controlled {
+    fn info(&self) -> &ModelInfo {
+        MODEL.info()
     }
 
-    fn recipe(&self) -> &Recipe {
-        self.model.recipe()
+    fn preprocessing(&self) -> &Preprocessing {
+        MODEL.preprocessing()
     }
 
     fn labels(&self) -> &Labels {
-        self.model.labels()
+        MODEL.labels()
     }
 
-    fn forward(&self, images: &[&[u8]]) -> model::Result<Vec<f32>> {
+    fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {
         self.gate.pass();
-        match self.mood.load(Ordering::SeqCst) {
-            FAILING => Err(model::Error::Batch("on purpose".into())),
-            _ => self.model.forward(images),
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err(model::Error::Batch("on purpose".into())),
+            false => MODEL.forward(images, outputs),
         }
     }
 
-    fn fault(&self) -> Option<String> {
-        (self.mood.load(Ordering::SeqCst) == LOST).then(|| "on purpose".into())
+    fn memory(&self, batch: usize) -> usize {
+        MODEL.memory(batch)
+    }
+
+    fn take_usage(&self) -> Option<Usage> {
+        MODEL.take_usage()
+    }
+
+    fn device_error(&self) -> Option<String> {
+        let lost = self.device_lost.load(Ordering::SeqCst);
+        lost.then(|| "on purpose".into())
     }
 }
 
-pub(crate) fn ready() -> Arc<Service> {
-    let service = Arc::new(Service::new(CONFIG.limits.clone()));
-    let network = Arc::clone(&MOODY);
-    let (cores, metrics) = (network.cores.clone(), Arc::clone(service.metrics()));
-    service.open(Classifier::start(network, cores, &CONFIG.limits, metrics).unwrap());
-    service
+struct ControlledLoader(Arc<Controlled>);
+
+impl Loader for ControlledLoader {
+    fn versions(&self, _: &ModelSpec) -> Result<Vec<u64>, LoadError> {
+        Ok(vec![1])
+    }
+
+    fn load(&self, _: &ModelSpec, _: u64, _: &ThreadPool) -> Result<Arc<dyn Network>, LoadError> {
+        self.0.load_gate.pass();
+        Ok(Arc::clone(&self.0) as Arc<dyn Network>)
+    }
 }
+
+/// A server that loads the default model.
+fn starting() -> (Arc<Serving>, Arc<Controlled>) {
+    let model = Arc::<Controlled>::default();
+    let loader = Box::new(ControlledLoader(Arc::clone(&model)));
+    let serving = Serving::new(CONFIG.limits.clone(), None, POOL.clone(), loader);
+    (Arc::new(serving), model)
+}
+
+fn apply(serving: &Serving) {
+    let registry = serving.registry();
+    registry.apply(CONFIG.models.clone(), &CONFIG.default_model);
+}
+
+/// A server whose model is ready.
+pub(crate) async fn ready() -> (Arc<Serving>, ModelControl) {
+    let (serving, model) = starting();
+    apply(&serving);
+    serving.registry().wait_until_loaded().await;
+    (serving, ModelControl(model))
+}
+
+/// Switches the errors of a model on.
+pub(crate) struct ModelControl(Arc<Controlled>);
 
 pub(crate) fn file(path: &Value) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -97,24 +133,22 @@ pub(crate) fn files(paths: &Value) -> Vec<Vec<u8>> {
 
 /// The request that `x-request` describes.
 fn request(example: &Example<'_>) -> Request<Body> {
-    let asked = &example.example["x-request"];
-    let body = &asked["body"];
+    let description = &example.example["x-request"];
+    let body = &description["body"];
     let mut request = if let Some(paths) = body.get("files") {
         let times = body["times"].as_u64().unwrap_or(1) as usize;
         multipart(&vec![files(paths); times].concat())
     } else {
         Request::new(raw_body(body))
     };
-    let query = asked["query"]
-        .as_str()
-        .map_or(String::new(), |query| format!("?{query}"));
+    let query = description["query"].as_str();
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
     *request.uri_mut() = format!("{}{query}", example.path).parse().unwrap();
     *request.method_mut() = example.method.to_uppercase().parse().unwrap();
-    for (name, value) in object(&asked["headers"]) {
+    for (name, value) in object(&description["headers"]) {
         let name: axum::http::HeaderName = name.parse().unwrap();
-        request
-            .headers_mut()
-            .insert(name, value.as_str().unwrap().parse().unwrap());
+        let value = value.as_str().unwrap().parse().unwrap();
+        request.headers_mut().insert(name, value);
     }
     request
 }
@@ -134,63 +168,66 @@ fn raw_body(body: &Value) -> Body {
     } else if let Some(zeros) = body["zeros"].as_u64() {
         vec![0; zeros as usize].into()
     } else if body["stalls"] == json!(true) {
-        stalling(b"half a pho".to_vec())
+        stalling(b"half an image".to_vec())
     } else {
         Body::empty()
     }
 }
 
-/// Asks as the example says, of a server in the state it says.
-pub(crate) async fn ask(example: &Example<'_>) -> Answer {
+/// Sends the request of an example to a server in the state that it names.
+pub(crate) async fn ask(example: &Example<'_>) -> Response {
     let request = request(example);
-    let asked = &example.example["x-request"];
-    let moody = Arc::clone(&MOODY);
-    match asked["server"].as_str() {
-        Some("starting") => send(&Arc::new(Service::new(CONFIG.limits.clone())), request).await,
-        Some("draining") => {
-            let service = ready();
-            service.drain().await;
-            send(&service, request).await
+    let description = &example.example["x-request"];
+    let state = description["server"].as_str();
+    if state == Some("starting") {
+        return ask_while_starting(request).await;
+    }
+    let (serving, ModelControl(model)) = ready().await;
+    match state {
+        Some("draining") => serving.drain().await,
+        Some("failing") => model.fails.store(true, Ordering::SeqCst),
+        Some("lost") => model.device_lost.store(true, Ordering::SeqCst),
+        Some("unloaded") => {
+            let registry = serving.registry();
+            registry.unload(&CONFIG.default_model, None).unwrap();
         }
         Some("full") => {
-            let service = ready();
-            let _places = service.admission().images(CONFIG.limits.queue).unwrap();
-            send(&service, request).await
-        }
-        Some("failing") => {
-            let service = ready();
-            moody.mood.store(FAILING, Ordering::SeqCst);
-            let answer = send(&service, request).await;
-            moody.mood.store(WELL, Ordering::SeqCst);
-            answer
-        }
-        Some("lost") => {
-            let service = ready();
-            moody.mood.store(LOST, Ordering::SeqCst);
-            let answer = send(&service, request).await;
-            moody.mood.store(WELL, Ordering::SeqCst);
-            answer
+            let permits = serving.admission().images(CONFIG.limits.max_in_flight);
+            let _permits = permits.unwrap();
+            return send(&serving, request).await;
         }
         Some("stuck") => {
-            let service = ready();
-            moody.gate.close();
-            let answer = without_waiting(send(&service, request)).await;
-            moody.gate.open();
-            answer
+            model.gate.close();
+            let response = with_virtual_time(send(&serving, request)).await;
+            model.gate.open();
+            return response;
         }
-        Some(state) => panic!("{}: what is a server that is {state}?", example.name),
-        None if asked["body"]["stalls"] == json!(true) => {
-            let service = ready();
-            without_waiting(send(&service, request)).await
+        Some(state) => panic!("{}: unknown state of a server: {state}", example.name),
+        None if description["body"]["stalls"] == json!(true) => {
+            return with_virtual_time(send(&serving, request)).await;
         }
-        None => send(&ready(), request).await,
+        None => {}
+    }
+    match description["listener"].as_str() {
+        Some("admin") => send_admin(&serving, request).await,
+        Some(listener) => panic!("{}: unknown listener: {listener}", example.name),
+        None => send(&serving, request).await,
     }
 }
 
-/// Lets the clock run as fast as nothing happens.
-async fn without_waiting<T>(future: impl Future<Output = T>) -> T {
+async fn ask_while_starting(request: Request<Body>) -> Response {
+    let (serving, model) = starting();
+    model.load_gate.close();
+    apply(&serving);
+    let response = send(&serving, request).await;
+    model.load_gate.open();
+    response
+}
+
+/// Advances tokio's clock whenever all tasks wait.
+async fn with_virtual_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::pause();
-    let answer = future.await;
+    let output = future.await;
     tokio::time::resume();
-    answer
+    output
 }

@@ -1,4 +1,4 @@
-//! The examples that `openapi.yaml` holds.
+//! The examples of `openapi.yaml`.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ pub(crate) static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     serde_norway::from_str(include_str!("../../../../openapi.yaml")).expect("openapi.yaml is YAML")
 });
 
-/// One example of an answer, and where the contract has it.
+/// An example of a response, and its place in the contract.
 pub(crate) struct Example<'a> {
     pub(crate) name: String,
     pub(crate) path: &'a str,
@@ -19,12 +19,12 @@ pub(crate) struct Example<'a> {
     pub(crate) example: &'a Value,
 }
 
-/// Follows a `$ref` into the contract.
+/// Resolves a `$ref` of the contract.
 fn resolve(value: &'static Value) -> &'static Value {
     match value["$ref"].as_str() {
         Some(reference) => CONTRACT
             .pointer(reference.trim_start_matches('#'))
-            .unwrap_or_else(|| panic!("{reference} leads nowhere")),
+            .unwrap_or_else(|| panic!("{reference} does not exist")),
         None => value,
     }
 }
@@ -34,14 +34,14 @@ pub(crate) fn object(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     map.map(|(key, value)| (key.as_str(), value))
 }
 
-/// Every operation of the contract: path, method, operation.
+/// The operations of the contract: path, method, operation.
 pub(crate) fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
     object(&CONTRACT["paths"]).flat_map(|(path, methods)| {
         object(methods).map(move |(method, operation)| (path, method, operation))
     })
 }
 
-/// The examples of one response; a content without any counts as an example
+/// The examples of a response. A content without any counts as one example
 /// whose body is not compared.
 fn examples_of(
     path: &'static str,

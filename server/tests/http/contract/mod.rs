@@ -1,5 +1,5 @@
-//! `openapi.yaml` against the real server with the default model: every
-//! example is asked for as its `x-request` says, and must be what comes back.
+//! `openapi.yaml` against the real server with the default model: the request
+//! of each example is sent, and the response must match.
 
 mod ask;
 mod compare;
@@ -8,16 +8,17 @@ mod examples;
 use ask::{ask, file, files, ready};
 use compare::compare;
 use examples::{CONTRACT, examples, object, operations};
-use server::problem::Kind;
+use resnet_server::http::problem::ProblemType;
+use serde_json::Value;
 
-use crate::support::{multipart, post_as, send};
+use crate::support::client::{multipart, post_as, send};
 
 #[tokio::test]
-async fn every_example_of_an_answer_is_what_the_server_answers() {
+async fn each_example_of_a_response_is_what_the_server_returns() {
     let mut differences = Vec::new();
     for example in examples() {
-        let answer = ask(&example).await;
-        let compare = std::panic::AssertUnwindSafe(|| compare(&example, &answer));
+        let response = ask(&example).await;
+        let compare = std::panic::AssertUnwindSafe(|| compare(&example, &response));
         if std::panic::catch_unwind(compare).is_err() {
             differences.push(example.name);
         }
@@ -29,10 +30,10 @@ async fn every_example_of_an_answer_is_what_the_server_answers() {
 }
 
 #[tokio::test]
-async fn every_example_of_a_request_is_understood() {
-    let service = ready();
-    let content = &CONTRACT["paths"]["/classify"]["post"]["requestBody"]["content"];
-    let mut asked = 0;
+async fn each_example_of_a_request_is_accepted() {
+    let (serving, _) = ready().await;
+    let content = &CONTRACT["components"]["requestBodies"]["Images"]["content"];
+    let mut sent = 0;
     for (content_type, form) in object(content) {
         for (name, example) in object(&form["examples"]) {
             let request = if let Some(paths) = example.get("x-files") {
@@ -42,63 +43,83 @@ async fn every_example_of_a_request_is_understood() {
             } else {
                 post_as(content_type, example["value"].to_string())
             };
-            let answer = send(&service, request).await;
-            assert_eq!(answer.status, 200, "{name}: {}", answer.text);
-            let items = answer.json.as_array().cloned().unwrap_or(vec![answer.json]);
-            for item in items {
+            let response = send(&serving, request).await;
+            assert_eq!(response.status, 200, "{name}: {}", response.text);
+            let items = response.json.as_array().cloned();
+            for item in items.unwrap_or(vec![response.json]) {
                 assert_eq!(
                     item["predictions"].as_array().unwrap().len(),
                     5,
                     "{name}: {item}"
                 );
             }
-            asked += 1;
+            sent += 1;
         }
     }
-    assert_eq!(asked, 4);
+    assert_eq!(sent, 4);
 }
 
-/// Each kind of problem, each route and each field is in the contract and on
-/// the page for people.
+const PAGE: &str = include_str!("../../../src/http/pages/docs.html");
+
+/// The contract and the page for people describe each problem.
 #[test]
-fn contract_and_page_leave_nothing_out() {
-    let page = include_str!("../../../src/http/pages/docs.html");
+fn the_contract_and_the_page_list_every_problem() {
     let text = include_str!("../../../../openapi.yaml");
-    for kind in Kind::ALL {
-        let uri = kind.type_uri();
+    for problem in ProblemType::ALL {
+        let uri = problem.type_uri();
         let name = uri.trim_start_matches("/docs#");
-        let status = kind.status().as_u16();
+        let status = problem.status().as_u16();
         let row = format!("<tr id=\"{name}\"><td>{status}</td><td><code>{name}</code></td>");
-        assert!(page.contains(&row), "docs.html lacks {row}");
+        assert!(PAGE.contains(&row), "docs.html lacks {row}");
         assert!(
             text.contains(&format!("type: {uri}\n")),
             "openapi.yaml lacks {uri}"
         );
         assert!(
-            text.contains(&format!("title: {}\n", kind.title())),
-            "{uri}'s title"
+            text.contains(&format!("title: {}\n", problem.title())),
+            "openapi.yaml lacks the title of {uri}"
         );
     }
+}
+
+#[test]
+fn the_page_lists_every_route() {
     for (path, method, _) in operations() {
-        let heading = format!("{} {path}<", method.to_uppercase());
-        let row = format!("{} <a href=\"{path}\">{path}</a>", method.to_uppercase());
+        let method = method.to_uppercase();
+        let heading = format!("{method} {path}<");
+        let row = format!("{method} <a href=\"{path}\">{path}</a>");
         assert!(
-            page.contains(&heading) || page.contains(&row),
+            PAGE.contains(&heading) || PAGE.contains(&row),
             "docs.html lacks {row}"
         );
     }
+}
+
+#[test]
+fn the_page_lists_every_field() {
     let schemas = &CONTRACT["components"]["schemas"];
-    for schema in ["Photos", "Answer", "Prediction", "Problem", "Model"] {
+    for schema in [
+        "Images",
+        "Classification",
+        "Prediction",
+        "Problem",
+        "ModelList",
+        "Model",
+        "ModelVersion",
+    ] {
         let variants = schemas[schema]["oneOf"].as_array().cloned();
-        for variant in variants.unwrap_or(vec![schemas[schema].clone()]) {
+        let variants = variants.unwrap_or(vec![schemas[schema].clone()]);
+        for variant in variants {
+            assert!(variant["properties"] != Value::Null, "no fields: {schema}");
             for (property, _) in object(&variant["properties"]) {
+                let code = format!("<code>{property}</code>");
+                let json = format!("\"{property}\"");
                 assert!(
-                    page.contains(&format!("<code>{property}</code>"))
-                        || page.contains(&format!("\"{property}\"")),
-                    "docs.html lacks {schema}'s {property}"
+                    PAGE.contains(&code) || PAGE.contains(&json),
+                    "docs.html lacks {property} of {schema}"
                 );
             }
         }
     }
-    assert!(page.contains("<code>top_k</code>") && page.contains("<code>X-Request-Id</code>"));
+    assert!(PAGE.contains("<code>top_k</code>") && PAGE.contains("<code>X-Request-Id</code>"));
 }

@@ -1,14 +1,14 @@
-//! Indices of shards that point elsewhere, and what is no file.
+//! Invalid indices of shards, and paths that are not regular files.
 
 use std::path::Path;
 
+use resnet_weights::Checkpoint;
 use serde_json::{Value, json};
-use weights::Checkpoint;
 
 use crate::common::File;
 
 #[test]
-fn indices() {
+fn invalid_indices_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     File::default()
@@ -24,49 +24,52 @@ fn indices() {
     let many: serde_json::Map<String, Value> = (0..101)
         .map(|i| (format!("t{i}"), json!(format!("{i}.safetensors"))))
         .collect();
-    let ours = index.display().to_string();
+    let origin = index.display().to_string();
     let cases = [
         (
             json!({}),
-            "it is no index of shards: missing field `weight_map` at line 1 column 2".to_owned(),
+            "its content is not an index of shards: missing field `weight_map` at line 1 column 2".to_owned(),
         ),
         (
             json!({"weight_map": {}}),
-            "an index of 0 files; 1 to 100 are read".into(),
+            "its index names 0 files; 1 to 100 are supported".into(),
         ),
         (
             json!({"weight_map": many}),
-            "an index of 101 files; 1 to 100 are read".into(),
+            "its index names 101 files; 1 to 100 are supported".into(),
         ),
         (
             one("../a.safetensors"),
-            "it points to \"../a.safetensors\", which is no file beside it".into(),
+            "its index names \"../a.safetensors\", which is not a plain file name; shards must be in the folder of the index".into(),
         ),
         (
             one("/etc/passwd"),
-            "it points to \"/etc/passwd\", which is no file beside it".into(),
+            "its index names \"/etc/passwd\", which is not a plain file name; shards must be in the folder of the index".into(),
         ),
         (
             one(".."),
-            "it points to \"..\", which is no file beside it".into(),
+            "its index names \"..\", which is not a plain file name; shards must be in the folder of the index".into(),
         ),
         (
             one("c:a"),
-            "it points to \"c:a\", which is no file beside it".into(),
+            "its index names \"c:a\", which is not a plain file name; shards must be in the folder of the index".into(),
         ),
         (
             one("a\0b"),
-            "it points to \"a\\0b\", which is no file beside it".into(),
+            "its index names \"a\\0b\", which is not a plain file name; shards must be in the folder of the index".into(),
         ),
         (
             json!({"weight_map": {"c": "a.safetensors"}}),
-            "it places tensor `c` in a.safetensors, which has none of that name".into(),
+            "its index lists tensor `c` in a.safetensors, which has no such tensor".into(),
         ),
     ];
-    for (content, fault) in cases {
+    for (content, reason) in cases {
         std::fs::write(&index, content.to_string()).unwrap();
         let error = Checkpoint::open(&index).err().unwrap().to_string();
-        assert_eq!(error, format!("{ours} is not a usable checkpoint: {fault}"));
+        assert_eq!(
+            error,
+            format!("{origin} is not a usable checkpoint: {reason}")
+        );
     }
     let error = |content: Value| {
         std::fs::write(&index, content.to_string()).unwrap();
@@ -75,13 +78,13 @@ fn indices() {
     assert_eq!(
         error(one("other.index.json")),
         format!(
-            "{} is not a usable checkpoint: an index where tensors should be",
+            "{} is not a usable checkpoint: it is an index of shards, not a file with tensors",
             at("other.index.json").display()
         )
     );
     assert_eq!(
         error(json!({"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}})),
-        format!("tensors `a` and `a` in {ours} both claim to be `a`")
+        format!("tensors `a` and `a` in {origin} both map to `a`; remove one of them")
     );
     assert_eq!(
         error(one("absent.safetensors")),
@@ -93,7 +96,7 @@ fn indices() {
 }
 
 #[test]
-fn what_is_no_file() {
+fn folders_and_devices_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let message = |path: &Path| Checkpoint::open(path).err().unwrap().to_string();
     let path = folder.path();
@@ -101,7 +104,7 @@ fn what_is_no_file() {
         message(path),
         format!("cannot read {}: not a regular file", path.display())
     );
-    // Reading this device would never end.
+    // Reading this device would not terminate.
     assert_eq!(
         message(Path::new("/dev/zero")),
         "cannot read /dev/zero: not a regular file"

@@ -1,34 +1,34 @@
-//! Archives and pickles that PyTorch would not write.
+//! Archives and pickles that PyTorch does not write.
 
-use super::{assert_refused, parse};
+use super::{assert_rejected, parse};
 use crate::pickles::{self, Tensor, Zip, op};
 
 #[test]
-fn archives() {
-    let mut cut = pickles::sound().zip().bytes();
+fn invalid_archives_are_rejected() {
+    let mut cut = pickles::valid().zip().bytes();
     cut.truncate(cut.len() - 30);
-    let mut bomb = pickles::sound().zip().bytes();
+    let mut bomb = pickles::valid().zip().bytes();
     pickles::set_size(&mut bomb, "archive/data/0", 1 << 30);
-    let mut deflated = pickles::sound().zip().bytes();
+    let mut deflated = pickles::valid().zip().bytes();
     pickles::set_method(&mut deflated, "archive/data/0", 8);
-    let mut shared = pickles::sound().zip().bytes();
+    let mut shared = pickles::valid().zip().bytes();
     pickles::move_entry(&mut shared, "archive/data/0", 0);
-    assert_refused(vec![
+    assert_rejected(vec![
         ("cut", cut, "its zip directory is broken: …"),
         (
             "an empty zip",
             Zip::default().entry("readme", b"").bytes(),
-            "it is a zip archive without a `data.pkl`, not one of `torch.save`",
+            "it is a zip archive without `data.pkl`, so it was not written by `torch.save`",
         ),
         (
             "a storage of a gigabyte in 8 bytes",
             bomb,
-            "its entry \"archive/data/0\" is compressed or truncated; `torch.save` stores it as it is",
+            "its entry \"archive/data/0\" is compressed or truncated; save the file again with `torch.save`",
         ),
         (
             "compressed",
             deflated,
-            "its entry \"archive/data/0\" is compressed or truncated; `torch.save` stores it as it is",
+            "its entry \"archive/data/0\" is compressed or truncated; save the file again with `torch.save`",
         ),
         (
             "two entries in one place",
@@ -38,107 +38,112 @@ fn archives() {
         (
             "no storage",
             Zip::default()
-                .entry("archive/data.pkl", &pickles::sound().bytes())
+                .entry("archive/data.pkl", &pickles::valid().bytes())
                 .bytes(),
             "its entry \"archive/data/0\" is missing",
         ),
         (
             "a storage too short",
             Zip::default()
-                .entry("archive/data.pkl", &pickles::sound().bytes())
+                .entry("archive/data.pkl", &pickles::valid().bytes())
                 .entry("archive/data/0", &[0; 7])
                 .bytes(),
-            "the storage of tensor `fc.bias` has 7 bytes where 2 elements are promised",
+            "the storage of tensor `fc.bias` has 7 bytes, too few for 2 elements",
         ),
         (
             "another byte order",
-            pickles::sound()
+            pickles::valid()
                 .zip()
                 .entry("archive/byteorder", b"big")
                 .bytes(),
-            "its numbers are not little-endian",
+            "its byte order is big-endian; only little-endian files are supported",
         ),
     ]);
 }
 
 #[test]
-fn pickles_that_would_do_harm() {
+fn malicious_pickles_are_rejected() {
     let text = |length: u32| [&b"X"[..], &length.to_le_bytes()].concat();
     let laughs: Vec<u8> = (0..60_u8)
         .flat_map(|i| [b'(', b'h', i, b'h', i, b't', b'q', i + 1])
         .collect();
     let command = b"cposix\nsystem\nX\x02\0\0\0ls\x85R.";
-    let not_there = "it holds a whole Python object; save its `state_dict()` instead";
-    let unread = "tensor `fc.bias` is described in a way that is not read";
+    let not_a_state_dict =
+        "it contains a Python object instead of a state dict; save its `state_dict()`";
+    let unsupported = "tensor `fc.bias` has an unsupported description; save the `state_dict()` with a current PyTorch";
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
-        ("a command to run", command.to_vec(), not_there),
+        ("a command to run", command.to_vec(), not_a_state_dict),
         (
             "an unknown opcode",
             b"\x80\x02i.".to_vec(),
-            "opcode 0x69 is none that PyTorch writes (byte 3 of its pickle)",
+            "opcode 0x69 is not supported, because PyTorch does not write it (byte 3 of its pickle)",
         ),
         (
-            "no end",
+            "a pickle without a STOP opcode",
             b"\x80\x02}".to_vec(),
-            "it ends 1 bytes too early (byte 3 of its pickle)",
+            "it is truncated: 1 bytes are missing (byte 3 of its pickle)",
         ),
         (
-            "nothing",
+            "an empty stack",
             b".".to_vec(),
-            "it takes from an empty stack (byte 1 of its pickle)",
+            "it pops from an empty stack (byte 1 of its pickle)",
         ),
         (
             "four gigabytes of text",
             text(u32::MAX),
-            "it ends 4294967295 bytes too early (byte 5 of its pickle)",
+            "it is truncated: 4294967295 bytes are missing (byte 5 of its pickle)",
         ),
         (
             "a name without an end",
             b"ccollections".to_vec(),
-            "a line without an end (byte 1 of its pickle)",
+            "a line has no end (byte 1 of its pickle)",
         ),
         (
-            "a mark it never set",
+            "a mark that was not set",
             b"t.".to_vec(),
-            "it goes back to a mark it never set (byte 1 of its pickle)",
+            "it pops to a mark that was not set (byte 1 of its pickle)",
         ),
         (
-            "below its mark",
+            "a pop below the mark",
             b"N(\x85.".to_vec(),
-            "it takes from an empty stack (byte 3 of its pickle)",
+            "it pops from an empty stack (byte 3 of its pickle)",
         ),
         (
-            "an object it never kept",
+            "a memo entry that was not written",
             b"h\x07.".to_vec(),
-            "it recalls object 7, which it never kept (byte 2 of its pickle)",
+            "it reads memo entry 7, which was not written (byte 2 of its pickle)",
         ),
         (
             "a key without a value",
             b"}(Nu.".to_vec(),
-            "a key without a value (byte 4 of its pickle)",
+            "a dictionary has a key without a value (byte 4 of its pickle)",
         ),
         (
             "a billion laughs",
             [b")q\0".to_vec(), laughs, b".".to_vec()].concat(),
-            not_there,
+            not_a_state_dict,
         ),
         (
-            "half a million tuples in each other",
+            "half a million nested tuples",
             [vec![b')'], vec![0x85; 500_000], vec![b'.']].concat(),
-            not_there,
+            not_a_state_dict,
         ),
         (
             "two million lists",
             vec![b']'; 2 << 20],
-            "it makes more objects than any network has (byte 524288 of its pickle)",
+            "it creates more than 524288 objects (byte 524288 of its pickle)",
         ),
-        ("a list inside of itself", b"]q\0h\0a.".to_vec(), not_there),
+        (
+            "a list that contains itself",
+            b"]q\0h\0a.".to_vec(),
+            not_a_state_dict,
+        ),
         (
             "a number of 255 bytes",
             [&[0x8a, 255][..], &[1; 255], b"."].concat(),
-            not_there,
+            not_a_state_dict,
         ),
-        ("too few arguments", op::tensor_of(b")"), unread),
+        ("too few arguments", op::tensor_of(b")"), unsupported),
         (
             "a negative size",
             Tensor {
@@ -146,16 +151,16 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            unread,
+            unsupported,
         ),
         (
-            "no such number type",
+            "an unsupported dtype",
             Tensor {
                 class: "ComplexFloatStorage",
                 ..pickles::TENSOR
             }
             .bytes(),
-            unread,
+            unsupported,
         ),
         (
             "more elements than its storage has",
@@ -164,7 +169,7 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            "tensor `fc.bias` of shape [3] does not fit its storage of 2 elements",
+            "tensor `fc.bias` of shape [3] does not fit its storage of 2 elements; save a contiguous copy of it",
         ),
         (
             "one element repeated a billion times",
@@ -174,20 +179,20 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            "tensor `fc.bias` of shape [1000000000] does not fit its storage of 2 elements",
+            "tensor `fc.bias` of shape [1000000000] does not fit its storage of 2 elements; save a contiguous copy of it",
         ),
         (
-            "a shape that wraps around",
+            "a shape that overflows",
             Tensor {
                 shape: &[1 << 32, 1 << 32],
                 strides: &[1, 1],
                 ..pickles::TENSOR
             }
             .bytes(),
-            "tensor `fc.bias` of shape [4294967296, 4294967296] does not fit its storage of 2 elements",
+            "tensor `fc.bias` of shape [4294967296, 4294967296] does not fit its storage of 2 elements; save a contiguous copy of it",
         ),
         (
-            "strides that wrap around",
+            "strides that overflow",
             Tensor {
                 shape: &[2],
                 strides: &[i64::MAX],
@@ -195,7 +200,7 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            "tensor `fc.bias` of shape [2] does not fit its storage of 2 elements",
+            "tensor `fc.bias` of shape [2] does not fit its storage of 2 elements; save a contiguous copy of it",
         ),
         (
             "fewer strides than dimensions",
@@ -204,7 +209,7 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            "tensor `fc.bias` of shape [1, 2] does not fit its storage of 2 elements",
+            "tensor `fc.bias` of shape [1, 2] does not fit its storage of 2 elements; save a contiguous copy of it",
         ),
         (
             "a storage larger than any memory",
@@ -213,10 +218,10 @@ fn pickles_that_would_do_harm() {
                 ..pickles::TENSOR
             }
             .bytes(),
-            "storage \"0\" of 9223372036854775807 elements",
+            "storage \"0\" has 9223372036854775807 elements, more than any memory",
         ),
         (
-            "a storage elsewhere",
+            "a storage outside the archive",
             Tensor {
                 key: "../../../etc/passwd",
                 ..pickles::TENSOR
@@ -227,14 +232,14 @@ fn pickles_that_would_do_harm() {
     ];
     let archived = cases
         .into_iter()
-        .map(|(kind, pickle, fault)| (kind, pickles::archive(&pickle), fault));
-    assert_refused(archived.collect());
+        .map(|(kind, pickle, reason)| (kind, pickles::archive(&pickle), reason));
+    assert_rejected(archived.collect());
 }
 
 #[test]
-fn files_from_before_the_archive() {
+fn invalid_legacy_files_are_rejected() {
     let old = |keys: &[u8], storages: &[u8]| {
-        let object = pickles::sound().bytes();
+        let object = pickles::valid().bytes();
         [
             &pickles::MAGIC[..],
             b"\x80\x02M\xe9\x03.",
@@ -254,26 +259,26 @@ fn files_from_before_the_archive() {
             .unwrap(),
         [0.0, 0.0]
     );
-    assert_refused(vec![
+    assert_rejected(vec![
         (
-            "keys that are no list",
+            "keys that are not a list",
             old(b"N.", &storage),
-            "the keys of its storages are no list",
+            "the keys of its storages are not a list",
         ),
         (
-            "a key that is no text",
+            "a key that is not a string",
             old(b"]Na.", &storage),
-            "the key of a storage is no text",
+            "the key of a storage is not a string",
         ),
         (
-            "a key of nothing",
+            "a key of an unknown storage",
             old(b"]X\x01\0\0\x009a.", &storage),
-            "storage \"9\" belongs to no tensor",
+            "storage \"9\" is not used by any tensor",
         ),
         (
-            "a storage left out",
+            "a missing storage",
             old(b"].", &storage),
-            "tensor `fc.bias` lies in storage \"0\", which is not there",
+            "tensor `fc.bias` is in storage \"0\", which is missing",
         ),
         (
             "cut before the storage",
@@ -286,14 +291,14 @@ fn files_from_before_the_archive() {
             "it is truncated in storage \"0\"",
         ),
         (
-            "another length",
+            "a different length",
             old(keys, &[0xff; 16]),
-            "storage \"0\" has another length than its tensor promises",
+            "the length of storage \"0\" differs from the length in its tensor",
         ),
         (
             "cut after the magic number",
             pickles::MAGIC.to_vec(),
-            "it ends 1 bytes too early (byte 0 of its pickle)",
+            "it is truncated: 1 bytes are missing (byte 0 of its pickle)",
         ),
     ]);
 }

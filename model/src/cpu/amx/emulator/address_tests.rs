@@ -1,11 +1,11 @@
-//! Addresses of tiles in every form that the assembler makes, and every tile.
-//! On a processor that has AMX they pass as well.
+//! Tile loads and stores in all addressing modes that the assembler generates,
+//! with all tile registers. They pass on CPUs with AMX as well.
 
 use std::arch::asm;
 
 use super::tests::memory;
 use crate::cpu::amx::Tiles;
-use crate::cpu::amx::tests::ready;
+use crate::cpu::amx::tests::ensure_amx;
 
 fn store_0() -> [[u32; 16]; 16] {
     let mut words = [[0xDEAD_BEEF; 16]; 16];
@@ -16,9 +16,10 @@ fn store_0() -> [[u32; 16]; 16] {
     words
 }
 
-/// Code that loads tile 0 reads rows from `$offset`, `$stride` apart. It has
-/// the memory's address in `{at}` and, for the index, `{step}`.
-macro_rules! reads {
+/// Asserts that code which loads tile 0 reads rows at `$offset`, `$stride`
+/// bytes apart. The code finds the memory's address in `{at}` and the index in
+/// `{step}`.
+macro_rules! assert_reads {
     ($memory:ident, $stride:expr, $scale:expr, $offset:expr, $clobber:tt, [$($code:literal),+]) => {{
         // SAFETY: the buffer holds 16 rows of any stride used here.
         unsafe {
@@ -35,13 +36,13 @@ macro_rules! reads {
 }
 
 #[test]
-fn addresses_in_every_form() {
-    ready();
+fn every_addressing_mode_is_decoded() {
+    ensure_amx();
     let memory = memory(1);
     // SAFETY: the test's only tiles.
     let tiles = unsafe { Tiles::configure() };
     let stride = 96_usize;
-    reads!(
+    assert_reads!(
         memory,
         stride,
         1,
@@ -49,7 +50,7 @@ fn addresses_in_every_form() {
         "r8",
         ["tileloadd tmm0, [{at} + {step}*1]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         1,
@@ -57,7 +58,7 @@ fn addresses_in_every_form() {
         "r8",
         ["tileloaddt1 tmm0, [{at} + {step}*1]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         2,
@@ -65,7 +66,7 @@ fn addresses_in_every_form() {
         "r8",
         ["tileloadd tmm0, [{at} + {step}*2 + 64]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         4,
@@ -73,7 +74,7 @@ fn addresses_in_every_form() {
         "r8",
         ["tileloadd tmm0, [{at} + {step}*4 + 1024]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         8,
@@ -84,7 +85,7 @@ fn addresses_in_every_form() {
             "tileloadd tmm0, [r8 + {step}*8 - 64]"
         ]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         1,
@@ -95,8 +96,8 @@ fn addresses_in_every_form() {
             "tileloadd tmm0, [r8 + {step}*1 - 2048]"
         ]
     );
-    // No index: every row is the first.
-    reads!(
+    // No index: every row is the first row.
+    assert_reads!(
         memory,
         0_usize,
         1,
@@ -104,8 +105,9 @@ fn addresses_in_every_form() {
         "r12",
         ["mov r12, {at}", "tileloadd tmm0, [r12 + 128]"]
     );
-    // Bases that need a displacement or a SIB byte, and extended registers.
-    reads!(
+    // Base registers that require a displacement or a SIB byte, and extended
+    // registers.
+    assert_reads!(
         memory,
         stride,
         1,
@@ -113,7 +115,7 @@ fn addresses_in_every_form() {
         "r13",
         ["mov r13, {at}", "tileloadd tmm0, [r13 + {step}*1]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         1,
@@ -121,7 +123,7 @@ fn addresses_in_every_form() {
         "r12",
         ["mov r12, {step}", "tileloadd tmm0, [{at} + r12*1]"]
     );
-    reads!(
+    assert_reads!(
         memory,
         stride,
         1,
@@ -134,8 +136,9 @@ fn addresses_in_every_form() {
             "mov rbp, r13"
         ]
     );
-    // RSP's code in ModRM means the SIB byte: the rows are pushed first.
-    reads!(
+    // The encoding of RSP in ModRM means a SIB byte. The rows are pushed on the
+    // stack first.
+    assert_reads!(
         memory,
         stride,
         1,
@@ -156,8 +159,8 @@ fn addresses_in_every_form() {
 }
 
 #[test]
-fn every_tile_and_a_configuration_beside_the_code() {
-    ready();
+fn every_tile_register_and_a_rip_relative_configuration() {
+    ensure_amx();
     let memory = memory(2);
     let mut stored = vec![[0_u32; 256]; 8];
     // SAFETY: eight tiles of the buffer's 16 KiB go to eight of the result's.
@@ -185,7 +188,7 @@ fn every_tile_and_a_configuration_beside_the_code() {
             "tilestored [{to} + {row}*1 + 5120], tmm5",
             "tilestored [{to} + {row}*1 + 6144], tmm6",
             "tilestored [{to} + {row}*1 + 7168], tmm7",
-            // The same without a base.
+            // A configuration address without a base register.
             "lea r8, [rip + 2b]",
             "shr r8, 3",
             "ldtilecfg [r8*8]",

@@ -1,8 +1,11 @@
-//! Takes apart an instruction with a three-byte VEX prefix of the map 0F38:
-//! every form of address that the assembler makes without a segment or an
-//! address-size prefix.
+//! Decoding of instructions with a three-byte VEX prefix in opcode map 0F38,
+//! for all addressing modes that the assembler generates without segment or
+//! address-size prefixes.
 
-/// The prefix that VEX folds in.
+/// Why the CPU would raise #UD for an instruction.
+pub(super) type IllegalInstruction = &'static str;
+
+/// The legacy prefix that VEX encodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Prefix {
     None,
@@ -11,12 +14,12 @@ pub(super) enum Prefix {
     PF2,
 }
 
-/// What ModRM's `rm` names.
+/// The operand encoded by ModRM.rm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     Register(usize),
-    /// Base and displacement, and the scaled index, which is a tile's stride;
-    /// `sib` when the address has the byte that could name one.
+    /// `at` is base plus displacement, `step` the scaled index (a tile's
+    /// stride). `sib` is true if the address has a SIB byte.
     Memory {
         at: usize,
         step: usize,
@@ -28,34 +31,34 @@ pub(super) enum Operand {
 pub(super) struct Instruction {
     pub(super) opcode: u8,
     pub(super) prefix: Prefix,
-    /// 256 bits.
-    pub(super) long: bool,
+    /// Whether the vector length is 256 bits rather than 128.
+    pub(super) is_256: bool,
     pub(super) reg: usize,
     pub(super) vvvv: usize,
     pub(super) operand: Operand,
-    /// Bytes, none of which is an immediate.
+    /// Length in bytes; there is no immediate.
     pub(super) length: usize,
 }
 
-/// Reads code a byte at a time, so that none behind an instruction is touched.
+/// Reads code byte by byte, so that nothing after an instruction is accessed.
 struct Code(*const u8);
 
 impl Code {
     /// # Safety
     /// The byte is part of the instruction.
     unsafe fn byte(&mut self) -> u8 {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         let byte = unsafe { self.0.read() };
         self.0 = self.0.wrapping_add(1);
         byte
     }
 
-    /// A displacement of 0, 1 or 4 bytes, extended by its sign.
+    /// A sign-extended displacement of 0, 1 or 4 bytes.
     ///
     /// # Safety
     /// The bytes are part of the instruction.
     unsafe fn displacement(&mut self, bytes: usize) -> usize {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match bytes {
                 0 => 0,
@@ -67,11 +70,14 @@ impl Code {
     }
 }
 
+/// Decodes the instruction at `rip`; `None` if it has another encoding.
+///
 /// # Safety
-/// `rip` points to an instruction; `registers` are its general registers.
+/// `rip` points to an instruction. `registers` are the thread's general-purpose
+/// registers.
 pub(super) unsafe fn decode(rip: *const u8, registers: &[usize; 16]) -> Option<Instruction> {
     let mut code = Code(rip);
-    // SAFETY: each byte is asked for only when those before it demand it.
+    // SAFETY: each byte is read only if the previous ones require it.
     unsafe {
         if code.byte() != 0xC4 {
             return None;
@@ -90,7 +96,7 @@ pub(super) unsafe fn decode(rip: *const u8, registers: &[usize; 16]) -> Option<I
         Some(Instruction {
             opcode,
             prefix: [Prefix::None, Prefix::P66, Prefix::PF3, Prefix::PF2][usize::from(second & 3)],
-            long: second & 4 != 0,
+            is_256: second & 4 != 0,
             reg: usize::from(modrm >> 3 & 7) | r,
             vvvv: usize::from(!second >> 3 & 15),
             operand,
@@ -99,8 +105,10 @@ pub(super) unsafe fn decode(rip: *const u8, registers: &[usize; 16]) -> Option<I
     }
 }
 
+/// Decodes the operand after a ModRM byte.
+///
 /// # Safety
-/// `code` is behind the ModRM byte of an instruction.
+/// `code` is positioned after the ModRM byte of an instruction.
 unsafe fn operand(
     code: &mut Code,
     modrm: u8,
@@ -113,12 +121,13 @@ unsafe fn operand(
         return Operand::Register(rm | b);
     }
     let bytes = [0, 1, 4][usize::from(mode)];
-    // SAFETY: ModRM says that these bytes follow.
+    // SAFETY: ModRM determines that these bytes follow.
     unsafe {
         if rm == 4 {
             let sib = code.byte();
             let (scale, index) = (sib >> 6, usize::from(sib >> 3 & 7) | x);
-            // Number 4 without the extension is no index: RSP cannot be one.
+            // Index 4 without the extension bit means no index, since RSP
+            // cannot be one.
             let step = if index == 4 {
                 0
             } else {
@@ -135,7 +144,8 @@ unsafe fn operand(
             };
         }
         let at = if mode == 0 && rm == 5 {
-            // From the end of the instruction, which is the displacement's.
+            // RIP-relative: counted from the end of the instruction, which is
+            // the end of the displacement.
             let displacement = code.displacement(4);
             code.0.addr().wrapping_add(displacement)
         } else {

@@ -1,8 +1,8 @@
-//! Runs, in tests, instructions that this processor lacks: a handler of SIGILL
-//! decodes them, does their work and goes on behind them. What it knows: AMX's
-//! tiles (`tiles`) and AVX-VNNI's VEX-coded `vpdpbusd` (`vnni`).
+//! Emulation, for tests, of instructions that the CPU lacks. A SIGILL handler
+//! decodes them, executes them and resumes after them. It supports AMX
+//! (`tiles`) and the VEX-encoded `vpdpbusd` of AVX-VNNI (`vnni`).
 //!
-//! The handler allocates nothing, takes no lock and names nothing outside this
+//! The handler allocates nothing, takes no lock and uses nothing outside this
 //! folder, so that an integration test can include it by path.
 
 #[cfg(test)]
@@ -19,30 +19,27 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Once, OnceLock};
 
-use decode::{Instruction, Operand, Prefix};
+use decode::{IllegalInstruction, Instruction, Operand, Prefix};
 use tiles::Tiles;
 
-/// Why an instruction would fault on a processor that has it.
-type Fault = &'static str;
-
 thread_local! {
-    /// The thread's tiles. Constant and without a destructor, so that the
-    /// handler's access is a plain load.
+    /// The thread's tile registers. The initialiser is constant and there is no
+    /// destructor, so the handler's access is a plain load.
     static TILES: UnsafeCell<Tiles> = const { UnsafeCell::new(Tiles::NEW) };
 }
 
-/// Who handled SIGILL before.
+/// The previous SIGILL handler.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// From now on, illegal instructions that the emulator knows are executed, in
-/// every thread. Those that the processor has never come here.
+/// Installs the handler for all threads. Instructions that the CPU supports
+/// never reach it.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        tiles::prime();
-        vnni::prime();
-        // SAFETY: both structures are valid; the handler is safe to run at
-        // any instruction, which its module's comment promises.
+        tiles::detect_features();
+        vnni::detect_features();
+        // SAFETY: both structures are valid; the handler may interrupt any
+        // instruction, as the module's documentation states.
         unsafe {
             let mut previous = MaybeUninit::uninit();
             assert_eq!(
@@ -51,7 +48,7 @@ pub(crate) fn install() {
             );
             PREVIOUS.get_or_init(|| previous.assume_init());
             let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-            action.sa_sigaction = on_illegal as *const () as usize;
+            action.sa_sigaction = handle_sigill as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO;
             assert_eq!(
                 libc::sigaction(libc::SIGILL, &raw const action, ptr::null_mut()),
@@ -61,9 +58,10 @@ pub(crate) fn install() {
     });
 }
 
-/// SIGILL's handler. `context` is what the kernel restores when it returns.
-extern "C" fn on_illegal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel passes a context of this thread, ours until we return.
+/// The SIGILL handler. The kernel restores `context` when it returns.
+extern "C" fn handle_sigill(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes this thread's context, which is valid until the
+    // handler returns.
     let outcome = unsafe {
         let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
         execute_all(machine)
@@ -71,30 +69,31 @@ extern "C" fn on_illegal(signal: c_int, info: *mut libc::siginfo_t, context: *mu
     match outcome {
         Ok(0) => {}
         Ok(_) => return,
-        Err(fault) => {
-            for part in ["emulated instruction: ", fault, "\n"] {
-                // SAFETY: the bytes are a string's; `write` may be called here.
+        Err(reason) => {
+            for part in ["emulated instruction: ", reason, "\n"] {
+                // SAFETY: the bytes are those of a string; `write` is
+                // async-signal-safe.
                 unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
             }
         }
     }
     // SAFETY: the arguments are the kernel's.
-    unsafe { pass_on(signal, info, context) };
+    unsafe { call_previous(signal, info, context) };
 }
 
-/// Executes the emulator's instructions from RIP up to the first that is not
-/// one, and says how many: a signal costs far more than an instruction, and
-/// they come in rows.
+/// Executes instructions from RIP on until one is not emulated, and returns
+/// their number. Emulated instructions often follow each other, and a signal
+/// costs far more than emulating one of them.
 ///
 /// # Safety
 /// `machine` is the interrupted thread's.
-unsafe fn execute_all(machine: &mut libc::mcontext_t) -> Result<usize, Fault> {
-    let registers = general(machine);
+unsafe fn execute_all(machine: &mut libc::mcontext_t) -> Result<usize, IllegalInstruction> {
+    let registers = general_registers(machine);
     let mut executed = 0;
     loop {
         let rip = &mut machine.gregs[libc::REG_RIP as usize];
-        // SAFETY: the first instruction was fetched, and behind each that was
-        // executed lies another; the state is the frame's.
+        // SAFETY: the CPU has fetched the first instruction, and each executed
+        // one is followed by another; the state is that of the signal frame.
         unsafe {
             let Some(instruction) = decode::decode(*rip as *const u8, &registers) else {
                 return Ok(executed);
@@ -109,46 +108,49 @@ unsafe fn execute_all(machine: &mut libc::mcontext_t) -> Result<usize, Fault> {
     }
 }
 
-/// The general registers by their number in instructions.
-fn general(machine: &libc::mcontext_t) -> [usize; 16] {
+/// The general-purpose registers, indexed by their encoding.
+fn general_registers(machine: &libc::mcontext_t) -> [usize; 16] {
     use libc::{REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     use libc::{REG_RAX, REG_RBP, REG_RBX, REG_RCX, REG_RDI, REG_RDX, REG_RSI, REG_RSP};
     [
         REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8, REG_R9,
         REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
     ]
-    .map(|place| machine.gregs[place as usize] as usize)
+    .map(|register| machine.gregs[register as usize] as usize)
 }
 
-/// Does the instruction's work; `None` when it is not one of the emulator's.
+/// Executes the instruction; `None` if it is not an emulated one.
 ///
 /// # Safety
-/// Its addresses are the interrupted code's to use; `state` is the frame's
-/// floating-point state, in the standard format of `xsave`.
-unsafe fn execute(instruction: &Instruction, state: *mut u8) -> Option<Result<(), Fault>> {
+/// The interrupted code may access the instruction's addresses. `state` is the
+/// frame's floating-point state in the standard `xsave` format.
+unsafe fn execute(
+    instruction: &Instruction,
+    state: *mut u8,
+) -> Option<Result<(), IllegalInstruction>> {
     use Operand::{Memory, Register};
     use Prefix::{None as Plain, P66, PF2, PF3};
 
     let &Instruction {
         opcode,
         prefix,
-        long,
+        is_256,
         reg,
         vvvv,
         operand,
         ..
     } = instruction;
     if opcode == 0x50 && prefix == P66 {
-        // SAFETY: the caller's contract.
-        return Some(unsafe { vnni::vpdpbusd(state, reg, vvvv, operand, long) });
+        // SAFETY: guaranteed by the caller.
+        return Some(unsafe { vnni::vpdpbusd(state, reg, vvvv, operand, is_256) });
     }
-    if long {
+    if is_256 {
         return None;
     }
-    // SAFETY: only this function refers to the thread's tiles, and nothing it
-    // does is an illegal instruction.
+    // SAFETY: only this function accesses the thread's tiles, and it executes
+    // no illegal instruction itself.
     let tiles = TILES.with(|tiles| unsafe { &mut *tiles.get() });
-    // SAFETY: the caller's contract covers the memory.
+    // SAFETY: the caller guarantees that the memory is accessible.
     let outcome = unsafe {
         match (opcode, prefix, operand) {
             (0x49, Plain, Memory { at, step, .. }) if reg == 0 => tiles.configure(at + step),
@@ -183,30 +185,30 @@ unsafe fn execute(instruction: &Instruction, state: *mut u8) -> Option<Result<()
     Some(if vvvv == 0 {
         outcome
     } else {
-        Err("vvvv names a register")
+        Err("the unused operand vvvv names a register")
     })
 }
 
-/// Leaves the signal to whoever had it before; by default it ends the process
-/// once the instruction runs again.
+/// Calls the previous handler. Without one, restores the default action, which
+/// ends the process when the instruction runs again.
 ///
 /// # Safety
 /// The arguments are those of the running handler.
-unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    type Plain = extern "C" fn(c_int);
-    type Informed = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+unsafe fn call_previous(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    type Simple = extern "C" fn(c_int);
+    type WithInfo = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
     let previous = PREVIOUS.get().filter(|previous| {
         previous.sa_sigaction != libc::SIG_DFL && previous.sa_sigaction != libc::SIG_IGN
     });
-    // SAFETY: a handler that the kernel knew with these flags has this type.
+    // SAFETY: a handler that was registered with these flags has this type.
     unsafe {
         match previous {
             Some(previous) if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-                std::mem::transmute::<usize, Informed>(previous.sa_sigaction)(signal, info, context)
+                std::mem::transmute::<usize, WithInfo>(previous.sa_sigaction)(signal, info, context)
             }
             Some(previous) => {
-                std::mem::transmute::<usize, Plain>(previous.sa_sigaction)(signal);
+                std::mem::transmute::<usize, Simple>(previous.sa_sigaction)(signal);
             }
             None => {
                 let mut default: libc::sigaction = MaybeUninit::zeroed().assume_init();

@@ -1,21 +1,22 @@
-//! The emulator's own: shapes smaller than a tile, the rounding, the faults.
-//! All but the exact rounding hold on a processor that has the instructions.
+//! Tests of the emulator itself: small tile shapes, rounding and illegal
+//! instructions. All but the exact rounding also hold on CPUs that have the
+//! instructions.
 
 use std::arch::asm;
 
-use crate::cpu::amx::tests::{SplitMix, ready};
+use crate::cpu::amx::tests::{SplitMix, ensure_amx};
 use crate::cpu::amx::{Bf16, Int8, Tiles, available};
 
-/// Random rows, more than a tile and a stride need.
+/// Random words: more than the rows of a tile at any stride used here.
 pub(super) fn memory(seed: u64) -> Vec<u32> {
     let mut random = SplitMix(seed);
     (0..4096).map(|_| random.next() as u32).collect()
 }
 
-/// The product of 3 x 2 and 2 x 5 words: nothing else is multiplied or stored.
+/// A product of 3 x 2 by 2 x 5 words; everything else must be unchanged.
 #[test]
-fn a_small_shape_leaves_the_rest_alone() {
-    ready();
+fn small_tile_shapes_leave_other_memory_unchanged() {
+    ensure_amx();
     let mut config = [0_u8; 64];
     config[0] = 1;
     for (t, (rows, row)) in [(3, 20), (3, 8), (2, 20), (16, 64)].into_iter().enumerate() {
@@ -51,7 +52,7 @@ fn a_small_shape_leaves_the_rest_alone() {
     }
 }
 
-/// One pixel's sums of 16 bf16 words with one output channel's.
+/// The sum of one pixel and one output channel over up to 16 words of bf16.
 fn one_bf16(start: f32, pixels: &[(u16, u16)], weights: &[(u16, u16)]) -> f32 {
     let word = |&(even, odd): &(u16, u16)| u32::from(even) | u32::from(odd) << 16;
     let (mut a, mut b, mut c) = ([[0_u32; 16]; 16], [[0_u32; 16]; 16], [[0.0_f32; 16]; 16]);
@@ -72,45 +73,54 @@ fn one_bf16(start: f32, pixels: &[(u16, u16)], weights: &[(u16, u16)]) -> f32 {
 }
 
 const ONE: u16 = 0x3F80;
-const TINY: u16 = 0x3300; // 2^-25: lost beside 1
-const LEAST: u16 = 0x0080; // 2^-126, the least normal
+const TINY: u16 = 0x3300; // 2^-25: lost when added to 1
+const SMALLEST: u16 = 0x0080; // 2^-126, the smallest normal number
 const DENORMAL: u16 = 0x0040;
 const HALF: u16 = 0x3F00;
 
 #[test]
-fn denormals_are_zero() {
-    ready();
+fn denormals_are_flushed_to_zero() {
+    ensure_amx();
     assert_eq!(
         one_bf16(0.0, &[(DENORMAL, 0)], &[(ONE, 0)]),
         0.0,
-        "in a pixel"
+        "denormal pixel"
     );
     assert_eq!(
         one_bf16(0.0, &[(0, ONE)], &[(0, DENORMAL)]),
         0.0,
-        "in a weight"
+        "denormal weight"
     );
-    assert_eq!(one_bf16(1e-40, &[(0, 0)], &[(0, 0)]), 0.0, "in a sum");
+    assert_eq!(one_bf16(1e-40, &[(0, 0)], &[(0, 0)]), 0.0, "denormal sum");
     assert_eq!(
-        one_bf16(0.0, &[(LEAST, 0)], &[(HALF, 0)]),
+        one_bf16(0.0, &[(SMALLEST, 0)], &[(HALF, 0)]),
         0.0,
-        "as a product"
+        "denormal product"
     );
-    assert_eq!(one_bf16(0.0, &[(LEAST, 0)], &[(ONE, 0)]), f32::MIN_POSITIVE);
+    assert_eq!(
+        one_bf16(0.0, &[(SMALLEST, 0)], &[(ONE, 0)]),
+        f32::MIN_POSITIVE
+    );
 }
 
-/// Even and odd channels are summed apart, and only then join the tile's sum.
+/// Even and odd channels are accumulated separately and only then added to the
+/// tile's sum.
 #[test]
-fn sums_round_in_the_documented_order() {
+fn bf16_sums_round_in_the_documented_order() {
     if available() {
-        return; // the manual's word is the emulator's, not a promise of ours
+        return; // the order follows the manual; hardware need not match the emulator
     }
-    ready();
+    ensure_amx();
     let one = f32::from_bits(u32::from(ONE) << 16);
-    // 4 x 2^-25 joined to each other first are 2^-23, which 1 keeps.
-    let kept = one + f32::EPSILON;
-    assert_eq!(one_bf16(one, &[(TINY, TINY); 2], &[(ONE, ONE); 2]), kept);
-    // In the even sum beside a 1 they vanish, in the odd they do not.
+    // Added to each other first, 4 x 2^-25 are 2^-23, which survives the
+    // addition to 1.
+    let survives = one + f32::EPSILON;
+    assert_eq!(
+        one_bf16(one, &[(TINY, TINY); 2], &[(ONE, ONE); 2]),
+        survives
+    );
+    // In the even sum, which contains a 1, they are lost; in the odd sum they
+    // are not.
     let first = |even| [(if even { ONE } else { 0 }, if even { 0 } else { ONE })];
     let tiny = [(TINY, 0); 4];
     assert_eq!(
@@ -119,13 +129,13 @@ fn sums_round_in_the_documented_order() {
     );
     assert_eq!(
         one_bf16(0.0, &[&first(false)[..], &tiny].concat(), &[(ONE, ONE); 5]),
-        kept
+        survives
     );
 }
 
 #[test]
-fn int8_sums_wrap_and_only_weights_have_signs() {
-    ready();
+fn int8_sums_wrap_and_only_weights_are_signed() {
+    ensure_amx();
     let (a, b) = ([[0xFFFF_FFFF_u32; 16]; 16], [[0x7F7F_7F7F_u32; 16]; 16]);
     for (b, product) in [(b, 255 * 127), (a, -255)] {
         let mut c = [[i32::MAX - 5; 16]; 16];
@@ -141,9 +151,9 @@ fn int8_sums_wrap_and_only_weights_have_signs() {
     }
 }
 
-/// How a child that runs `body` ends: the signal, or 0.
-fn fate(body: unsafe fn()) -> i32 {
-    // SAFETY: the child calls nothing but what a handler may, then ends.
+/// Runs `body` in a child process and returns the signal that ended it, or 0.
+fn child_signal(body: unsafe fn()) -> i32 {
+    // SAFETY: the child calls only async-signal-safe functions and then exits.
     unsafe {
         let child = libc::fork();
         if child == 0 {
@@ -166,7 +176,7 @@ fn fate(body: unsafe fn()) -> i32 {
     }
 }
 
-/// Bodies for [`fate`].
+/// Bodies for [`child_signal`].
 mod bodies {
     use super::*;
 
@@ -179,12 +189,12 @@ mod bodies {
     }
 
     pub(super) unsafe fn never_configured() {
-        // SAFETY: faults.
+        // SAFETY: the instruction raises SIGILL.
         unsafe { asm!("tilerelease", "tilezero tmm0") }
     }
 
     pub(super) unsafe fn released() {
-        // SAFETY: the child's only tiles; then faults.
+        // SAFETY: the child's only tiles; the instruction raises SIGILL.
         unsafe {
             drop(Tiles::configure());
             asm!("tilezero tmm0");
@@ -192,34 +202,37 @@ mod bodies {
     }
 
     pub(super) unsafe fn same_tile_twice() {
-        // SAFETY: the child's only tiles; then faults.
+        // SAFETY: the child's only tiles; the instruction raises SIGILL.
         unsafe {
             let _tiles = Tiles::configure();
-            // tdpbusd tmm0, tmm1, tmm1, which assemblers refuse
+            // tdpbusd tmm0, tmm1, tmm1, which assemblers reject
             asm!(".byte 0xC4, 0xE2, 0x71, 0x5E, 0xC1");
         }
     }
 
-    pub(super) unsafe fn not_ours() {
-        // SAFETY: faults.
+    pub(super) unsafe fn other_illegal_instruction() {
+        // SAFETY: the instruction raises SIGILL.
         unsafe { asm!("ud2") }
     }
 }
 
 #[test]
-fn what_is_illegal_stays_illegal() {
-    ready();
-    assert_eq!(fate(bodies::configured), 0);
-    assert_eq!(fate(bodies::never_configured), libc::SIGILL);
-    assert_eq!(fate(bodies::released), libc::SIGILL);
-    assert_eq!(fate(bodies::same_tile_twice), libc::SIGILL);
-    assert_eq!(fate(bodies::not_ours), libc::SIGILL);
+fn illegal_instructions_still_raise_sigill() {
+    ensure_amx();
+    assert_eq!(child_signal(bodies::configured), 0);
+    assert_eq!(child_signal(bodies::never_configured), libc::SIGILL);
+    assert_eq!(child_signal(bodies::released), libc::SIGILL);
+    assert_eq!(child_signal(bodies::same_tile_twice), libc::SIGILL);
+    assert_eq!(
+        child_signal(bodies::other_illegal_instruction),
+        libc::SIGILL
+    );
 }
 
-/// `vpdpbusd` of registers or memory, 128 or 256 bits, in the upper registers
-/// too; what lies above the result's bits is zero.
+/// `vpdpbusd` with register and memory operands, 128 and 256 bits, low and high
+/// register numbers. The bits above the result are zero.
 #[test]
-fn vpdpbusd_multiplies_bytes() {
+fn vpdpbusd_matches_its_definition() {
     if !is_x86_feature_detected!("avx2") {
         return;
     }
@@ -232,7 +245,7 @@ fn vpdpbusd_multiplies_bytes() {
     macro_rules! product {
         ($($code:literal),+) => {{
             let mut to = [0_u32; 8];
-            // SAFETY: AVX2 is there, and each pointer is to 32 bytes.
+            // SAFETY: the CPU has AVX2, and each pointer is valid for 32 bytes.
             unsafe {
                 asm!("vmovdqu ymm3, [{c}]", "vmovdqu ymm14, [{x}]", "vmovdqu ymm5, [{y}]",
                     $($code,)+ "vmovdqu [{to}], ymm3",
@@ -268,7 +281,7 @@ fn vpdpbusd_clears_the_upper_half_of_zmm() {
     }
     super::install();
     let mut to = [1_u32; 16];
-    // SAFETY: AVX-512 is there, and the pointer is to 64 bytes.
+    // SAFETY: the CPU has AVX-512, and the pointer is valid for 64 bytes.
     unsafe {
         asm!("vmovdqu32 zmm3, [{to}]", "vpxor xmm14, xmm14, xmm14",
             "{{vex}} vpdpbusd ymm3, ymm14, ymm14", "vmovdqu32 [{to}], zmm3",

@@ -1,7 +1,7 @@
-//! The tiles of a thread and what the instructions do to them, as Intel's
-//! manual defines it (volume 2, "TDPBF16PS" and its neighbours).
+//! The tile registers of a thread and the AMX instructions, as defined in
+//! Intel's manual (volume 2, "TDPBF16PS" and related entries).
 
-use super::Fault;
+use super::decode::IllegalInstruction;
 
 /// A row of 16 words.
 type Row = [u32; 16];
@@ -10,18 +10,17 @@ type Tile = [Row; 16];
 #[derive(Clone, Copy, Default)]
 struct Shape {
     rows: usize,
-    /// Bytes of a row.
-    row: usize,
+    row_bytes: usize,
 }
 
-/// Without a configuration no tile has rows.
+/// The tile registers. Tiles without rows are not configured.
 pub(super) struct Tiles {
     shapes: [Shape; 8],
     tiles: [Tile; 8],
 }
 
-/// Finds out which instructions there are before a signal has to know.
-pub(super) fn prime() {
+/// Detects CPU features in advance, since the handler must not.
+pub(super) fn detect_features() {
     has_fma();
 }
 
@@ -31,7 +30,10 @@ fn has_fma() -> bool {
 
 impl Tiles {
     pub(super) const NEW: Self = Self {
-        shapes: [Shape { rows: 0, row: 0 }; 8],
+        shapes: [Shape {
+            rows: 0,
+            row_bytes: 0,
+        }; 8],
         tiles: [[[0; 16]; 16]; 8],
     };
 
@@ -39,106 +41,129 @@ impl Tiles {
         *self = Self::NEW;
     }
 
-    /// `ldtilecfg`: of palette 0, the initial state; of 1, eight tiles of zeros.
+    /// `ldtilecfg`: palette 0 resets the state, palette 1 configures eight
+    /// tiles and zeroes them.
     ///
     /// # Safety
-    /// 64 bytes at `from` are readable, or the access faults as it should.
-    pub(super) unsafe fn configure(&mut self, from: usize) -> Result<(), Fault> {
-        // SAFETY: the caller's.
+    /// 64 bytes at `from` are readable, or the access faults as it would on
+    /// hardware.
+    pub(super) unsafe fn configure(&mut self, from: usize) -> Result<(), IllegalInstruction> {
+        // SAFETY: guaranteed by the caller.
         let config: [u8; 64] = unsafe { (from as *const [u8; 64]).read_unaligned() };
         self.release();
         if config[0] == 0 {
             return Ok(());
         }
         if config[0] != 1 || config[1] != 0 {
-            return Err("ldtilecfg: a palette that is not 1, or a row to start at");
+            return Err("ldtilecfg: the palette is not 1, or start_row is not 0");
         }
         let unused = [2..16, 32..48, 56..64];
         if unused
             .into_iter()
             .any(|range| config[range].iter().any(|&byte| byte != 0))
         {
-            return Err("ldtilecfg: reserved bytes that are not zero");
+            return Err("ldtilecfg: reserved bytes are not zero");
         }
         for (t, shape) in self.shapes.iter_mut().enumerate() {
-            let row = u16::from_le_bytes([config[16 + 2 * t], config[17 + 2 * t]]);
+            let row_bytes = u16::from_le_bytes([config[16 + 2 * t], config[17 + 2 * t]]);
             *shape = Shape {
                 rows: config[48 + t].into(),
-                row: row.into(),
+                row_bytes: row_bytes.into(),
             };
-            if shape.rows > 16 || shape.row > 64 || (shape.rows == 0) != (shape.row == 0) {
+            if shape.rows > 16
+                || shape.row_bytes > 64
+                || (shape.rows == 0) != (shape.row_bytes == 0)
+            {
                 self.shapes = Self::NEW.shapes;
-                return Err("ldtilecfg: a tile beyond 16 rows of 64 bytes");
+                return Err("ldtilecfg: a tile exceeds 16 rows of 64 bytes");
             }
         }
         Ok(())
     }
 
     /// The tile's shape.
-    fn shape(&self, t: usize) -> Result<Shape, Fault> {
+    fn shape(&self, t: usize) -> Result<Shape, IllegalInstruction> {
         match self.shapes.get(t) {
             Some(shape) if shape.rows != 0 => Ok(*shape),
-            _ => Err("a tile that is not configured"),
+            _ => Err("the tile is not configured"),
         }
     }
 
-    pub(super) fn zero(&mut self, t: usize) -> Result<(), Fault> {
+    pub(super) fn zero(&mut self, t: usize) -> Result<(), IllegalInstruction> {
         self.shape(t)?;
         self.tiles[t] = [[0; 16]; 16];
         Ok(())
     }
 
     /// # Safety
-    /// The rows are readable, or the access faults as it should.
-    pub(super) unsafe fn load(&mut self, t: usize, at: usize, step: usize) -> Result<(), Fault> {
+    /// The rows are readable, or the access faults as it would on hardware.
+    pub(super) unsafe fn load(
+        &mut self,
+        t: usize,
+        at: usize,
+        step: usize,
+    ) -> Result<(), IllegalInstruction> {
         let shape = self.shape(t)?;
-        // Zero where no row or byte is loaded.
+        // Rows and bytes that are not loaded become zero.
         self.zero(t)?;
         for (i, row) in self.tiles[t].iter_mut().take(shape.rows).enumerate() {
             let from = at.wrapping_add(i.wrapping_mul(step)) as *const u8;
-            // SAFETY: the caller's; a row of the shape is at most 64 bytes.
-            unsafe { from.copy_to_nonoverlapping(row.as_mut_ptr().cast(), shape.row) };
+            // SAFETY: guaranteed by the caller; a row has at most 64 bytes.
+            unsafe { from.copy_to_nonoverlapping(row.as_mut_ptr().cast(), shape.row_bytes) };
         }
         Ok(())
     }
 
     /// # Safety
-    /// The rows are writable, or the access faults as it should.
-    pub(super) unsafe fn store(&mut self, t: usize, at: usize, step: usize) -> Result<(), Fault> {
+    /// The rows are writable, or the access faults as it would on hardware.
+    pub(super) unsafe fn store(
+        &mut self,
+        t: usize,
+        at: usize,
+        step: usize,
+    ) -> Result<(), IllegalInstruction> {
         let shape = self.shape(t)?;
         for (i, row) in self.tiles[t].iter().take(shape.rows).enumerate() {
             let to = at.wrapping_add(i.wrapping_mul(step)) as *mut u8;
             // SAFETY: as in `load`.
-            unsafe { to.copy_from_nonoverlapping(row.as_ptr().cast(), shape.row) };
+            unsafe { to.copy_from_nonoverlapping(row.as_ptr().cast(), shape.row_bytes) };
         }
         Ok(())
     }
 
-    /// The three tiles of a product, and its size: rows of the sums, words of a
+    /// The three tiles of a product and its size: rows of the sums, words of a
     /// row of pixels, words of a row of sums.
-    fn operands(
+    fn product_tiles(
         &mut self,
         c: usize,
         a: usize,
         b: usize,
-    ) -> Result<(&mut Tile, &Tile, &Tile, [usize; 3]), Fault> {
+    ) -> Result<(&mut Tile, &Tile, &Tile, [usize; 3]), IllegalInstruction> {
         let (of_c, of_a, of_b) = (self.shape(c)?, self.shape(a)?, self.shape(b)?);
-        if of_c.rows != of_a.rows || of_c.row != of_b.row || of_a.row != 4 * of_b.rows {
-            return Err("a product of tiles whose shapes do not fit");
+        if of_c.rows != of_a.rows
+            || of_c.row_bytes != of_b.row_bytes
+            || of_a.row_bytes != 4 * of_b.rows
+        {
+            return Err("the shapes of the tiles of a product do not match");
         }
-        if of_c.row % 4 != 0 {
-            return Err("a product of rows that are not whole words");
+        if of_c.row_bytes % 4 != 0 {
+            return Err("the rows of a product are not whole words");
         }
         match self.tiles.get_disjoint_mut([c, a, b]) {
-            Ok([c, a, b]) => Ok((c, a, b, [of_c.rows, of_a.row / 4, of_c.row / 4])),
-            Err(_) => Err("a product of a tile with itself"),
+            Ok([c, a, b]) => Ok((c, a, b, [of_c.rows, of_a.row_bytes / 4, of_c.row_bytes / 4])),
+            Err(_) => Err("the tiles of a product are not distinct"),
         }
     }
 
-    pub(super) fn multiply_bf16(&mut self, c: usize, a: usize, b: usize) -> Result<(), Fault> {
-        let (c, a, b, size) = self.operands(c, a, b)?;
+    pub(super) fn multiply_bf16(
+        &mut self,
+        c: usize,
+        a: usize,
+        b: usize,
+    ) -> Result<(), IllegalInstruction> {
+        let (c, a, b, size) = self.product_tiles(c, a, b)?;
         if has_fma() {
-            // SAFETY: the processor was just seen to have the instructions.
+            // SAFETY: the CPU was just checked to support the instructions.
             unsafe { bf16_fma(c, a, b, size) }
         } else {
             bf16(c, a, b, size);
@@ -146,10 +171,15 @@ impl Tiles {
         Ok(())
     }
 
-    pub(super) fn multiply_int8(&mut self, c: usize, a: usize, b: usize) -> Result<(), Fault> {
-        let (c, a, b, size) = self.operands(c, a, b)?;
+    pub(super) fn multiply_int8(
+        &mut self,
+        c: usize,
+        a: usize,
+        b: usize,
+    ) -> Result<(), IllegalInstruction> {
+        let (c, a, b, size) = self.product_tiles(c, a, b)?;
         if has_fma() {
-            // SAFETY: the processor was just seen to have the instructions.
+            // SAFETY: the CPU was just checked to support the instructions.
             unsafe { int8_avx2(c, a, b, size) }
         } else {
             int8(c, a, b, size);
@@ -158,7 +188,7 @@ impl Tiles {
     }
 }
 
-/// With the instructions, `mul_add` is one of them and not a call.
+/// Compiled with FMA, so that `mul_add` is an instruction and not a call.
 #[target_feature(enable = "avx2,fma")]
 fn bf16_fma(c: &mut Tile, a: &Tile, b: &Tile, size: [usize; 3]) {
     bf16(c, a, b, size);
@@ -169,8 +199,8 @@ fn int8_avx2(c: &mut Tile, a: &Tile, b: &Tile, size: [usize; 3]) {
     int8(c, a, b, size);
 }
 
-/// Denormals are zero, in and out. (A result that rounds up to the least
-/// normal float would be flushed by the processor and is not here.)
+/// Flushes denormals to zero, in operands and results. (Hardware also flushes a
+/// result that would round up to the smallest normal float; this does not.)
 #[inline(always)]
 fn flush(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE {
@@ -180,7 +210,7 @@ fn flush(x: f32) -> f32 {
     }
 }
 
-/// The even and the odd channels of a word as floats.
+/// The even and odd channel of a word, as floats.
 #[inline(always)]
 fn halves(word: u32) -> [f32; 2] {
     [
@@ -189,8 +219,8 @@ fn halves(word: u32) -> [f32; 2] {
     ]
 }
 
-/// Even and odd channels are summed apart, each by fused multiply-adds, and
-/// their sum is added to the tile's.
+/// Even and odd channels are accumulated separately with fused multiply-adds;
+/// their total is then added to the tile's sum.
 #[inline(always)]
 fn bf16(c: &mut Tile, a: &Tile, b: &Tile, [rows, words, columns]: [usize; 3]) {
     for m in 0..rows {
@@ -211,7 +241,7 @@ fn bf16(c: &mut Tile, a: &Tile, b: &Tile, [rows, words, columns]: [usize; 3]) {
     c[rows..].fill([0; 16]);
 }
 
-/// Unsigned times signed bytes; the sums wrap.
+/// Products of unsigned and signed bytes; the sums wrap.
 #[inline(always)]
 fn int8(c: &mut Tile, a: &Tile, b: &Tile, [rows, words, columns]: [usize; 3]) {
     for m in 0..rows {
@@ -227,7 +257,8 @@ fn int8(c: &mut Tile, a: &Tile, b: &Tile, [rows, words, columns]: [usize; 3]) {
     c[rows..].fill([0; 16]);
 }
 
-/// Four unsigned bytes times four signed ones, which no 32 bits overflow.
+/// The dot product of four unsigned and four signed bytes, which cannot
+/// overflow 32 bits.
 #[inline(always)]
 pub(super) fn dot(x: u32, y: u32) -> i32 {
     (0..4)

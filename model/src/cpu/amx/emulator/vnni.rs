@@ -1,34 +1,38 @@
-//! AVX-VNNI's `vpdpbusd` on the vector registers of a signal's frame, which is
-//! an `xsave` area in the standard format: the kernel loads what it is left.
+//! AVX-VNNI's `vpdpbusd`, on the vector registers in the signal frame. The
+//! frame has an `xsave` area in the standard format, from which the kernel
+//! restores the registers.
 
 use std::arch::x86_64::__cpuid_count;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::decode::Operand;
+use super::decode::{IllegalInstruction, Operand};
+use super::tiles;
 use super::tiles::dot;
-use super::{Fault, tiles};
 
-/// Where the legacy area holds the 16 lower halves, 16 bytes each.
+/// Offset of the lower halves of the 16 registers, 16 bytes each.
 const XMM: usize = 160;
-/// Where the kernel says that more than the legacy area is there.
-const MAGIC: usize = 464;
+/// Offset of the magic number that marks a frame with more than the legacy
+/// area.
+const MAGIC_OFFSET: usize = 464;
 const MAGIC_VALUE: u32 = 0x4650_5853;
-/// Which components are there; one that is not holds zeros.
+/// Offset of the bitmap of saved components; a component that is not saved is
+/// zero.
 const XSTATE_BV: usize = 512;
-/// Where the upper halves lie, 16 bytes each.
+/// Offset of the upper halves, 16 bytes each.
 const YMM: usize = 576;
-/// The components: lower halves, upper halves, upper halves of `zmm`.
+/// Component numbers in the bitmap: lower halves, upper halves, upper halves of
+/// `zmm`.
 const SSE: u32 = 1;
 const AVX: u32 = 2;
 const ZMM_HIGH: u32 = 6;
 
-/// Where the upper halves of `zmm0` to `zmm15` lie, 32 bytes each; processors
-/// differ. 0 when there are none.
+/// Offset of the upper halves of `zmm0` to `zmm15`, 32 bytes each, which
+/// depends on the CPU; 0 if it has none.
 static ZMM: AtomicUsize = AtomicUsize::new(0);
 
-/// Asks the processor before a signal has to know.
-pub(super) fn prime() {
-    tiles::prime();
+/// Detects CPU features in advance, since the handler must not.
+pub(super) fn detect_features() {
+    tiles::detect_features();
     let leaf = __cpuid_count(0xD, ZMM_HIGH);
     ZMM.store(
         if leaf.eax == 0 { 0 } else { leaf.ebx as usize },
@@ -36,25 +40,25 @@ pub(super) fn prime() {
     );
 }
 
-/// The state of the interrupted thread.
-struct State(*mut u8);
+/// The saved register state of the interrupted thread.
+struct SavedState(*mut u8);
 
-impl State {
+impl SavedState {
     fn has(&self, component: u32) -> bool {
-        // SAFETY: the area has a header, its maker checked.
-        let there = unsafe { self.0.add(XSTATE_BV).cast::<u64>().read_unaligned() };
-        there >> component & 1 != 0
+        // SAFETY: the creator of this value checked that the area has a header.
+        let components = unsafe { self.0.add(XSTATE_BV).cast::<u64>().read_unaligned() };
+        components >> component & 1 != 0
     }
 
-    /// Half a register.
-    fn half(&self, component: u32, place: usize, register: usize) -> [u32; 4] {
+    /// One half of a register.
+    fn half(&self, component: u32, offset: usize, register: usize) -> [u32; 4] {
         if !self.has(component) {
             return [0; 4];
         }
-        // SAFETY: a register's number is below 16.
+        // SAFETY: register numbers are below 16.
         unsafe {
             self.0
-                .add(place + 16 * register)
+                .add(offset + 16 * register)
                 .cast::<[u32; 4]>()
                 .read_unaligned()
         }
@@ -64,51 +68,54 @@ impl State {
         [self.half(SSE, XMM, register), self.half(AVX, YMM, register)]
     }
 
-    /// Writes a register, whose bits above are zero then. A half that was not
-    /// there is zero still: nothing times zeros was added to zeros.
+    /// Writes a register and zeroes its upper bits. Halves in components that
+    /// are not saved need no write: they were zero, and the result is zero too.
     fn set_register(&mut self, register: usize, value: [[u32; 4]; 2]) {
-        for (half, component, place) in [(value[0], SSE, XMM), (value[1], AVX, YMM)] {
+        for (half, component, offset) in [(value[0], SSE, XMM), (value[1], AVX, YMM)] {
             if self.has(component) {
-                let to = self.0.wrapping_add(place + 16 * register);
+                let to = self.0.wrapping_add(offset + 16 * register);
                 // SAFETY: as in `half`.
                 unsafe { to.cast::<[u32; 4]>().write_unaligned(half) };
             }
         }
         let zmm = ZMM.load(Ordering::Relaxed);
         if zmm != 0 && self.has(ZMM_HIGH) {
-            // SAFETY: the component is there, at the place the processor named.
+            // SAFETY: the component is saved, at the offset that the CPU
+            // reported.
             unsafe { self.0.add(zmm + 32 * register).write_bytes(0, 32) };
         }
     }
 }
 
-/// `reg += vvvv (unsigned bytes) * operand (signed bytes)`, four to a word, of
-/// 128 or 256 bits; the sums wrap.
+/// `reg += vvvv (unsigned bytes) * operand (signed bytes)`, four products per
+/// word, in 128 or 256 bits; the sums wrap.
 ///
 /// # Safety
-/// `state` is the frame's; the operand is the interrupted code's to read.
+/// `state` is that of the signal frame; the interrupted code may read the
+/// operand.
 pub(super) unsafe fn vpdpbusd(
     state: *mut u8,
     reg: usize,
     vvvv: usize,
     operand: Operand,
-    long: bool,
-) -> Result<(), Fault> {
-    // SAFETY: the legacy area is always there, and this field of it the kernel's.
-    if unsafe { state.add(MAGIC).cast::<u32>().read_unaligned() } != MAGIC_VALUE {
-        return Err("vpdpbusd: a frame without vector registers");
+    is_256: bool,
+) -> Result<(), IllegalInstruction> {
+    // SAFETY: the legacy area always exists, and the kernel sets this field.
+    if unsafe { state.add(MAGIC_OFFSET).cast::<u32>().read_unaligned() } != MAGIC_VALUE {
+        return Err("vpdpbusd: the signal frame has no vector registers");
     }
-    let mut state = State(state);
+    let mut state = SavedState(state);
     let (mut sums, x) = (state.register(reg), state.register(vvvv));
     let mut y = [[0; 4]; 2];
     match operand {
         Operand::Register(register) => y = state.register(register),
         Operand::Memory { at, step, .. } => {
             let from = at.wrapping_add(step) as *const [u32; 4];
-            // SAFETY: the caller's; of 128 bits only the first half is read.
+            // SAFETY: guaranteed by the caller; for 128 bits only the first
+            // half is read.
             unsafe {
                 y[0] = from.read_unaligned();
-                if long {
+                if is_256 {
                     y[1] = from.add(1).read_unaligned();
                 }
             }
@@ -120,7 +127,7 @@ pub(super) unsafe fn vpdpbusd(
             sums[half][word] = sums[half][word].wrapping_add(sum);
         }
     }
-    if !long {
+    if !is_256 {
         sums[1] = [0; 4];
     }
     state.set_register(reg, sums);

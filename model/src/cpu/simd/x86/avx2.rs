@@ -1,6 +1,6 @@
-//! AVX2 with FMA, and with AVX-VNNI.
+//! AVX2 with FMA, optionally with AVX-VNNI.
 
-// SAFETY of every body below: the contract of the trait.
+// SAFETY of every body below: the safety contract of the trait.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::arch::x86_64::*;
@@ -11,12 +11,11 @@ use crate::cpu::simd::Simd;
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256);
 
-/// 8 words; multiplies 8-bit integers.
+/// 8 words, with 8-bit integer dot products.
 #[derive(Clone, Copy)]
 pub(crate) struct AvxVnni(__m256);
 
-/// Floats rounded to bf16, in the high half of each word; what is no number
-/// stays none.
+/// Rounds floats to bf16, in the high half of each word. NaN stays NaN.
 #[inline(always)]
 unsafe fn round_256(x: __m256) -> __m256i {
     unsafe {
@@ -150,7 +149,8 @@ macro_rules! avx2 {
 impl Simd for Avx2 {
     avx2!();
 
-    /// Exact: even and odd bytes are multiplied apart as 16-bit numbers.
+    /// Exact: even and odd bytes are multiplied separately as 16-bit integers,
+    /// so no product saturates.
     #[inline(always)]
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self {
         unsafe {

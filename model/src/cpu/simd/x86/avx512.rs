@@ -1,6 +1,6 @@
-//! AVX-512.
+//! AVX-512, with and without VNNI and BF16.
 
-// SAFETY of every body below: the contract of the trait.
+// SAFETY of every body below: the safety contract of the trait.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::arch::x86_64::*;
@@ -11,16 +11,15 @@ use crate::cpu::simd::{self, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(__m512);
 
-/// 16 words; multiplies 8-bit integers.
+/// 16 words, with 8-bit integer dot products.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Vnni(__m512);
 
-/// 16 words; multiplies 8-bit integers and bf16.
+/// 16 words, with 8-bit integer and bf16 dot products.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Bf16(__m512);
 
-/// Floats rounded to bf16, in the high half of each word; what is no number
-/// stays none.
+/// Rounds floats to bf16, in the high half of each word. NaN stays NaN.
 #[inline(always)]
 unsafe fn round_512(x: __m512) -> __m512i {
     unsafe {
@@ -71,8 +70,8 @@ macro_rules! avx512 {
             }
         }
 
-        /// Four vectors are packed into one, a fourth of each in each quarter,
-        /// and put in order.
+        /// Packs four vectors into one. The pack instructions interleave within
+        /// 128-bit lanes; a permutation restores the order.
         #[inline(always)]
         unsafe fn store_u8s<const V: usize>(vectors: [Self; V], to: *mut u8) {
             unsafe {
@@ -130,7 +129,7 @@ macro_rules! avx512 {
     };
 }
 
-/// bf16 by shifts and float arithmetic.
+/// bf16 emulated with shifts and f32 arithmetic.
 macro_rules! avx512_without_bf16 {
     () => {
         #[inline(always)]
@@ -179,7 +178,7 @@ impl Simd for Avx512 {
     avx512!(Avx512);
     avx512_without_bf16!();
 
-    /// Exact, as AVX2's.
+    /// Exact, as for AVX2.
     #[inline(always)]
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self {
         unsafe {
@@ -212,7 +211,7 @@ impl Simd for Avx512Bf16 {
         }
     }
 
-    /// Two vectors are rounded at once.
+    /// Converts two vectors per instruction.
     #[inline(always)]
     unsafe fn store_bf16s<const V: usize>(vectors: [Self; V], to: *mut u16) {
         unsafe {
@@ -230,7 +229,8 @@ impl Simd for Avx512Bf16 {
     #[inline(always)]
     unsafe fn pair_bf16(low: Self, high: Self) -> Self {
         unsafe {
-            // `low` in the lower 16 halves, `high` in the upper; interleaved.
+            // The conversion puts `low` in the lower 16 halves and `high` in
+            // the upper 16; the permutation interleaves them.
             let halves: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high.0, low.0));
             let order: [u16; 32] = INTERLEAVED;
             let order = _mm512_loadu_si512(order.as_ptr().cast());
@@ -248,7 +248,7 @@ impl Simd for Avx512Bf16 {
     }
 }
 
-/// 0, 16, 1, 17, ...
+/// The permutation 0, 16, 1, 17, ...
 const INTERLEAVED: [u16; 32] = {
     let mut order = [0; 32];
     let mut i = 0;

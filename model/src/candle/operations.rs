@@ -1,0 +1,111 @@
+//! Each operation of the graph in candle's own operations: nothing folded,
+//! nothing fused.
+
+use candle_core::Tensor;
+use candle_nn::{GroupNorm, Module, ops};
+
+use crate::error::Result;
+use crate::graph::{Conv, NORM_EPSILON, Node, Op, Outside};
+
+/// Computes `node` from its inputs `x` and its parameters `p`, in the order of
+/// `Graph::parameters_of`.
+pub(super) fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
+    let first = &x[0];
+    Ok(match node.op {
+        Op::Input => first.clone(),
+        Op::Conv(conv) => convolve(first, conv, p)?,
+        Op::BatchNorm => batch_norm(first, p)?,
+        Op::GroupNorm { groups } => {
+            let channels = node.shape.channels;
+            GroupNorm::new(p[0].clone(), p[1].clone(), channels, groups, NORM_EPSILON)?
+                .forward(first)?
+        }
+        Op::Relu => first.relu()?,
+        Op::Sigmoid => ops::sigmoid(first)?,
+        Op::MaxPool {
+            kernel,
+            stride,
+            padding,
+            outside,
+        } => {
+            let padded = match outside {
+                Outside::Zeros => first
+                    .pad_with_zeros(2, padding, padding)?
+                    .pad_with_zeros(3, padding, padding)?,
+                // a repeated edge adds no value to a window that includes the edge
+                Outside::Nothing => first
+                    .pad_with_same(2, padding, padding)?
+                    .pad_with_same(3, padding, padding)?,
+            };
+            padded.max_pool2d_with_stride(kernel, stride)?
+        }
+        Op::AvgPool { size } => {
+            let (_, _, h, w) = first.dims4()?;
+            // where one pixel of a window of 2 is outside, a repeated edge keeps the mean
+            let (down, right) = (h.next_multiple_of(size) - h, w.next_multiple_of(size) - w);
+            first
+                .pad_with_same(2, 0, down)?
+                .pad_with_same(3, 0, right)?
+                .avg_pool2d(size)?
+        }
+        Op::ZeroPad { stride, channels } => zero_pad(first, stride, channels)?,
+        Op::GlobalAvgPool => first.mean_keepdim((2, 3))?,
+        Op::ChannelConv { kernel } => {
+            let (n, c, _, _) = first.dims4()?;
+            let y = first
+                .reshape((n, 1, c))?
+                .conv1d(&p[0], kernel / 2, 1, 1, 1)?;
+            y.reshape((n, c, 1, 1))?
+        }
+        Op::Add => first.add(&x[1])?,
+        Op::Scale => first.broadcast_mul(&x[1])?,
+        Op::Highway => {
+            let (gate, shortcut) = (&x[1], &x[2]);
+            (first.mul(gate)? + shortcut.mul(&gate.affine(-1.0, 1.0)?)?)?
+        }
+        Op::Linear => first
+            .flatten_from(1)?
+            .matmul(&p[0].t()?)?
+            .broadcast_add(&p[1])?,
+    })
+}
+
+fn convolve(x: &Tensor, conv: Conv, p: &[Tensor]) -> Result<Tensor> {
+    let weight = match conv.standardised {
+        Some(epsilon) => standardise(&p[0], f64::from(epsilon))?,
+        None => p[0].clone(),
+    };
+    let y = x.conv2d(&weight, conv.padding, conv.stride, 1, conv.groups)?;
+    Ok(match p.get(1) {
+        Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?)?,
+        None => y,
+    })
+}
+
+/// (w - mean) / sqrt(var + epsilon) over each output channel (Qiao et al. 2019).
+fn standardise(weight: &Tensor, epsilon: f64) -> Result<Tensor> {
+    let flat = weight.flatten_from(1)?;
+    let centred = flat.broadcast_sub(&flat.mean_keepdim(1)?)?;
+    let deviation = (centred.sqr()?.mean_keepdim(1)? + epsilon)?.sqrt()?;
+    Ok(centred.broadcast_div(&deviation)?.reshape(weight.shape())?)
+}
+
+/// (x - mean) / sqrt(var + epsilon) * weight + bias (Ioffe and Szegedy 2015).
+fn batch_norm(x: &Tensor, p: &[Tensor]) -> Result<Tensor> {
+    let channel = |t: &Tensor| t.reshape((1, (), 1, 1));
+    let scale = p[0].div(&(&p[3] + NORM_EPSILON)?.sqrt()?)?;
+    let centred = x.broadcast_sub(&channel(&p[2])?)?;
+    Ok(centred
+        .broadcast_mul(&channel(&scale)?)?
+        .broadcast_add(&channel(&p[1])?)?)
+}
+
+fn zero_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {
+    let (_, c, h, w) = x.dims4()?;
+    let every = |side: usize| (0..side as u32).step_by(stride).collect::<Vec<_>>();
+    let rows = Tensor::new(every(h), x.device())?;
+    let columns = Tensor::new(every(w), x.device())?;
+    let y = x.index_select(&rows, 2)?.index_select(&columns, 3)?;
+    let before = (channels - c) / 2;
+    Ok(y.pad_with_zeros(1, before, channels - c - before)?)
+}

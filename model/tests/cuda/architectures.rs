@@ -1,0 +1,84 @@
+//! Every architecture of the family's table, with the smallest suitable input:
+//! it loads, and its logits match those of the CPU.
+
+use crate::fake_driver::{counts, with_driver};
+use crate::networks::{Network, difference, forward, one_stream};
+use resnet_model::cuda::Placement;
+use resnet_model::family::{Architecture, FAMILY, Norm};
+use resnet_model::plan::{CpuConfig, CpuPlan};
+use resnet_model::{Dtype, Input, SupportedIsa, ThreadPool};
+use weights::Preprocessing;
+
+/// Input size. Five halvings reduce 32 to one pixel; the two halvings of CIFAR
+/// networks reduce 16 to four. Group norms need more than one pixel, because they
+/// would magnify every rounding error otherwise.
+fn side(row: &Architecture) -> usize {
+    match (row.norm, row.input) {
+        (Norm::Group, _) => 64,
+        (_, 32) => 16,
+        _ => 32,
+    }
+}
+
+/// The dtype and its tolerance, relative to the largest logit.
+fn dtype_and_tolerance(row: &Architecture) -> (Dtype, f32) {
+    match (row.name, row.norm) {
+        // with random weights, the sum of 600 residuals overflows f16
+        ("cifar_resnet1202", _) => (Dtype::F32, 1e-4),
+        // the residual is not normalized: see `logits`
+        (_, Norm::Group) => (Dtype::F16, 8e-2),
+        _ => (Dtype::F16, 4e-3),
+    }
+}
+
+fn check(row: &Architecture, threads: &ThreadPool) {
+    let network = Network::new(row.name, side(row), 1);
+    let input = Input::Planes(&network.images);
+    let plan = CpuPlan::new(
+        &network.graph,
+        &network.checkpoint,
+        &Preprocessing::imagenet(),
+        CpuConfig::f32(SupportedIsa::best()),
+        threads,
+    );
+    let expected = forward(&plan.unwrap(), input).unwrap();
+    let (dtype, tolerance) = dtype_and_tolerance(row);
+    let placement = Placement {
+        dtype,
+        ..one_stream(1)
+    };
+    let plan = network.plan(&placement);
+    let plan = plan.unwrap_or_else(|error| panic!("{}: {error}", row.name));
+    let logits = forward(&plan, input).unwrap();
+    let error = difference(&logits, &expected);
+    println!("{} in {}: {error:.1e}", row.name, dtype.name());
+    assert!(error < tolerance, "{}: {error}", row.name);
+    drop(plan);
+    assert_eq!(counts().alive(), [], "{} leaks", row.name);
+    assert_eq!(counts().violations, 0, "{}", row.name);
+}
+
+/// Checks all architectures whose default input size is `side`. The CPU plan
+/// uses one thread, because other tests run at the same time.
+fn check_all(side: usize) {
+    let threads = ThreadPool::new(1).unwrap();
+    let rows = FAMILY.iter().filter(|row| row.input == side);
+    let checked = rows.map(|row| check(row, &threads)).count();
+    assert!(checked > 10);
+}
+
+#[test]
+fn every_imagenet_architecture_matches_the_cpu() {
+    with_driver(
+        "architectures::every_imagenet_architecture_matches_the_cpu",
+        || check_all(224),
+    );
+}
+
+#[test]
+fn every_cifar_architecture_matches_the_cpu() {
+    with_driver(
+        "architectures::every_cifar_architecture_matches_the_cpu",
+        || check_all(32),
+    );
+}

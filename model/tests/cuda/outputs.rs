@@ -1,0 +1,88 @@
+//! Embeddings and feature maps match the reference, and cost nothing when they
+//! are not requested.
+
+use crate::fake_driver::{counts, reset, with_driver};
+use crate::networks::{Network, difference, one_stream};
+use resnet_model::cuda::Placement;
+use resnet_model::{Backend, Dtype, Input, Outputs};
+
+/// Architectures, input sizes, dtypes and tolerances. The embedding of the
+/// second is made by several norms, that of the third by a gate.
+const NETWORKS: &[(&str, usize, Dtype, f32)] = &[
+    ("resnet18", 64, Dtype::F16, 4e-3),
+    ("resnetv2_50", 64, Dtype::F16, 4e-3),
+    ("seresnet50", 64, Dtype::F16, 4e-3),
+    ("cifar_resnet20", 32, Dtype::F32, 1e-4),
+    ("cifar_resnet20", 32, Dtype::Bf16, 8e-2),
+    ("resnetv2_50x1_bit", 64, Dtype::F32, 1e-4),
+];
+
+#[test]
+fn the_outputs_of_every_image_match_the_reference() {
+    with_driver(
+        "outputs::the_outputs_of_every_image_match_the_reference",
+        || {
+            for &(name, size, dtype, tolerance) in NETWORKS {
+                // a bucket of two, then one of four that is not full
+                let network = Network::new(name, size, 3);
+                let expected = network.reference(Outputs::ALL);
+                for largest in [2, 4] {
+                    let placement = Placement {
+                        dtype,
+                        ..one_stream(largest)
+                    };
+                    let plan = network.plan(&placement).unwrap();
+                    let input = Input::Planes(&network.images);
+                    let logits = plan.forward(input, Outputs::LOGITS).unwrap();
+                    assert_eq!((&logits.embedding, &logits.feature_map), (&None, &None));
+                    let output = plan.forward(input, Outputs::ALL).unwrap();
+                    assert_eq!(output.logits, logits.logits, "{name}");
+                    let pairs = [
+                        (output.logits, expected.logits.clone()),
+                        (
+                            output.embedding.unwrap(),
+                            expected.embedding.clone().unwrap(),
+                        ),
+                        (
+                            output.feature_map.unwrap(),
+                            expected.feature_map.clone().unwrap(),
+                        ),
+                    ];
+                    let errors = pairs.map(|(got, expected)| difference(&got, &expected));
+                    println!("{name} in {dtype}: {errors:?}");
+                    // single values average less than logits do
+                    let most = [tolerance, 2.0 * tolerance, 4.0 * tolerance];
+                    let within = (0..3).all(|i| errors[i] < most[i]);
+                    assert!(within, "{name} in {dtype}, {largest}: {errors:?}");
+                }
+            }
+            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().violations, 0);
+        },
+    );
+}
+
+#[test]
+fn memory_for_more_outputs_is_allocated_once_and_only_when_they_are_requested() {
+    with_driver(
+        "outputs::memory_for_more_outputs_is_allocated_once_and_only_when_they_are_requested",
+        || {
+            let network = Network::new("cifar_resnet20", 32, 4);
+            let plan = network.plan(&one_stream(4)).unwrap();
+            let values = 3 * 32 * 32;
+            let pass = |n: usize, outputs: Outputs| {
+                reset(None, false);
+                let input = Input::Planes(&network.images[..n * values]);
+                plan.forward(input, outputs).unwrap();
+                (counts().allocations, counts().downloads)
+            };
+            // all images were loaded through one more copy each
+            assert_eq!(pass(4, Outputs::LOGITS), (0, 1));
+            assert_eq!(pass(1, Outputs::ALL), (1, 3));
+            for n in [4, 2] {
+                assert_eq!(pass(n, Outputs::ALL), (0, 3), "{n}");
+            }
+            assert_eq!(pass(4, Outputs::LOGITS), (0, 1));
+        },
+    );
+}

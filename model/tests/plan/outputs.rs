@@ -1,0 +1,233 @@
+//! Embeddings and feature maps: those of the reference, in every data type, and
+//! consistent with the logits.
+
+use resnet_model::plan::CpuConfig;
+use resnet_model::{
+    Backend, Dtype, Error, Input, Model, Options, Output, Outputs, SupportedIsa, ThreadPool, build,
+    family,
+};
+
+use crate::networks::{CLASSES, Network, ROWS, differences, images, largest_difference};
+
+#[test]
+fn every_kind_of_block_has_the_references_outputs_on_every_instruction_set() {
+    let threads = ThreadPool::new(2).unwrap();
+    for &(name, size) in ROWS {
+        let network = Network::new(name, size);
+        let input = images(2, size);
+        let expected = network.reference(&input, &threads);
+        for isa in SupportedIsa::all() {
+            for dtype in [Dtype::F32, Dtype::Bf16] {
+                let plan = network.plan(CpuConfig { dtype, isa }, &threads);
+                let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+                let errors = differences(&output, &expected);
+                println!("{name} in {dtype} on {}: {errors:?}", isa.get());
+                let [logits, embedding, map] = errors;
+                let most = network.tolerance(dtype);
+                assert!(logits < most, "{name} in {dtype} on {isa:?}: {errors:?}");
+                // logits average the rounding of many values
+                let values = embedding.max(map);
+                assert!(
+                    values < 2.0 * most,
+                    "{name} in {dtype} on {isa:?}: {errors:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_block_has_the_f32_outputs_in_8_bits_on_every_instruction_set() {
+    let threads = ThreadPool::new(2).unwrap();
+    for &(name, size) in ROWS {
+        let network = Network::new(name, size);
+        let input = images(3, size);
+        let exact = network.plan(CpuConfig::f32(SupportedIsa::best()), &threads);
+        let expected = exact.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+        let network = network.quantised(&input, &threads);
+        for isa in SupportedIsa::all() {
+            let dtype = Dtype::Int8;
+            let plan = network.plan(CpuConfig { dtype, isa }, &threads);
+            let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+            let errors = differences(&output, &expected);
+            println!("{name} in int8 on {}: {errors:?}", isa.get());
+            let [logits, embedding, map] = errors;
+            let most = network.tolerance(dtype);
+            assert!(logits < most, "{name} on {isa:?}: {errors:?}");
+            // single values are rounded to 8 bits; logits average many of them
+            let values = embedding.max(map);
+            assert!(values < 3.0 * most, "{name} on {isa:?}: {errors:?}");
+        }
+    }
+}
+
+/// Logits of `output`'s embeddings, by the checkpoint's classifier.
+fn classify(network: &Network, output: &Output) -> Vec<f32> {
+    let embedding = output.embedding.as_ref().unwrap();
+    let channels = embedding.len() * CLASSES / output.logits.len();
+    let read = |name: &str, shape: &[usize]| network.checkpoint.read(name, shape).unwrap();
+    let weight = read("fc.weight", &[CLASSES, channels]);
+    let bias = read("fc.bias", &[CLASSES]);
+    let row = |embedding: &[f32]| -> Vec<f32> {
+        let logit = |class: usize| {
+            let weights = &weight[class * channels..][..channels];
+            let products = embedding.iter().zip(weights).map(|(x, w)| x * w);
+            bias[class] + products.sum::<f32>()
+        };
+        (0..CLASSES).map(logit).collect()
+    };
+    embedding.chunks_exact(channels).flat_map(row).collect()
+}
+
+/// The mean over the pixels of `output`'s feature maps, of `n` images.
+fn pool(output: &Output, n: usize) -> Vec<f32> {
+    let map = output.feature_map.as_ref().unwrap();
+    let channels = output.embedding.as_ref().unwrap().len() / n;
+    let image = |map: &[f32]| -> Vec<f32> {
+        let pixels = map.len() / channels;
+        let mean = |c: usize| map.iter().skip(c).step_by(channels).sum::<f32>() / pixels as f32;
+        (0..channels).map(mean).collect()
+    };
+    map.chunks_exact(map.len() / n).flat_map(image).collect()
+}
+
+#[test]
+fn the_classifier_of_the_embedding_gives_the_logits_and_the_mean_of_the_map_the_embedding() {
+    let threads = ThreadPool::new(2).unwrap();
+    for &(name, size) in ROWS {
+        let input = images(3, size);
+        let network = Network::new(name, size).quantised(&input, &threads);
+        // of the logits, whose weights are rounded; of the embedding
+        for (dtype, of_logits, of_embedding) in [
+            (Dtype::F32, 1e-4, 1e-5),
+            (Dtype::Bf16, 1e-2, 1e-2),
+            (Dtype::Int8, 2e-2, 1e-2),
+        ] {
+            let isa = SupportedIsa::best();
+            let plan = network.plan(CpuConfig { dtype, isa }, &threads);
+            let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+            let error = largest_difference(&classify(&network, &output), &output.logits);
+            assert!(error < of_logits, "{name} in {dtype}: logits {error}");
+            let embedding = output.embedding.as_ref().unwrap();
+            let error = largest_difference(&pool(&output, 3), embedding);
+            assert!(error < of_embedding, "{name} in {dtype}: embedding {error}");
+        }
+    }
+}
+
+#[test]
+fn outputs_of_an_image_do_not_depend_on_its_batch() {
+    let threads = ThreadPool::new(2).unwrap();
+    // the early steps of both run a few images at a time; those of the second
+    // include the stage before the last
+    for (name, size) in [("resnet50", 64), ("cifar_resnet20", 32)] {
+        let network = Network::new(name, size);
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let isa = SupportedIsa::best();
+            let plan = network.plan(CpuConfig { dtype, isa }, &threads);
+            let input = images(70, size);
+            let all = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+            let values = 3 * size * size;
+            for at in [0, 1, 35, 69] {
+                let image = &input[at * values..(at + 1) * values];
+                let alone = plan.forward(Input::Planes(image), Outputs::ALL).unwrap();
+                let part = |all: &[f32], one: &[f32]| {
+                    largest_difference(&all[at * one.len()..(at + 1) * one.len()], one)
+                };
+                let embedding = part(
+                    all.embedding.as_ref().unwrap(),
+                    alone.embedding.as_ref().unwrap(),
+                );
+                let map = part(
+                    all.feature_map.as_ref().unwrap(),
+                    alone.feature_map.as_ref().unwrap(),
+                );
+                let most = if dtype == Dtype::F32 { 1e-5 } else { 1e-2 };
+                let worst = part(&all.logits, &alone.logits).max(embedding).max(map);
+                assert!(worst < most, "{name} in {dtype}, image {at}: {worst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_outputs_that_were_asked_for_are_returned() {
+    let threads = ThreadPool::new(2).unwrap();
+    let network = Network::new("cifar_resnet20", 32);
+    let plan = network.plan(CpuConfig::f32(SupportedIsa::best()), &threads);
+    let input = images(2, 32);
+    let all = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+    for embedding in [false, true] {
+        for feature_map in [false, true] {
+            let outputs = Outputs {
+                embedding,
+                feature_map,
+            };
+            let output = plan.forward(Input::Planes(&input), outputs).unwrap();
+            assert_eq!(output.logits, all.logits);
+            assert_eq!(
+                output.embedding,
+                all.embedding.clone().filter(|_| embedding)
+            );
+            assert_eq!(
+                output.feature_map,
+                all.feature_map.clone().filter(|_| feature_map)
+            );
+            let none = plan.forward(Input::Pixels(&[]), outputs).unwrap();
+            assert_eq!(none.logits.len(), 0);
+            assert_eq!(none.embedding.is_some(), embedding);
+            assert_eq!(none.feature_map.is_some(), feature_map);
+        }
+    }
+}
+
+#[test]
+fn the_shapes_of_the_outputs_are_the_models() {
+    let threads = ThreadPool::new(1).unwrap();
+    let checkpoint = weights::default_model().unwrap();
+    let model = Model::load(&checkpoint, &Options::default(), &threads).unwrap();
+    let info = model.info();
+    let pixels = vec![100; 3 * info.input_size * info.input_size];
+    let output = model.forward(&[&pixels], Outputs::ALL).unwrap();
+    assert_eq!(output.logits.len(), info.classes);
+    assert_eq!(output.embedding.unwrap().len(), info.embedding_size);
+    let values = info.feature_map.iter().product::<usize>();
+    assert_eq!(output.feature_map.unwrap().len(), values);
+}
+
+#[test]
+fn an_output_that_the_network_does_not_have_is_an_error() {
+    use resnet_model::graph::{Graph, Op};
+    use resnet_model::plan::CpuPlan;
+    use weights::{Checkpoint, Metadata, Preprocessing};
+    let threads = ThreadPool::new(1).unwrap();
+    let mut graph = Graph::new(1);
+    graph.push("fc", Op::Linear, &[0], CLASSES);
+    let checkpoint =
+        Checkpoint::synthetic("bare", Metadata::default(), graph.parameters()).unwrap();
+    let (preprocessing, config) = (
+        Preprocessing::imagenet(),
+        CpuConfig::f32(SupportedIsa::best()),
+    );
+    let plan = CpuPlan::new(&graph, &checkpoint, &preprocessing, config, &threads).unwrap();
+    let input = Input::Planes(&[0.5, -1.0, 2.0]);
+    let error = plan.forward(input, Outputs::ALL).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::MissingOutput {
+                output: "feature map"
+            }
+        ),
+        "{error}"
+    );
+    let outputs = Outputs {
+        embedding: true,
+        ..Outputs::LOGITS
+    };
+    let embedding = plan.forward(input, outputs).unwrap().embedding;
+    assert_eq!(embedding.unwrap(), [0.5, -1.0, 2.0]);
+    let architectures = family::FAMILY.iter();
+    let mut graphs = architectures.map(|row| build::build(row, row.input, row.classes));
+    assert!(graphs.all(|graph| graph.feature_map().is_some()));
+}

@@ -1,0 +1,78 @@
+//! GIF: the first frame on its canvas, as Pillow decodes it.
+
+use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
+
+use crate::decode::decoded::DecodedImage;
+use crate::decode::interleaved::InterleavedPixels;
+use crate::error::ImageError;
+use crate::format::Format;
+use crate::limits::Limits;
+use crate::orientation::Orientation;
+
+/// Decodes the first frame. Canvas pixels outside the frame have the transparent
+/// colour, or colour 0 if no colour is transparent. A frame that extends beyond
+/// the logical screen enlarges the canvas.
+///
+/// # Errors
+/// `TooLarge` if the screen or the frame exceeds the limit; `Broken` for damage.
+pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+    let mut options = DecodeOptions::new();
+    options.set_color_output(ColorOutput::Indexed);
+    // Memory is bounded by the checks of the dimensions below.
+    options.set_memory_limit(MemoryLimit::Unlimited);
+    let mut decoder = options.read_info(bytes).map_err(convert_error)?;
+    let screen = [decoder.width(), decoder.height()].map(u32::from);
+    limits.check(Format::Gif, screen[0].max(1), screen[1].max(1))?;
+    let frame = decoder
+        .next_frame_info()
+        .map_err(convert_error)?
+        .ok_or_else(|| ImageError::broken(Format::Gif, "it contains no frame"))?;
+    let [left, top] = [frame.left, frame.top].map(u32::from);
+    let [frame_width, frame_height] = [frame.width, frame.height].map(u32::from);
+    let background = frame.transparent.unwrap_or(0);
+    let width = screen[0].max(left + frame_width);
+    let height = screen[1].max(top + frame_height);
+    limits.check(Format::Gif, width, height)?;
+    limits.check(Format::Gif, frame_width, frame_height)?;
+
+    let mut indices = vec![0; frame_width as usize * frame_height as usize];
+    decoder
+        .read_into_buffer(&mut indices)
+        .map_err(convert_error)?;
+    let palette = decoder.palette().map_err(convert_error)?;
+    // An index beyond the end of the palette is black, as in Pillow.
+    let mut colors = [[0; 3]; 256];
+    for (color, rgb) in colors.iter_mut().zip(palette.chunks_exact(3)) {
+        color.copy_from_slice(rgb);
+    }
+
+    let mut samples = Vec::with_capacity(width as usize * height as usize * 3);
+    let mut push = |index: u8| samples.extend_from_slice(&colors[usize::from(index)]);
+    for y in 0..height {
+        let row = match y.checked_sub(top) {
+            Some(y) if y < frame_height => {
+                &indices[(y * frame_width) as usize..][..frame_width as usize]
+            }
+            _ => &[],
+        };
+        let before = if row.is_empty() { width } else { left };
+        let after = width - before - row.len() as u32;
+        (0..before).for_each(|_| push(background));
+        row.iter().for_each(|&index| push(index));
+        (0..after).for_each(|_| push(background));
+    }
+    let pixels = InterleavedPixels {
+        width,
+        height,
+        channels: 3,
+        samples,
+    };
+    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+}
+
+fn convert_error(error: DecodingError) -> ImageError {
+    match error {
+        DecodingError::UnexpectedEof => ImageError::truncated(Format::Gif),
+        error => ImageError::broken(Format::Gif, error),
+    }
+}

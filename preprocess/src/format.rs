@@ -1,0 +1,57 @@
+//! The image formats that can be read, and their file name extensions.
+
+use std::fmt;
+
+/// The supported formats, as error texts list them.
+pub(crate) const SUPPORTED: &str = "JPEG, PNG, WebP, GIF, BMP or TIFF";
+
+/// File name extensions of the supported formats: lower case, without the dot.
+///
+/// `read` detects the format from the content alone. These
+/// extensions are for programs that search folders for images.
+pub const EXTENSIONS: &[&str] = &[
+    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
+];
+
+/// An image format that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG: baseline, extended sequential or progressive, Huffman-coded, 8 bits.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP: lossy, lossless or animated (first frame).
+    WebP,
+    /// GIF (first frame).
+    Gif,
+    /// Windows bitmap.
+    Bmp,
+    /// TIFF (first page).
+    Tiff,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_are_lower_case_letters_without_duplicates() {
+        for (i, extension) in EXTENSIONS.iter().enumerate() {
+            assert!(extension.bytes().all(|byte| byte.is_ascii_lowercase()));
+            assert!(!EXTENSIONS[..i].contains(extension), "{extension}");
+        }
+    }
+}

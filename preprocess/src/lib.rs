@@ -1,0 +1,193 @@
+//! Converts image files to the input pixels of an image classifier, as Pillow and
+//! torchvision do: decode, apply the EXIF orientation, resize, crop.
+//!
+//! [`read`] takes the content of a JPEG, PNG, WebP, GIF, BMP or TIFF file and
+//! returns `[S, S, 3]` RGB pixels:
+//!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use resnet_preprocess::{Limits, Preprocessing, read};
+//!
+//! // Any image file will do; this one is a red PNG of 640 x 480 pixels.
+//! let mut file = Cursor::new(Vec::new());
+//! let red = image::Rgb([200, 30, 30]);
+//! image::RgbImage::from_pixel(640, 480, red).write_to(&mut file, image::ImageFormat::Png)?;
+//!
+//! // Resize the short side to 256 pixels, crop the centre 224 x 224.
+//! let pixels = read(file.get_ref(), &Preprocessing::imagenet(), &Limits::default())?;
+//! assert_eq!(pixels.0.len(), 224 * 224 * 3);
+//! assert_eq!(pixels.0[..3], [200, 30, 30]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! For lossless formats with 8 bits per channel, and for baseline JPEG decoded at
+//! full size, the pixels are identical to those of Pillow and torchvision. A
+//! baseline JPEG that is much larger than needed is decoded at 1/2, 1/4 or 1/8 of
+//! its size, and only the part inside the crop is decoded. This makes decoding
+//! faster; the pixels then differ slightly from those of a full-size decode.
+//!
+//! # Path of an image
+//!
+//! | step | file |
+//! |---|---|
+//! | detect the format | `sniff.rs`, `format.rs` |
+//! | check the size | `limits.rs` |
+//! | compute the crop | `crop.rs`, `orientation.rs`, `filter.rs` |
+//! | decode | `decode/`: `jpeg/`, `gif.rs`, `codecs.rs` for the others |
+//! | resize the part inside the crop | `resize/` |
+//! | orient, pad and interleave | `output.rs` |
+
+mod crop;
+mod decode;
+mod error;
+mod filter;
+mod format;
+mod limits;
+mod orientation;
+mod output;
+mod resize;
+mod sniff;
+mod support;
+
+pub use weights::{Interpolation, Preprocessing, Resize};
+
+pub use error::ImageError;
+pub use format::{EXTENSIONS, Format};
+pub use limits::Limits;
+
+use crate::support::simd::Simd;
+
+/// The input of a network before normalisation: RGB, 8 bits per channel, in rows
+/// from the top, `[S, S, 3]`.
+///
+/// `S` is the side of the crop. The conversion to floats and the normalisation by
+/// mean and standard deviation are done by the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pixels(pub Vec<u8>);
+
+/// Decodes an image file and applies `preprocessing` (except normalisation). The
+/// format is detected from the content.
+///
+/// # Errors
+/// [`ImageError`] if the image cannot be read or exceeds `limits`.
+pub fn read(
+    bytes: &[u8],
+    preprocessing: &Preprocessing,
+    limits: &Limits,
+) -> Result<Pixels, ImageError> {
+    read_with(Simd::best(), bytes, preprocessing, limits)
+}
+
+fn read_with(
+    simd: Simd,
+    bytes: &[u8],
+    preprocessing: &Preprocessing,
+    limits: &Limits,
+) -> Result<Pixels, ImageError> {
+    let format = sniff::sniff(bytes)?;
+    let image = decode::decode(simd, bytes, format, preprocessing, limits)?;
+    let orientation = image.orientation;
+    let [width, height] = orientation.swap_axes(image.size);
+    let crop = crop::crop_axes(width, height, preprocessing);
+    let stored_crop = orientation.stored_crop(crop);
+    let resized = resize::resize(simd, &image, stored_crop, preprocessing.interpolation);
+    let side = preprocessing.crop;
+    Ok(Pixels(output::upright_rgb(
+        simd,
+        &resized,
+        crop,
+        orientation,
+        side,
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The images in `tests/images`.
+    fn test_images() -> Vec<(String, Vec<u8>)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
+        let mut images = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if !["py", "md", "safetensors"]
+                .iter()
+                .any(|e| name.ends_with(e))
+            {
+                images.push((name, std::fs::read(path).unwrap()));
+            }
+        }
+        images
+    }
+
+    fn preprocessing(side: u32, crop: u32, interpolation: Interpolation) -> Preprocessing {
+        Preprocessing {
+            resize: Resize::ShortSide(side),
+            crop,
+            interpolation,
+            ..Preprocessing::imagenet()
+        }
+    }
+
+    #[test]
+    fn all_instruction_sets_give_the_same_pixels_and_errors() {
+        let limits = Limits {
+            max_pixels: 1_000_000,
+        };
+        let variants = [
+            preprocessing(18, 16, Interpolation::Bilinear),
+            preprocessing(40, 33, Interpolation::Lanczos),
+        ];
+        for (name, mut image) in test_images() {
+            for damage in 0..8 {
+                for preprocessing in &variants {
+                    let [portable, others @ ..] = &Simd::all()
+                        .map(|simd| read_with(simd, &image, preprocessing, &limits))
+                        .collect::<Vec<_>>()[..]
+                    else {
+                        panic!("no instruction set is supported");
+                    };
+                    assert!(damage > 0 || portable.is_ok(), "{name}");
+                    for other in others {
+                        assert_eq!(other, portable, "{name}, {damage} bytes damaged");
+                    }
+                }
+                let at = image.len() * (damage + 9) / 18;
+                image[at] = image[at].wrapping_add(97);
+            }
+        }
+    }
+
+    #[test]
+    fn decoding_only_the_crop_gives_the_pixels_of_the_whole_image() {
+        let limits = Limits::default();
+        for (name, image) in test_images() {
+            if !["jpg", "png"].iter().any(|e| name.ends_with(e)) {
+                continue;
+            }
+            let whole = preprocessing(40, 200, Interpolation::Bicubic);
+            let part = preprocessing(40, 22, Interpolation::Bicubic);
+            let whole = read(&image, &whole, &limits).unwrap().0;
+            let part = read(&image, &part, &limits).unwrap().0;
+            // The offsets of padding and cropping may differ by one pixel, as they
+            // are rounded differently.
+            let is_equal_at = |[dx, dy]: [usize; 2]| {
+                part.chunks_exact(22 * 3).enumerate().all(|(y, row)| {
+                    let at = ((y + 88 + dy) * 200 + 88 + dx) * 3;
+                    row == &whole[at..at + 22 * 3]
+                })
+            };
+            assert!(
+                [[0, 0], [0, 1], [1, 0], [1, 1]]
+                    .into_iter()
+                    .any(is_equal_at),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The settings of `resnet serve`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Command};
+
+use crate::config::errors::ConfigErrors;
+use crate::config::file::ConfigFile;
+use crate::config::limits::ImageFlags;
+use crate::config::logs::{LogConfig, LogFlags};
+use crate::config::models::{Common, ModelsFlags};
+use crate::config::run::RunFlags;
+use crate::config::settings::Settings;
+use crate::config::units::{self, Address};
+use crate::core::limits::{Limits, MAX_IMAGES};
+use crate::core::spec::ModelSpec;
+use crate::http::listen::Connections;
+
+/// What `serve` runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address or host name to listen on.
+    pub host: String,
+    /// Port to listen on; 0 for any free one.
+    pub port: u16,
+    /// Where the admin API listens, if it does.
+    pub admin: Option<Address>,
+    /// The models to serve, with unique names and aliases.
+    pub models: Vec<ModelSpec>,
+    /// The folder of the model repository.
+    pub repository: Option<PathBuf>,
+    /// The name of the model that answers requests that name none.
+    pub default_model: String,
+    /// Bytes that all loaded models may take.
+    pub model_memory: Option<usize>,
+    /// How often changed files are looked for.
+    pub watch: Option<Duration>,
+    /// Threads for decoding and inference, shared by all models.
+    pub threads: usize,
+    /// What requests and images may take.
+    pub limits: Limits,
+    /// What connections may take.
+    pub connections: Connections,
+    /// How long a shutdown waits for requests in flight.
+    pub drain_timeout: Duration,
+    /// What is logged, and in which format.
+    pub log: LogConfig,
+}
+
+/// The flags of `serve`, as text: [`ServeFlags::check`] reads them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ServeFlags {
+    #[command(flatten)]
+    models: ModelsFlags,
+
+    #[command(flatten)]
+    run: RunFlags,
+
+    /// Maximum memory of all loaded models, or off for no limit; models that are
+    /// loaded on demand are unloaded to stay below it, the least recently used
+    /// one first [default: off]
+    #[arg(
+        long,
+        env = "RESNET_MODEL_MEMORY",
+        value_name = "SIZE",
+        help_heading = "Model"
+    )]
+    model_memory: Option<String>,
+
+    /// Interval of checks for changed model files, or off [default: 2s]
+    #[arg(
+        long,
+        env = "RESNET_WATCH",
+        value_name = "TIME",
+        help_heading = "Model"
+    )]
+    watch: Option<String>,
+
+    /// Configuration file (TOML) with these flags as keys and a [[model]] table
+    /// for each model; flags and environment variables override it
+    #[arg(
+        long,
+        env = "RESNET_CONFIG",
+        value_name = "FILE",
+        help_heading = "Server"
+    )]
+    config: Option<PathBuf>,
+
+    /// Address to listen on; 0.0.0.0 accepts connections from other machines
+    /// [default: 127.0.0.1]
+    #[arg(long, env = "RESNET_HOST", help_heading = "Server")]
+    host: Option<String>,
+
+    /// Port to listen on; 0 for any free port [default: 8000]
+    #[arg(long, env = "RESNET_PORT", help_heading = "Server")]
+    port: Option<String>,
+
+    /// Address of the admin API, which loads and unloads models, or off; do not
+    /// expose it to clients [default: off]
+    #[arg(
+        long,
+        env = "RESNET_ADMIN",
+        value_name = "HOST:PORT",
+        help_heading = "Server"
+    )]
+    admin: Option<String>,
+
+    #[command(flatten)]
+    images: ImageFlags,
+
+    /// Maximum number of images in flight; requests beyond it are rejected with
+    /// status 429 [default: 256]
+    #[arg(
+        long,
+        env = "RESNET_MAX_IN_FLIGHT",
+        value_name = "IMAGES",
+        help_heading = "Limits"
+    )]
+    max_in_flight: Option<String>,
+
+    /// Former name of --max-in-flight
+    #[arg(long, env = "RESNET_QUEUE", hide = true)]
+    queue: Option<String>,
+
+    /// Maximum number of images in a request [default: 32]
+    #[arg(
+        long,
+        env = "RESNET_MAX_IMAGES",
+        value_name = "IMAGES",
+        help_heading = "Limits"
+    )]
+    max_images: Option<String>,
+
+    /// Maximum size of a request body [default: 32MiB]
+    #[arg(
+        long,
+        env = "RESNET_MAX_BODY",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    max_body: Option<String>,
+
+    /// Maximum memory of all request bodies together; requests beyond it are
+    /// rejected with status 429 [default: 512MiB]
+    #[arg(
+        long,
+        env = "RESNET_BODY_MEMORY",
+        value_name = "SIZE",
+        help_heading = "Limits"
+    )]
+    body_memory: Option<String>,
+
+    /// Maximum number of open connections; further ones wait to be accepted
+    /// [default: 1024]
+    #[arg(
+        long,
+        env = "RESNET_MAX_CONNECTIONS",
+        value_name = "N",
+        help_heading = "Limits"
+    )]
+    max_connections: Option<String>,
+
+    /// Time limit from the arrival of a request body to the response
+    /// [default: 30s]
+    #[arg(
+        long,
+        env = "RESNET_REQUEST_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Timeouts"
+    )]
+    request_timeout: Option<String>,
+
+    /// Longest pause while a request body arrives [default: 10s]
+    #[arg(
+        long,
+        env = "RESNET_BODY_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Timeouts"
+    )]
+    body_timeout: Option<String>,
+
+    /// Longest wait for request headers, also on a kept-alive connection
+    /// [default: 30s]
+    #[arg(
+        long,
+        env = "RESNET_HEADER_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Timeouts"
+    )]
+    header_timeout: Option<String>,
+
+    /// Longest time that a shutdown waits for requests in flight [default: 25s]
+    #[arg(
+        long,
+        env = "RESNET_DRAIN_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Timeouts"
+    )]
+    drain_timeout: Option<String>,
+
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+impl ServeFlags {
+    /// Reads the flags, the configuration file and the folder of the model
+    /// repository. Each call reads file and folder again, so that changes take
+    /// effect while the server runs.
+    ///
+    /// # Errors
+    /// All configuration errors.
+    pub fn check(&self) -> Result<Config, ConfigErrors> {
+        let mut settings = Settings::default();
+        if let Some(path) = &self.config {
+            let keys = file_keys();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            settings.file = ConfigFile::read(path, &keys, &mut settings.errors);
+        }
+        let run = self.run.read(&mut settings);
+        let limits = self.limits(&mut settings);
+        let models = self.models.read(
+            &Common {
+                flags: &self.run,
+                run: &run,
+                max_batch: limits.max_batch,
+                max_batch_given: self.images.max_batch.is_some(),
+            },
+            &mut settings,
+        );
+        let config = Config {
+            host: settings.read("host", self.host.as_deref(), "127.0.0.1", |text| {
+                Ok::<_, String>(text.to_owned())
+            }),
+            port: settings.read("port", self.port.as_deref(), "8000", |text| {
+                units::count(text, 0..=65_535)
+            }),
+            admin: settings.read("admin", self.admin.as_deref(), "off", |text| {
+                units::or_off(text, units::address)
+            }),
+            models: models.specs,
+            repository: models.repository,
+            default_model: models.default,
+            model_memory: settings.read(
+                "model-memory",
+                self.model_memory.as_deref(),
+                "off",
+                |text| units::or_off(text, units::size),
+            ),
+            watch: settings.read("watch", self.watch.as_deref(), "2s", |text| {
+                units::or_off(text, units::time)
+            }),
+            threads: run.threads,
+            limits,
+            connections: self.connections(&mut settings),
+            drain_timeout: settings.read(
+                "drain-timeout",
+                self.drain_timeout.as_deref(),
+                "25s",
+                units::time,
+            ),
+            log: self.log.read(&mut settings),
+        };
+        self.check_admin(&config, &mut settings);
+        settings.errors.none_or(config)
+    }
+
+    fn connections(&self, settings: &mut Settings) -> Connections {
+        Connections {
+            most: settings.read(
+                "max-connections",
+                self.max_connections.as_deref(),
+                "1024",
+                |text| units::count(text, 1..=1_000_000),
+            ),
+            header_timeout: settings.read(
+                "header-timeout",
+                self.header_timeout.as_deref(),
+                "30s",
+                units::time,
+            ),
+        }
+    }
+
+    fn limits(&self, settings: &mut Settings) -> Limits {
+        let images = self.images.read(settings);
+        let max_in_flight = self.max_in_flight.as_deref().or(self.queue.as_deref());
+        let limits = Limits {
+            max_in_flight: settings.read("max-in-flight", max_in_flight, "256", |text| {
+                units::count(text, 1..=1_000_000)
+            }),
+            max_batch: images.max_batch,
+            max_images: settings.read("max-images", self.max_images.as_deref(), "32", |text| {
+                units::count(text, 1..=MAX_IMAGES)
+            }),
+            max_body: settings.read("max-body", self.max_body.as_deref(), "32MiB", units::size),
+            body_memory: settings.read(
+                "body-memory",
+                self.body_memory.as_deref(),
+                "512MiB",
+                units::size,
+            ),
+            decode: images.decode,
+            request_timeout: settings.read(
+                "request-timeout",
+                self.request_timeout.as_deref(),
+                "30s",
+                units::time,
+            ),
+            body_timeout: settings.read(
+                "body-timeout",
+                self.body_timeout.as_deref(),
+                "10s",
+                units::time,
+            ),
+        };
+        // 0 stands for a value with an error
+        if limits.max_in_flight > 0 && limits.max_images > limits.max_in_flight {
+            settings.contradiction(
+                "max-images",
+                self.max_images.as_deref(),
+                "is more than --max-in-flight admits; lower it or raise --max-in-flight",
+            );
+        }
+        if limits.body_memory > 0 && limits.max_body > limits.body_memory {
+            settings.contradiction(
+                "max-body",
+                self.max_body.as_deref(),
+                "is more than --body-memory allows; lower it or raise --body-memory",
+            );
+        }
+        limits
+    }
+
+    /// The admin API never shares the public port.
+    fn check_admin(&self, config: &Config, settings: &mut Settings) {
+        if let Some(admin) = &config.admin
+            && admin.port == config.port
+            && admin.port != 0
+        {
+            settings.contradiction(
+                "admin",
+                self.admin.as_deref(),
+                "is the port of the public API; choose another port for the admin API",
+            );
+        }
+    }
+}
+
+/// The keys of the configuration file besides `model`: the names of the flags.
+fn file_keys() -> Vec<String> {
+    let command = ServeFlags::augment_args(Command::new("serve"));
+    let flags = command.get_arguments().filter(|flag| !flag.is_hide_set());
+    flags
+        .filter_map(|flag| flag.get_long().map(str::to_owned))
+        .filter(|name| !["config", "model", "help"].contains(&name.as_str()))
+        .collect()
+}

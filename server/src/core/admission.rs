@@ -1,0 +1,163 @@
+//! Admission control: images and bytes are counted before memory is allocated
+//! for them, so that the memory of the process is bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::Error;
+use super::metrics::Metrics;
+
+/// The two limits of all models together: images in flight, and bytes of
+/// request bodies.
+pub struct Admission {
+    images: Arc<Semaphore>,
+    max_images: usize,
+    bytes: Arc<ByteBudget>,
+    metrics: Arc<Metrics>,
+}
+
+/// Permission for one image in flight. It is released when the result of the
+/// image is known, or when its client has disconnected and the batch worker
+/// has skipped it.
+pub struct Permit {
+    _permit: OwnedSemaphorePermit,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.metrics.images_in_flight.dec();
+    }
+}
+
+struct ByteBudget {
+    held: AtomicUsize,
+    limit: usize,
+}
+
+/// The bytes that one request holds; released when dropped.
+pub struct ByteShare {
+    budget: Arc<ByteBudget>,
+    held: usize,
+}
+
+impl Admission {
+    /// Admits `max_images` images and `max_bytes` bytes of bodies at a time.
+    #[must_use]
+    pub fn new(max_images: usize, max_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            images: Arc::new(Semaphore::new(max_images)),
+            max_images,
+            bytes: Arc::new(ByteBudget {
+                held: AtomicUsize::new(0),
+                limit: max_bytes,
+            }),
+            metrics,
+        }
+    }
+
+    /// Rejects a request before its body is read when no image can be admitted.
+    ///
+    /// # Errors
+    /// [`Error::TooManyInFlight`].
+    pub fn check(&self) -> Result<(), Error> {
+        match self.images.available_permits() {
+            0 => Err(self.full(1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Admits all images of a request or none of them.
+    ///
+    /// # Errors
+    /// [`Error::TooManyInFlight`].
+    pub fn images(&self, count: usize) -> Result<Vec<Permit>, Error> {
+        let permit = |()| {
+            let permit = Arc::clone(&self.images).try_acquire_owned().ok()?;
+            self.metrics.images_in_flight.inc();
+            Some(Permit {
+                _permit: permit,
+                metrics: Arc::clone(&self.metrics),
+            })
+        };
+        // If there are too few, the permits taken so far are dropped here.
+        std::iter::repeat_n((), count)
+            .map(permit)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| self.full(count))
+    }
+
+    /// An empty share of the byte budget, for the body of one request.
+    #[must_use]
+    pub fn bytes(&self) -> ByteShare {
+        ByteShare {
+            budget: Arc::clone(&self.bytes),
+            held: 0,
+        }
+    }
+
+    fn full(&self, requested: usize) -> Error {
+        Error::TooManyInFlight {
+            requested,
+            limit: self.max_images,
+        }
+    }
+}
+
+impl ByteShare {
+    /// Takes `more` bytes from the budget.
+    ///
+    /// # Errors
+    /// [`Error::BodyMemory`] when the bodies of all requests would exceed it.
+    pub fn grow(&mut self, more: usize) -> Result<(), Error> {
+        let limit = self.budget.limit;
+        let fits = |held: usize| held.checked_add(more).filter(|total| *total <= limit);
+        self.budget
+            .held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .map_err(|_| Error::BodyMemory { limit })?;
+        self.held += more;
+        Ok(())
+    }
+}
+
+impl Drop for ByteShare {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission::new(3, 100, Arc::new(Metrics::new()))
+    }
+
+    #[test]
+    fn all_images_of_a_request_are_admitted_or_none() {
+        let admission = admission();
+        let two = admission.images(2).unwrap();
+        assert!(admission.images(2).is_err(), "only one permit is left");
+        let one = admission.images(1).unwrap();
+        assert!(admission.check().is_err());
+        drop((one, two));
+        assert_eq!(admission.images(3).unwrap().len(), 3);
+        assert_eq!(admission.metrics.images_in_flight.get(), 0);
+    }
+
+    #[test]
+    fn dropped_shares_return_their_bytes() {
+        let admission = admission();
+        let (mut a, mut b) = (admission.bytes(), admission.bytes());
+        a.grow(60).unwrap();
+        assert!(b.grow(41).is_err());
+        b.grow(40).unwrap();
+        drop(a);
+        b.grow(60).unwrap();
+        assert!(b.grow(usize::MAX).is_err());
+    }
+}

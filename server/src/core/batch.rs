@@ -1,0 +1,317 @@
+//! Dynamic batching without a delay: decoded images wait in one bounded queue
+//! for each model. A worker takes whatever waits there, up to the largest
+//! batch, and runs it at once; a single image is never held back. A device
+//! that runs several batches at the same time has as many workers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::{Output, Outputs};
+use preprocess::Pixels;
+use tokio::sync::oneshot;
+
+use super::admission::Permit;
+use super::error::Error;
+use super::memory::release_free_memory;
+use super::metrics::{Metrics, ModelLabels};
+use super::network::Network;
+use super::scheduler::Flow;
+
+/// Where an image's result goes. Closed when its client has disconnected.
+pub type Reply = oneshot::Sender<Result<ImageOutput, Error>>;
+
+/// A decoded image that waits for the device.
+pub struct Waiting {
+    /// `[S, S, 3]`.
+    pub pixels: Pixels,
+    /// What is wanted besides the logits.
+    pub outputs: Outputs,
+    /// Time its decoding took.
+    pub decode: Duration,
+    /// Time it waited for a thread before that.
+    pub thread_wait: Duration,
+    /// When it began to wait for the device.
+    pub since: Instant,
+    /// Where the result goes.
+    pub reply: Reply,
+    /// Released together with the result.
+    pub permit: Permit,
+}
+
+impl Waiting {
+    /// Sends the result. The permit is released first, so that a client that
+    /// sends its next image at once is admitted.
+    fn finish(self, outcome: Result<ImageOutput, Error>) {
+        drop(self.permit);
+        // A client that has disconnected needs no result.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// The result of one image.
+#[derive(Clone, Debug)]
+pub struct ImageOutput {
+    /// `[classes]`.
+    pub logits: Vec<f32>,
+    /// `[C]`, where it was asked for.
+    pub embedding: Option<Vec<f32>>,
+    /// `[H, W, C]`, where it was asked for.
+    pub feature_map: Option<Vec<f32>>,
+    /// How long each step took.
+    pub timings: Timings,
+}
+
+/// How long an image spent in each step.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Decoding and preprocessing.
+    pub decode: Duration,
+    /// Waiting, for a thread and for the device.
+    pub queue: Duration,
+    /// The forward pass of its batch.
+    pub forward: Duration,
+}
+
+/// What the workers of one model share.
+pub struct BatchContext {
+    /// The model.
+    pub network: Arc<dyn Network>,
+    /// Images of the largest batch.
+    pub max_batch: usize,
+    /// The model's share of the CPU.
+    pub flow: Flow,
+    /// Labels of its metrics.
+    pub labels: ModelLabels,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The queue to the device. When the last clone is dropped, the workers finish
+/// the images that still wait, and end.
+#[derive(Clone)]
+pub struct Queue {
+    sender: SyncSender<Waiting>,
+    metrics: Arc<Metrics>,
+}
+
+impl Queue {
+    /// Starts the workers of a model.
+    ///
+    /// A forward pass on the CPU is a job of the model's flow, like the
+    /// decoding of its images. Under load it therefore runs after the images
+    /// that were queued before it are decoded, and they join its batch.
+    ///
+    /// # Errors
+    /// When the operating system cannot start a thread.
+    pub fn start(context: BatchContext, capacity: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(capacity);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let metrics = Arc::clone(&context.metrics);
+        let context = Arc::new(context);
+        let on_cpu = context.network.info().device.is_cpu();
+        // A forward pass on the CPU uses all threads: one worker is enough.
+        let workers = match on_cpu {
+            true => 1,
+            false => context.network.streams().max(1),
+        };
+        for index in 0..workers {
+            let worker = Worker {
+                context: Arc::clone(&context),
+                receiver: Arc::clone(&receiver),
+            };
+            std::thread::Builder::new()
+                .name(format!("batch-{index}"))
+                .spawn(move || {
+                    match on_cpu {
+                        true => worker.run_on_pool(),
+                        false => worker.run_on_device(),
+                    }
+                    // The last worker drops the network.
+                    release_free_memory();
+                })?;
+        }
+        Ok(Self { sender, metrics })
+    }
+
+    /// Appends an image, or sends it an error at once.
+    pub fn push(&self, image: Waiting) {
+        self.metrics.queue_depth.inc();
+        if let Err(refused) = self.sender.try_send(image) {
+            self.metrics.queue_depth.dec();
+            let (image, error) = match refused {
+                TrySendError::Full(image) => (image, Error::QueueFull),
+                TrySendError::Disconnected(image) => (image, Error::Stopped),
+            };
+            image.finish(Err(error));
+        }
+    }
+}
+
+struct Worker {
+    context: Arc<BatchContext>,
+    receiver: Arc<Mutex<Receiver<Waiting>>>,
+}
+
+impl Worker {
+    /// The worker of a network on the CPU: each batch is a job of the pool.
+    fn run_on_pool(mut self) {
+        loop {
+            let first = self.receiver().recv();
+            let Ok(first) = first else { return };
+            match self.run_as_job(first) {
+                Some(worker) => self = worker,
+                None => return,
+            }
+        }
+    }
+
+    /// A worker of a GPU. It holds the receiver while it waits; the next worker
+    /// waits once this one has its batch.
+    fn run_on_device(self) {
+        loop {
+            let batch = {
+                let receiver = self.receiver();
+                let Ok(first) = receiver.recv() else { return };
+                self.take(&receiver, first)
+            };
+            self.infer(batch);
+        }
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Receiver<Waiting>> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the batch that begins with `first` as a job: images that are
+    /// decoded before the job starts join the batch.
+    fn run_as_job(self, first: Waiting) -> Option<Self> {
+        let (done, worker) = sync_channel(1);
+        let flow = self.context.flow.clone();
+        flow.spawn(move || {
+            let batch = self.take(&self.receiver(), first);
+            self.infer(batch);
+            drop(done.send(self));
+        });
+        worker.recv().ok()
+    }
+
+    /// `first` and the images that wait, at most `max_batch`, without those
+    /// whose client has disconnected.
+    fn take(&self, waiting: &Receiver<Waiting>, first: Waiting) -> Vec<Waiting> {
+        let waiting = std::iter::once(first).chain(waiting.try_iter());
+        waiting
+            .inspect(|_| _ = self.context.metrics.queue_depth.dec())
+            .filter(|image| !image.reply.is_closed())
+            .take(self.context.max_batch)
+            .collect()
+    }
+
+    /// Runs a batch and sends each image its own result.
+    fn infer(&self, batch: Vec<Waiting>) {
+        if batch.is_empty() {
+            return;
+        }
+        let context = &self.context;
+        let started = Instant::now();
+        let output = self.forward(&batch);
+        // Also after an error: a stream may have been lost.
+        if let Some(usage) = context.network.take_usage() {
+            context.metrics.gpus(&usage, context.network.streams());
+        }
+        match output {
+            Ok(output) => {
+                let forward = started.elapsed();
+                context.metrics.batch(&context.labels, batch.len(), forward);
+                self.distribute(batch, &output, started, forward);
+            }
+            Err(error) => self.failed(batch, error),
+        }
+    }
+
+    /// The images of a failed batch run again one by one, so that an image that
+    /// makes the network fail affects only itself. An error of the device is no
+    /// image's: then all images of the batch end with it at once.
+    fn failed(&self, batch: Vec<Waiting>, error: Error) {
+        let images = batch.len();
+        let model = &self.context.labels.model;
+        if matches!(error, Error::Device(_)) {
+            tracing::error!(model, images, %error, "the device failed during a batch");
+            for image in batch {
+                image.finish(Err(error.clone()));
+            }
+            return;
+        }
+        match <[Waiting; 1]>::try_from(batch) {
+            Ok([image]) => image.finish(Err(error)),
+            Err(batch) => {
+                tracing::error!(model, images, %error, "a batch failed; its images run one by one");
+                for image in batch {
+                    self.infer(vec![image]);
+                }
+            }
+        }
+    }
+
+    /// The outputs of a batch, checked for their number and for finite logits.
+    fn forward(&self, batch: &[Waiting]) -> Result<Output, Error> {
+        let network = &self.context.network;
+        let pixels: Vec<&[u8]> = batch
+            .iter()
+            .map(|image| image.pixels.0.as_slice())
+            .collect();
+        let outputs = batch
+            .iter()
+            .fold(Outputs::default(), |all, image| all | image.outputs);
+        let output = catch_unwind(AssertUnwindSafe(|| network.forward(&pixels, outputs)))
+            .map_err(|_| Error::Panicked("the forward pass"))??;
+        let logits = &output.logits;
+        let expected = batch.len() * network.labels().len();
+        let finite = logits.iter().all(|logit| logit.is_finite());
+        if expected > 0 && logits.len() == expected && finite {
+            Ok(output)
+        } else {
+            Err(Error::Logits {
+                found: logits.len(),
+                expected,
+            })
+        }
+    }
+
+    /// `[N, ...]` -> N results.
+    fn distribute(
+        &self,
+        batch: Vec<Waiting>,
+        output: &Output,
+        started: Instant,
+        forward: Duration,
+    ) {
+        let n = batch.len();
+        let part = |values: &[f32], i: usize| {
+            let size = values.len() / n;
+            values[i * size..(i + 1) * size].to_vec()
+        };
+        let optional = |wanted: bool, values: &Option<Vec<f32>>, i: usize| match values {
+            Some(values) if wanted => Some(part(values, i)),
+            _ => None,
+        };
+        for (i, image) in batch.into_iter().enumerate() {
+            let timings = Timings {
+                decode: image.decode,
+                queue: image.thread_wait + started.saturating_duration_since(image.since),
+                forward,
+            };
+            self.context
+                .metrics
+                .waited(&self.context.labels, timings.queue);
+            let result = ImageOutput {
+                logits: part(&output.logits, i),
+                embedding: optional(image.outputs.embedding, &output.embedding, i),
+                feature_map: optional(image.outputs.feature_map, &output.feature_map, i),
+                timings,
+            };
+            image.finish(Ok(result));
+        }
+    }
+}

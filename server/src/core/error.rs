@@ -1,0 +1,180 @@
+//! Why a request or an image has no result. Every error belongs to a class
+//! that says whose error it is; its text says what to do. Transports render
+//! both in the form of their protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use preprocess::ImageError;
+
+use super::base64::Base64Error;
+
+/// Whose error it is, and whether a retry can help. The classes correspond to
+/// the canonical status codes of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The client's: the request has to be changed.
+    InvalidArgument,
+    /// The client's: there is no such model or version.
+    NotFound,
+    /// Nobody's: the server is at one of its limits; retry later.
+    ResourceExhausted,
+    /// The server's: not now, or not by this instance; retry elsewhere or later.
+    Unavailable,
+    /// The server's: a retry may or may not help; the log has the cause.
+    Internal,
+}
+
+/// Why a request or an image has no result.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image cannot be decoded.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The image was sent as base64 and is not valid base64.
+    #[error(transparent)]
+    Base64(#[from] Base64Error),
+    /// No model has this name.
+    #[error("there is no model `{name}`; GET /models lists the models of this server")]
+    UnknownModel {
+        /// As requested.
+        name: String,
+    },
+    /// The model has no such version.
+    #[error("model `{name}` has no version {version}; the versions served are: {available}")]
+    UnknownVersion {
+        /// The model.
+        name: String,
+        /// As requested.
+        version: String,
+        /// The versions that exist, separated by commas.
+        available: String,
+    },
+    /// Too many images are in flight.
+    #[error(
+        "no capacity for {requested} more image(s): at most {limit} images are in flight; retry \
+         later"
+    )]
+    TooManyInFlight {
+        /// Images of this request.
+        requested: usize,
+        /// Images of all requests.
+        limit: usize,
+    },
+    /// The bodies of all requests hold too many bytes.
+    #[error("request bodies hold {limit} bytes, which is the limit; retry later")]
+    BodyMemory {
+        /// Bytes of all bodies together.
+        limit: usize,
+    },
+    /// The queue of the device is full.
+    #[error("the queue of the device is full; retry later")]
+    QueueFull,
+    /// Models that are loaded at start are not all loaded yet.
+    #[error("still loading: {models}; retry later")]
+    Starting {
+        /// Their names, separated by commas.
+        models: String,
+    },
+    /// The server shuts down.
+    #[error("this server is shutting down; send the request to another one")]
+    Draining,
+    /// The model exists but cannot be used now.
+    #[error("model `{model}` is unavailable: {reason}")]
+    ModelUnavailable {
+        /// Name, or name and version.
+        model: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The device of the model failed for good.
+    #[error("the device of model `{model}` has failed; send the request to another server")]
+    DeviceLost {
+        /// Name and version.
+        model: String,
+    },
+    /// The device failed, whatever the images.
+    #[error("the device failed: {0}")]
+    Device(#[source] Arc<model::Error>),
+    /// The forward pass failed, perhaps because of an image.
+    #[error("the forward pass failed: {0}")]
+    Forward(#[source] Arc<model::Error>),
+    /// The network returned too few or too many logits, or some that are not
+    /// finite.
+    #[error("the forward pass returned {found} logits, expected {expected} finite ones")]
+    Logits {
+        /// Number of values returned.
+        found: usize,
+        /// Images times classes.
+        expected: usize,
+    },
+    /// Code panicked; the log has the message.
+    #[error("{0} panicked")]
+    Panicked(&'static str),
+    /// The worker of the device has ended.
+    #[error("the worker of the device has ended")]
+    Stopped,
+}
+
+impl Error {
+    /// Whose error it is.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Image(_) | Self::Base64(_) => ErrorClass::InvalidArgument,
+            Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorClass::NotFound,
+            Self::TooManyInFlight { .. } | Self::BodyMemory { .. } | Self::QueueFull => {
+                ErrorClass::ResourceExhausted
+            }
+            Self::Starting { .. }
+            | Self::Draining
+            | Self::ModelUnavailable { .. }
+            | Self::DeviceLost { .. } => ErrorClass::Unavailable,
+            Self::Device(_)
+            | Self::Forward(_)
+            | Self::Logits { .. }
+            | Self::Panicked(_)
+            | Self::Stopped => ErrorClass::Internal,
+        }
+    }
+
+    /// How long a client should wait before a retry, where a retry can help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = match self {
+            Self::Draining | Self::DeviceLost { .. } => 5,
+            _ => match self.class() {
+                ErrorClass::ResourceExhausted | ErrorClass::Unavailable => 1,
+                _ => return None,
+            },
+        };
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+impl From<model::Error> for Error {
+    fn from(error: model::Error) -> Self {
+        let device = error.is_the_devices();
+        let error = Arc::new(error);
+        if device {
+            Self::Device(error)
+        } else {
+            Self::Forward(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_that_a_retry_can_cure_have_a_retry_time() {
+        let unknown = Error::UnknownModel { name: "cat".into() };
+        assert_eq!(unknown.retry_after(), None);
+        assert_eq!(Error::Panicked("decoding").retry_after(), None);
+        assert_eq!(Error::QueueFull.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(Error::Draining.retry_after(), Some(Duration::from_secs(5)));
+    }
+}

@@ -1,0 +1,196 @@
+//! A loaded version of a model, with the queue that feeds it: decode and
+//! preprocess on a thread of the pool, wait for the device, forward pass. An
+//! error on the way ends that image only.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use model::Outputs;
+use preprocess::Pixels;
+use tokio::sync::oneshot;
+
+use super::admission::Permit;
+use super::batch::{BatchContext, ImageOutput, Queue, Reply, Waiting};
+use super::error::Error;
+use super::image::EncodedImage;
+use super::limits::Limits;
+use super::metrics::{Metrics, ModelLabels};
+use super::network::Network;
+use super::scheduler::{Flow, Scheduler};
+
+/// A loaded version of a model. Dropping the last reference ends its workers
+/// and frees its memory, once the images in its queue are done.
+pub struct Instance {
+    labels: ModelLabels,
+    network: Arc<dyn Network>,
+    decode_limits: preprocess::Limits,
+    flow: Flow,
+    queue: Queue,
+    memory: usize,
+    metrics: Arc<Metrics>,
+}
+
+/// Why an instance cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The network does not run.
+    #[error("the warm-up run failed: {0}")]
+    WarmUp(#[from] model::Error),
+    /// The operating system cannot start a thread.
+    #[error("the batch worker cannot start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Instance {
+    /// Runs a grey image through `network`, so that the first request finds
+    /// memory allocated and caches filled, and starts its workers.
+    ///
+    /// # Errors
+    /// When the network cannot run, or a thread cannot start.
+    pub fn start(
+        labels: ModelLabels,
+        network: Arc<dyn Network>,
+        max_batch: usize,
+        limits: &Limits,
+        scheduler: &Scheduler,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        warm_up(network.as_ref(), scheduler)?;
+        let flow = scheduler.flow();
+        let context = BatchContext {
+            network: Arc::clone(&network),
+            max_batch,
+            flow: flow.clone(),
+            labels: labels.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let queue = Queue::start(context, limits.max_in_flight)?;
+        let memory = network.memory(max_batch);
+        Ok(Self {
+            labels,
+            network,
+            decode_limits: limits.decode,
+            flow,
+            queue,
+            memory,
+            metrics,
+        })
+    }
+
+    /// Name and version, as metrics carry them.
+    #[must_use]
+    pub fn labels(&self) -> &ModelLabels {
+        &self.labels
+    }
+
+    /// Name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.labels.model
+    }
+
+    /// Version of the model.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.labels.version
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
+    }
+
+    /// Bytes of its weights and of the feature maps of its largest batch.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The outputs of one image. Dropping the future cancels the steps that
+    /// have not started.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn infer(
+        &self,
+        image: EncodedImage,
+        outputs: Outputs,
+        permit: Permit,
+    ) -> Result<ImageOutput, Error> {
+        let (reply, result) = oneshot::channel();
+        let decode = DecodeJob {
+            network: Arc::clone(&self.network),
+            limits: self.decode_limits,
+            outputs,
+            queue: self.queue.clone(),
+            labels: self.labels.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let arrived = Instant::now();
+        self.flow
+            .spawn(move || decode.run(image, permit, reply, arrived));
+        result.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Self { labels, .. } = self;
+        tracing::debug!(model = labels.model, version = labels.version, "released");
+    }
+}
+
+fn warm_up(network: &dyn Network, scheduler: &Scheduler) -> Result<(), model::Error> {
+    let side = network.info().input_size;
+    let grey = vec![128_u8; side * side * 3]; // [S, S, 3]
+    let forward = || network.forward(&[&grey], Outputs::default());
+    scheduler.pool().run(forward).map(drop)
+}
+
+/// What the job that decodes an image needs.
+struct DecodeJob {
+    network: Arc<dyn Network>,
+    limits: preprocess::Limits,
+    outputs: Outputs,
+    queue: Queue,
+    labels: ModelLabels,
+    metrics: Arc<Metrics>,
+}
+
+impl DecodeJob {
+    /// Bytes of a file -> pixels `[S, S, 3]` -> the queue of the device.
+    fn run(self, image: EncodedImage, permit: Permit, reply: Reply, arrived: Instant) {
+        if reply.is_closed() {
+            return;
+        }
+        let started = Instant::now();
+        let read = || -> Result<Pixels, Error> {
+            let bytes = image.bytes()?;
+            let preprocessing = self.network.preprocessing();
+            Ok(preprocess::read(&bytes, preprocessing, &self.limits)?)
+        };
+        let pixels =
+            catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Error::Panicked("decoding")));
+        drop(image);
+        let decode = started.elapsed();
+        self.metrics.decoded(&self.labels, decode);
+        match pixels {
+            Ok(pixels) => self.queue.push(Waiting {
+                pixels,
+                outputs: self.outputs,
+                decode,
+                thread_wait: started - arrived,
+                since: Instant::now(),
+                reply,
+                permit,
+            }),
+            Err(error) => {
+                // The permit is released before the client knows the result.
+                drop(permit);
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The limits that the serving core enforces.
+
+use std::time::Duration;
+
+/// The most images that a request may have, however the server is configured.
+pub const MAX_IMAGES: usize = 1024;
+
+/// What requests and images may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Images in flight: admitted and without a result yet.
+    pub max_in_flight: usize,
+    /// Images of one forward pass, where a model sets no other limit.
+    pub max_batch: usize,
+    /// Images of one request.
+    pub max_images: usize,
+    /// Bytes of one request's body.
+    pub max_body: usize,
+    /// Bytes of all request bodies held at the same time.
+    pub body_memory: usize,
+    /// What decoding one image may take.
+    pub decode: preprocess::Limits,
+    /// From the arrival of a request's body to its response.
+    pub request_timeout: Duration,
+    /// Longest pause while a body arrives.
+    pub body_timeout: Duration,
+}

@@ -1,0 +1,23 @@
+//! The serving core: models, admission, decoding, batching and inference. It
+//! knows no protocol. A transport translates requests into calls of
+//! [`serving::Serving`] and renders the results and [`error::Error`]s.
+//!
+//! The path of an image: [`admission`] -> [`image`] -> [`instance`] (decode,
+//! preprocess) -> [`batch`] -> [`network`] (forward pass) -> [`top_k`].
+
+pub mod admission;
+pub mod base64;
+pub mod batch;
+pub mod error;
+pub mod image;
+pub mod instance;
+pub mod limits;
+pub mod memory;
+pub mod metrics;
+pub mod network;
+pub mod prediction;
+pub mod registry;
+pub mod scheduler;
+pub mod serving;
+pub mod spec;
+pub mod top_k;

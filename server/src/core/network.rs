@@ -1,0 +1,81 @@
+//! What the core requires of a network: `model::Model` implements it, and
+//! tests replace it by slow or failing ones.
+
+use model::{Model, ModelInfo, Output, Outputs, Usage};
+use weights::{Labels, Preprocessing};
+
+/// A network that is ready to run: pixels in, logits out.
+pub trait Network: Send + Sync + 'static {
+    /// Name, architecture, device and so on.
+    fn info(&self) -> &ModelInfo;
+
+    /// How to preprocess an image for it.
+    fn preprocessing(&self) -> &Preprocessing;
+
+    /// Its classes, in the order of the logits.
+    fn labels(&self) -> &Labels;
+
+    /// Logits `[N, classes]`, and what else `outputs` asks for, of `N` images of
+    /// RGB pixels `[S, S, 3]` each, `S` being the input size.
+    ///
+    /// # Errors
+    /// An error of the device, or a batch that the network cannot run.
+    fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output>;
+
+    /// Forward passes that run at the same time; the batcher starts as many
+    /// workers.
+    fn streams(&self) -> usize {
+        1
+    }
+
+    /// Bytes of memory for the weights and for the feature maps of a batch of
+    /// `batch` images.
+    fn memory(&self, batch: usize) -> usize {
+        let _ = batch;
+        0
+    }
+
+    /// Time and memory used on GPUs since the last call; `None` without GPUs.
+    fn take_usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// Why no forward pass can run any more, once the device is lost.
+    fn device_error(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Network for Model {
+    fn info(&self) -> &ModelInfo {
+        self.info()
+    }
+
+    fn preprocessing(&self) -> &Preprocessing {
+        self.preprocessing()
+    }
+
+    fn labels(&self) -> &Labels {
+        self.labels()
+    }
+
+    fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {
+        self.forward(images, outputs)
+    }
+
+    fn streams(&self) -> usize {
+        self.backend().streams()
+    }
+
+    fn memory(&self, batch: usize) -> usize {
+        self.backend().weight_bytes() + self.backend().arena_bytes(batch)
+    }
+
+    fn take_usage(&self) -> Option<Usage> {
+        self.backend().take_usage()
+    }
+
+    fn device_error(&self) -> Option<String> {
+        self.backend().failure()
+    }
+}

@@ -1,0 +1,45 @@
+//! What is reported about the models.
+
+use std::sync::Arc;
+
+use super::slot::State;
+use crate::core::instance::Instance;
+
+/// A model and its versions.
+pub struct ModelStatus {
+    /// Its name.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// Whether requests that name no model get it.
+    pub is_default: bool,
+    /// In ascending order.
+    pub versions: Vec<VersionStatus>,
+    /// Why its versions cannot be listed.
+    pub error: Option<String>,
+}
+
+/// A version of a model.
+pub struct VersionStatus {
+    /// Its number.
+    pub version: u64,
+    /// Its state.
+    pub state: State,
+    /// Why the last load failed, or why it is unloaded.
+    pub reason: Option<String>,
+    /// What is loaded.
+    pub instance: Option<Arc<Instance>>,
+}
+
+/// Whether the models that are loaded at start are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the configuration has been applied.
+    pub configured: bool,
+    /// Names of those whose first load is not finished.
+    pub loading: Vec<String>,
+    /// Names of those without any version in memory, each with the reason.
+    pub failed: Vec<(String, String)>,
+    /// Loaded instances whose device is lost, as `name/version`.
+    pub lost: Vec<String>,
+}

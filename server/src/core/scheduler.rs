@@ -1,0 +1,260 @@
+//! Fair sharing of the CPU between models. All jobs (decoding an image,
+//! running a batch) run on one thread pool. Each model has a flow: a queue of
+//! its own jobs. A thread that becomes free takes a job of the flow that has
+//! used the least CPU time, as start-time fair queueing does (Goyal et al.
+//! 1996). A flow that was idle starts at the current virtual time: it goes
+//! first, but cannot save up time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::ThreadPool;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The jobs of all flows on one thread pool.
+#[derive(Clone)]
+pub struct Scheduler {
+    pool: ThreadPool,
+    flows: Arc<Mutex<Flows>>,
+}
+
+/// A model's queue of jobs. When the last clone is dropped, the jobs that are
+/// still queued run all the same.
+#[derive(Clone)]
+pub struct Flow {
+    scheduler: Scheduler,
+    id: Arc<FlowId>,
+}
+
+struct FlowId {
+    id: u64,
+    flows: Arc<Mutex<Flows>>,
+}
+
+#[derive(Default)]
+struct Flows {
+    queues: BTreeMap<u64, FlowQueue>,
+    next_id: u64,
+    /// Virtual time of the flow that was served last.
+    now: Duration,
+}
+
+#[derive(Default)]
+struct FlowQueue {
+    jobs: VecDeque<Job>,
+    running: usize,
+    /// CPU time used, or the virtual time at which the flow became active.
+    used: Duration,
+    /// No more jobs come: removed once the last one has run.
+    closed: bool,
+}
+
+impl Scheduler {
+    /// A scheduler of jobs on `pool`.
+    #[must_use]
+    pub fn new(pool: ThreadPool) -> Self {
+        Self {
+            pool,
+            flows: Arc::default(),
+        }
+    }
+
+    /// The thread pool.
+    #[must_use]
+    pub fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
+    /// A new flow.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        let mut flows = lock(&self.flows);
+        flows.next_id += 1;
+        let id = flows.next_id;
+        flows.queues.insert(id, FlowQueue::default());
+        Flow {
+            scheduler: self.clone(),
+            id: Arc::new(FlowId {
+                id,
+                flows: Arc::clone(&self.flows),
+            }),
+        }
+    }
+}
+
+impl Flow {
+    /// Queues a job and returns at once. A panic of the job is logged.
+    pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        lock(&self.scheduler.flows).push(self.id.id, Box::new(job));
+        let flows = Arc::clone(&self.scheduler.flows);
+        // One call for each job: which job it runs is decided when it starts.
+        self.scheduler.pool.spawn(move || run_next(&flows));
+    }
+
+    /// The thread pool that runs the jobs.
+    #[must_use]
+    pub fn pool(&self) -> &ThreadPool {
+        &self.scheduler.pool
+    }
+}
+
+impl Drop for FlowId {
+    fn drop(&mut self) {
+        let mut flows = lock(&self.flows);
+        if let Some(queue) = flows.queues.get_mut(&self.id) {
+            queue.closed = true;
+        }
+        flows.remove_if_done(self.id);
+    }
+}
+
+impl Flows {
+    fn push(&mut self, id: u64, job: Job) {
+        let now = self.now;
+        let queue = self.queues.entry(id).or_default();
+        if queue.jobs.is_empty() && queue.running == 0 {
+            queue.used = queue.used.max(now);
+        }
+        queue.jobs.push_back(job);
+    }
+
+    /// The next job and its flow: of the flow with the least CPU time used; of
+    /// equal ones, that with the fewest jobs running.
+    fn pop(&mut self) -> Option<(u64, Job)> {
+        let waiting = self.queues.iter_mut().filter(|(_, q)| !q.jobs.is_empty());
+        let (&id, queue) = waiting.min_by_key(|(_, queue)| (queue.used, queue.running))?;
+        let job = queue.jobs.pop_front()?;
+        queue.running += 1;
+        self.now = self.now.max(queue.used);
+        Some((id, job))
+    }
+
+    fn finished(&mut self, id: u64, took: Duration) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.running -= 1;
+            queue.used += took;
+        }
+        self.remove_if_done(id);
+    }
+
+    fn remove_if_done(&mut self, id: u64) {
+        let done = |q: &FlowQueue| q.closed && q.running == 0 && q.jobs.is_empty();
+        if self.queues.get(&id).is_some_and(done) {
+            self.queues.remove(&id);
+        }
+    }
+}
+
+fn run_next(flows: &Mutex<Flows>) {
+    let Some((id, job)) = lock(flows).pop() else {
+        return;
+    };
+    let _running = Running {
+        flows,
+        id,
+        started: Instant::now(),
+    };
+    job();
+}
+
+/// Accounts for a job when it ends, also by a panic.
+struct Running<'a> {
+    flows: &'a Mutex<Flows>,
+    id: u64,
+    started: Instant,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        lock(self.flows).finished(self.id, self.started.elapsed());
+    }
+}
+
+fn lock(flows: &Mutex<Flows>) -> MutexGuard<'_, Flows> {
+    flows.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A scheduler with one thread, which waits until the sender is dropped.
+    fn blocked() -> (Scheduler, Sender<()>) {
+        let scheduler = Scheduler::new(ThreadPool::new(1).unwrap());
+        let (release, blocked) = channel::<()>();
+        let (started, start) = channel();
+        scheduler.flow().spawn(move || {
+            started.send(()).unwrap();
+            let _ = blocked.recv();
+        });
+        start.recv().unwrap();
+        (scheduler, release)
+    }
+
+    fn order(names: Receiver<&'static str>) -> Vec<&'static str> {
+        names.iter().collect()
+    }
+
+    #[test]
+    fn an_idle_flow_goes_before_the_backlog_of_a_busy_one() {
+        let (scheduler, release) = blocked();
+        let (done, names) = channel();
+        let (busy, quiet) = (scheduler.flow(), scheduler.flow());
+        for _ in 0..20 {
+            let done = done.clone();
+            busy.spawn(move || {
+                std::thread::sleep(Duration::from_millis(2));
+                done.send("busy").unwrap();
+            });
+        }
+        quiet.spawn(move || done.send("quiet").unwrap());
+        drop(release);
+        let names = order(names);
+        assert_eq!(names.len(), 21);
+        let at = names.iter().position(|name| *name == "quiet").unwrap();
+        assert!(at <= 1, "the quiet flow was served after {at} busy jobs");
+    }
+
+    #[test]
+    fn two_busy_flows_share_the_time_whatever_their_jobs_take() {
+        let (scheduler, release) = blocked();
+        let (done, names) = channel();
+        let flows = [("long", 8, 10), ("short", 2, 40)].map(|(name, milliseconds, count)| {
+            let flow = scheduler.flow();
+            for _ in 0..count {
+                let done = done.clone();
+                flow.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(milliseconds));
+                    done.send(name).unwrap();
+                });
+            }
+            flow
+        });
+        drop((done, release));
+        let names = order(names);
+        drop(flows);
+        // Both need 80 ms. In any part of the schedule they have had about as
+        // much time: four short jobs for each long one.
+        let half = &names[..25];
+        let long = half.iter().filter(|name| **name == "long").count();
+        assert!((3..=7).contains(&long), "{long} long jobs of 25: {names:?}");
+    }
+
+    #[test]
+    fn a_panic_and_a_dropped_flow_leave_nothing_behind() {
+        let scheduler = Scheduler::new(ThreadPool::new(2).unwrap());
+        let flow = scheduler.flow();
+        let (done, finished) = channel();
+        flow.spawn(|| panic!("on purpose"));
+        flow.spawn(move || done.send(()).unwrap());
+        drop(flow);
+        finished.recv().unwrap();
+        while !lock(&scheduler.flows).queues.is_empty() {
+            std::thread::yield_now();
+        }
+    }
+}

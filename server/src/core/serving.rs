@@ -1,0 +1,158 @@
+//! The entry point for transports: admits requests while the server runs, and
+//! waits for them when it shuts down.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use model::ThreadPool;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, oneshot};
+
+use super::admission::Admission;
+use super::error::Error;
+use super::limits::Limits;
+use super::metrics::Metrics;
+use super::registry::loader::Loader;
+use super::registry::registry::Registry;
+use super::scheduler::{Flow, Scheduler};
+
+/// What all transports share.
+pub struct Serving {
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    admission: Admission,
+    registry: Registry,
+    /// For work that belongs to no model.
+    flow: Flow,
+    draining: AtomicBool,
+    /// Each request holds it for reading. Draining takes it for writing, which
+    /// waits for all of them.
+    in_flight: Arc<RwLock<()>>,
+}
+
+/// A request in flight. Draining waits until it is dropped.
+pub struct InFlight(#[allow(dead_code, reason = "held until dropped")] OwnedRwLockReadGuard<()>);
+
+impl Serving {
+    /// A server without models. `memory_limit` is in bytes, for all models
+    /// together.
+    #[must_use]
+    pub fn new(
+        limits: Limits,
+        memory_limit: Option<usize>,
+        pool: ThreadPool,
+        loader: Box<dyn Loader>,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let scheduler = Scheduler::new(pool);
+        Self {
+            admission: Admission::new(
+                limits.max_in_flight,
+                limits.body_memory,
+                Arc::clone(&metrics),
+            ),
+            registry: Registry::new(
+                loader,
+                limits.clone(),
+                memory_limit,
+                scheduler.clone(),
+                Arc::clone(&metrics),
+            ),
+            flow: scheduler.flow(),
+            limits,
+            metrics,
+            draining: AtomicBool::new(false),
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// The limits it enforces.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Admission control for images and bytes.
+    #[must_use]
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// The models.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether requests should be sent to this server: the models that are
+    /// loaded at start have been loaded, or have failed, and no shutdown has
+    /// begun.
+    ///
+    /// # Errors
+    /// Which models are still loading; a shutdown; a device that is lost.
+    pub fn ready(&self) -> Result<(), Error> {
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(Error::Draining);
+        }
+        let readiness = self.registry.readiness();
+        if !readiness.configured {
+            let models = "the configuration".into();
+            return Err(Error::Starting { models });
+        }
+        if !readiness.loading.is_empty() {
+            let models = readiness.loading.join(", ");
+            return Err(Error::Starting { models });
+        }
+        match readiness.lost.into_iter().next() {
+            Some(model) => Err(Error::DeviceLost { model }),
+            None => Ok(()),
+        }
+    }
+
+    /// Admits a request.
+    ///
+    /// # Errors
+    /// [`Error::Draining`].
+    pub fn enter(&self) -> Result<InFlight, Error> {
+        // The lock is taken first: a request that sees no draining is waited for.
+        let guard = Arc::clone(&self.in_flight)
+            .try_read_owned()
+            .map_err(|_| Error::Draining)?;
+        match self.draining.load(Ordering::SeqCst) {
+            true => Err(Error::Draining),
+            false => Ok(InFlight(guard)),
+        }
+    }
+
+    /// Turns readiness off, rejects new requests and waits for those in flight.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        drop(self.in_flight.write().await);
+    }
+
+    /// Runs a short job on the thread pool instead of a thread that serves
+    /// sockets.
+    ///
+    /// # Errors
+    /// When the job panics.
+    pub async fn run_job<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, result) = oneshot::channel();
+        self.flow.spawn(move || {
+            if sender.is_closed() {
+                return;
+            }
+            // A panic drops the sender, which the receiver reports.
+            let _ = catch_unwind(AssertUnwindSafe(|| sender.send(job())));
+        });
+        result.await.map_err(|_| Error::Panicked("parsing"))
+    }
+}

@@ -1,0 +1,79 @@
+//! What the registry is asked to serve: one specification for each model.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use model::Options;
+
+/// One model to serve, with all its versions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// The name in routes, metrics and logs: letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// Other names for the same model.
+    pub aliases: Vec<String>,
+    /// Where its checkpoints are.
+    pub source: ModelSource,
+    /// Which versions are served.
+    pub versions: VersionPolicy,
+    /// Part of the requests that each version receives, by weight; empty sends
+    /// all of them to the newest version that is ready.
+    pub traffic: BTreeMap<u64, u32>,
+    /// A file of class names that replaces those of the checkpoint.
+    pub labels: Option<PathBuf>,
+    /// Device, data type, instruction set and engine.
+    pub options: Options,
+    /// The largest batch, where it differs from the server's.
+    pub max_batch: Option<usize>,
+    /// When the model is loaded.
+    pub load: LoadPolicy,
+}
+
+impl ModelSpec {
+    /// Whether a version loaded for `other` is the same as one loaded for this
+    /// specification.
+    #[must_use]
+    pub fn loads_like(&self, other: &Self) -> bool {
+        (&self.source, &self.labels, &self.options, self.max_batch)
+            == (
+                &other.source,
+                &other.labels,
+                &other.options,
+                other.max_batch,
+            )
+    }
+}
+
+/// Where the checkpoints of a model are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// One checkpoint, served as version 1: the built-in model's name, a file,
+    /// a folder, or a repository of the Hugging Face Hub.
+    Checkpoint(String),
+    /// A folder of a model repository. Its subfolders with integer names are
+    /// the versions; without any, the folder itself is version 1.
+    Versioned(PathBuf),
+}
+
+/// Which versions of a model are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VersionPolicy {
+    /// The one with the largest number.
+    #[default]
+    Latest,
+    /// All of them.
+    All,
+    /// Those listed.
+    Only(Vec<u64>),
+}
+
+/// When a model is loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadPolicy {
+    /// Before the server is ready.
+    #[default]
+    AtStart,
+    /// When the first request for it arrives. Such a model may be evicted
+    /// again when memory for models runs out.
+    OnDemand,
+}

@@ -1,0 +1,8 @@
+//! Fakes and helpers that the tests share: networks and a loader whose results
+//! are known, a server in front of them, and a client.
+
+pub(crate) mod client;
+pub(crate) mod gate;
+pub(crate) mod loader;
+pub(crate) mod network;
+pub(crate) mod server;

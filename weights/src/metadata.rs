@@ -1,0 +1,227 @@
+//! The metadata of a checkpoint, and its encoding in the safetensors files that
+//! this project writes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::labels::Labels;
+use crate::preprocessing::{Interpolation, Preprocessing, Resize};
+
+/// The metadata of a checkpoint. A field is `None` when the checkpoint does not
+/// contain it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    /// Name of the architecture, as the author of the checkpoint gives it.
+    pub architecture: Option<String>,
+    /// Preprocessing of images.
+    pub preprocessing: Option<Preprocessing>,
+    /// Labels of the classes.
+    pub labels: Option<Labels>,
+    /// Whether a bottleneck block has its stride on the first 1x1 convolution
+    /// (He 2015) instead of the 3x3. The shapes of the tensors are the same.
+    pub stride_on_first_1x1: Option<bool>,
+    /// Whether a projection shortcut begins with average pooling (ResNet-D). The
+    /// shapes of the tensors are the same; where the architecture is not named,
+    /// the names of the tensors may show it.
+    pub pooled_shortcut: Option<bool>,
+    /// Of an 8-bit checkpoint, the range of each layer's output.
+    pub ranges: Option<Ranges>,
+}
+
+/// The lowest and the highest output of each layer, by the layer's name.
+pub type Ranges = BTreeMap<String, [f32; 2]>;
+
+/// The JSON of `preprocess`, in torchvision's terms: `resize` is one number for
+/// the short side or a pair for both sides.
+#[derive(Serialize, Deserialize)]
+struct PreprocessingJson {
+    resize: Sides,
+    crop: u32,
+    interpolation: Interpolation,
+    #[serde(default = "yes")]
+    antialias: bool,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Sides {
+    Short(u32),
+    Both([u32; 2]),
+}
+
+/// The JSON of `spec`: properties of the architecture that the shapes of the
+/// tensors do not show.
+#[derive(Default, Serialize, Deserialize)]
+struct SpecJson {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stride_on: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shortcut: Option<String>,
+}
+
+/// Values of `stride_on`: false, true.
+const STRIDE_ON: [&str; 2] = ["conv2", "conv1"];
+/// Values of `shortcut`: false, true.
+const SHORTCUT: [&str; 2] = ["conv1x1", "avgpool_conv1x1"];
+/// Value of `labels` for the labels of ImageNet-1k.
+const IMAGENET: &str = "imagenet-1k";
+
+fn yes() -> bool {
+    true
+}
+
+impl Metadata {
+    /// Parses the string map of a safetensors file. Unknown keys are ignored.
+    pub(crate) fn parse(origin: &str, strings: &BTreeMap<String, String>) -> Result<Self> {
+        let strings = Strings { origin, strings };
+        let spec = strings.parse("spec", spec)?.unwrap_or_default();
+        Ok(Self {
+            architecture: strings.strings.get("architecture").cloned(),
+            preprocessing: strings.parse("preprocess", preprocessing)?,
+            labels: strings.parse("labels", labels)?,
+            stride_on_first_1x1: flag(spec.stride_on, STRIDE_ON),
+            pooled_shortcut: flag(spec.shortcut, SHORTCUT),
+            ranges: strings.parse("ranges", ranges)?,
+        })
+    }
+
+    /// The string map that [`Metadata::parse`] reads.
+    pub(crate) fn to_strings(&self) -> serde_json::Result<HashMap<String, String>> {
+        let mut strings = HashMap::new();
+        let mut set = |key: &str, value| strings.insert(key.to_owned(), value);
+        if let Some(architecture) = &self.architecture {
+            set("architecture", architecture.clone());
+        }
+        if let Some(preprocessing) = &self.preprocessing {
+            let json = PreprocessingJson::from(preprocessing);
+            set("preprocess", serde_json::to_string(&json)?);
+        }
+        if let Some(labels) = &self.labels {
+            let text = if *labels == Labels::imagenet1k() {
+                IMAGENET.into()
+            } else {
+                labels.to_json()
+            };
+            set("labels", text);
+        }
+        let name = |value: Option<bool>, names: [&str; 2]| {
+            value.map(|value| names[usize::from(value)].to_owned())
+        };
+        let spec = SpecJson {
+            stride_on: name(self.stride_on_first_1x1, STRIDE_ON),
+            shortcut: name(self.pooled_shortcut, SHORTCUT),
+        };
+        set("spec", serde_json::to_string(&spec)?);
+        if let Some(ranges) = &self.ranges {
+            set("ranges", serde_json::to_string(ranges)?);
+        }
+        Ok(strings)
+    }
+
+    /// This metadata; fields that are `None` are taken from `other`.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            architecture: self.architecture.or(other.architecture),
+            preprocessing: self.preprocessing.or(other.preprocessing),
+            labels: self.labels.or(other.labels),
+            stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
+            pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
+            ranges: self.ranges.or(other.ranges),
+        }
+    }
+}
+
+impl From<&Preprocessing> for PreprocessingJson {
+    fn from(preprocessing: &Preprocessing) -> Self {
+        let resize = match preprocessing.resize {
+            Resize::ShortSide(side) => Sides::Short(side),
+            Resize::Exact(side) => Sides::Both([side, side]),
+        };
+        Self {
+            resize,
+            crop: preprocessing.crop,
+            interpolation: preprocessing.interpolation,
+            antialias: true,
+            mean: preprocessing.mean,
+            std: preprocessing.std,
+        }
+    }
+}
+
+/// The string map of one file.
+struct Strings<'a> {
+    origin: &'a str,
+    strings: &'a BTreeMap<String, String>,
+}
+
+impl Strings<'_> {
+    fn parse<T>(
+        &self,
+        field: &str,
+        parse: impl Fn(&str) -> std::result::Result<T, String>,
+    ) -> Result<Option<T>> {
+        let text = self.strings.get(field);
+        let parsed = text.map(|text| parse(text)).transpose();
+        parsed.map_err(|reason| Error::field(self.origin, field, reason))
+    }
+}
+
+fn spec(text: &str) -> std::result::Result<SpecJson, String> {
+    serde_json::from_str(text).map_err(|e| e.to_string())
+}
+
+/// Whether `value` is the name for false or the name for true.
+fn flag(value: Option<String>, [no, yes]: [&str; 2]) -> Option<bool> {
+    match value? {
+        value if value == no => Some(false),
+        value if value == yes => Some(true),
+        _ => None,
+    }
+}
+
+fn preprocessing(text: &str) -> std::result::Result<Preprocessing, String> {
+    let json: PreprocessingJson = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if !json.antialias {
+        return Err("`antialias` is false; only true is supported".into());
+    }
+    let resize = match json.resize {
+        Sides::Short(side) => Resize::ShortSide(side),
+        Sides::Both([height, width]) if height == width => Resize::Exact(height),
+        Sides::Both(sides) => {
+            return Err(format!(
+                "`resize` is {sides:?}; only equal sides are supported"
+            ));
+        }
+    };
+    Preprocessing {
+        resize,
+        crop: json.crop,
+        interpolation: json.interpolation,
+        mean: json.mean,
+        std: json.std,
+    }
+    .checked()
+}
+
+fn ranges(text: &str) -> std::result::Result<Ranges, String> {
+    let ranges: Ranges = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let is_range = |[low, high]: &[f32; 2]| low.is_finite() && high.is_finite() && low <= high;
+    match ranges.iter().find(|(_, range)| !is_range(range)) {
+        Some((layer, range)) => Err(format!(
+            "the range of layer `{layer}` is {range:?}; both ends must be finite, the lower first"
+        )),
+        None => Ok(ranges),
+    }
+}
+
+fn labels(text: &str) -> std::result::Result<Labels, String> {
+    if text == IMAGENET {
+        Ok(Labels::imagenet1k())
+    } else {
+        Labels::from_json(text)
+    }
+}
