@@ -53,7 +53,7 @@ fn without_a_driver_auto_is_the_processor_and_cuda_an_error() {
         "{said}"
     );
     let (classified, said) = classify("auto");
-    assert!(classified && said.contains("tabby"), "{said}");
+    assert!(classified && said.contains("Egyptian cat"), "{said}");
     let log = log_of_start("auto");
     let told = log.lines().find(|line| line.contains("device auto: cpu"));
     let told = told.unwrap_or_else(|| panic!("no word of the device in\n{log}"));

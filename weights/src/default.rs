@@ -9,7 +9,7 @@ pub const DEFAULT_NAME: &str = "resnet50_thin";
 static BYTES: &[u8] = include_bytes!("../resnet50_thin.safetensors");
 
 /// SHA-256 of [`BYTES`], so that it is not computed at each start.
-const DIGEST: &str = "fd9a341b6e82a77b85ea380b2439068cb0d78570c0dec15f4b9593dada37b5b9";
+const DIGEST: &str = "f0bfe1fb1e028b17468b3e2470443e5879d83bc5e2bd11db19520af23761a4e0";
 
 /// The default model.
 ///

@@ -19,6 +19,9 @@ use crate::core::network::Network;
 /// Why a version that was unloaded on request is not served.
 const UNLOADED: &str = "it was unloaded; load it with POST /models/{name}/load on the admin port";
 
+/// Further attempts of a request to load a model that was unloaded meanwhile.
+const RETRIES: usize = 3;
+
 /// Time during which requests for a model that failed to load on demand fail
 /// without another attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
@@ -109,7 +112,17 @@ impl Registry {
         let registry = self.clone();
         let (entry, slot) = (Arc::clone(entry), Arc::clone(slot));
         // A task: the load goes on when the request that began it is cancelled.
-        let load = tokio::spawn(async move { registry.run_load(&entry, &slot, None).await });
+        let load = tokio::spawn(async move {
+            let mut loaded = registry.run_load(&entry, &slot, None).await;
+            // A load that an unload interrupts has no error to report.
+            for _ in 0..RETRIES {
+                if loaded.is_ok() || slot.lock().reason.is_some() {
+                    break;
+                }
+                loaded = registry.run_load(&entry, &slot, None).await;
+            }
+            loaded
+        });
         load.await
             .unwrap_or_else(|_| Err(LoadError::Panicked.to_string()))
     }
