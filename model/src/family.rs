@@ -1,5 +1,5 @@
-//! The family as data: one row an architecture. A row says which of a few
-//! small parts it combines; `build` turns it into a graph.
+//! The ResNet family as a table: one row for each architecture. A row names the
+//! parts that it combines; `build` turns it into a graph.
 
 use Attention::{EfficientChannel, SqueezeExcite};
 use Block::{Basic, Bottleneck};
@@ -9,11 +9,11 @@ use Block::{Basic, Bottleneck};
 pub enum Stem {
     /// 7x7 stride 2, then 3x3 max-pool stride 2 (He et al. 2015).
     Conv7,
-    /// The same with zeros around the pool, as `BiT` has it.
+    /// The same with zero padding of the pool, as in `BiT`.
     Conv7ZeroPool,
     /// Three 3x3, the first with stride 2, then the pool (ResNet-C, He et al. 2018).
     Deep,
-    /// 3x3 stride 1, no pool: CIFAR.
+    /// 3x3 stride 1, without a pool, for CIFAR.
     Conv3,
 }
 
@@ -27,7 +27,7 @@ pub enum Block {
 }
 
 impl Block {
-    /// Output channels over planes, in every published row.
+    /// Output channels divided by planes.
     #[must_use]
     pub fn expansion(self) -> usize {
         match self {
@@ -37,16 +37,16 @@ impl Block {
     }
 }
 
-/// Which convolution of a bottleneck takes the stage's stride.
+/// Which convolution of a bottleneck has the stride of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrideOn {
     /// The first 1x1: the original (v1).
     Conv1,
-    /// The 3x3: v1.5, torchvision's and timm's.
+    /// The 3x3: v1.5, as in torchvision and timm.
     Conv2,
 }
 
-/// Where the norms and activations stand.
+/// The order of convolutions, norms and activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// conv, norm, ReLU (2015).
@@ -55,7 +55,7 @@ pub enum Order {
     Pre,
 }
 
-/// The normalisation, with the weights it asks for.
+/// The normalisation, and how it treats the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Norm {
     /// Batch norm.
@@ -64,12 +64,12 @@ pub enum Norm {
     Group,
 }
 
-/// How a block's input reaches its end where the shape changes.
+/// The shortcut of a block that changes the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortcut {
     /// 1x1 with the stride (option B).
     Projection,
-    /// 2x2 stride 2 without padding where the stride is 2, else 1x1: the lecture's.
+    /// 2x2 stride 2 without padding where the stride is 2, else 1x1.
     Projection2x2,
     /// Every second pixel, zeros for the new channels (option A).
     ZeroPad,
@@ -77,12 +77,12 @@ pub enum Shortcut {
     AvgPoolProjection,
 }
 
-/// How the residual and the shortcut meet.
+/// How the residual function and the shortcut are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// Their sum.
     Residual,
-    /// No shortcut at all.
+    /// No shortcut.
     Plain,
     /// A learned gate T between them, C = 1 - T (Srivastava et al. 2015).
     Highway,
@@ -95,16 +95,16 @@ pub enum Attention {
     None,
     /// Squeeze-and-excitation, reduction 16 (Hu et al. 2017).
     SqueezeExcite,
-    /// ECA, kernel by the number of channels (Wang et al. 2020).
+    /// ECA; the kernel size depends on the number of channels (Wang et al. 2020).
     EfficientChannel,
 }
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Architecture {
-    /// What users call it.
+    /// Its name.
     pub name: &'static str,
-    /// Other names it goes by.
+    /// Other names.
     pub aliases: &'static [&'static str],
     /// The layers before the first stage.
     pub stem: Stem,
@@ -114,35 +114,48 @@ pub struct Architecture {
     pub block: Block,
     /// Blocks in each stage.
     pub layers: &'static [usize],
-    /// Planes of each stage: the width inside a basic block, and what the
-    /// bottleneck's expansion multiplies.
+    /// Planes of each stage: the width of a basic block; a bottleneck multiplies
+    /// them by its expansion.
     pub planes: &'static [usize],
     /// Groups of the bottleneck's 3x3 (`ResNeXt`, Xie et al. 2016).
     pub groups: usize,
-    /// Width of the bottleneck's inside over its planes (wide and `ResNeXt`).
+    /// Inner width of a bottleneck divided by its planes (wide and `ResNeXt`).
     pub widening: usize,
     /// Which convolution of a bottleneck is strided.
     pub stride_on: StrideOn,
-    /// Where norms stand.
+    /// The order of norms and convolutions.
     pub order: Order,
     /// Which norm.
     pub norm: Norm,
-    /// How shapes change on the shortcut.
+    /// The shortcut where the shape changes.
     pub shortcut: Shortcut,
-    /// How residual and shortcut meet.
+    /// How residual and shortcut are combined.
     pub merge: Merge,
     /// Channel attention.
     pub attention: Attention,
-    /// Side of the input it was defined for.
+    /// Side of the input in its paper, in pixels.
     pub input: usize,
-    /// Classes it was defined for.
+    /// Number of classes in its paper.
     pub classes: usize,
-    /// What its paper counts as FLOPs: multiply-adds of one image.
+    /// Multiply-adds of one image as its paper states them ("FLOPs").
     pub published_flops: Option<f64>,
+    /// Which layers its paper counts as its depth.
+    pub depth_of: DepthOf,
+}
+
+/// Which layers a paper counts as the depth of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DepthOf {
+    /// Layers with weights on the main path, the classifier included, and no
+    /// projections (He et al. 2015).
+    MainPath,
+    /// Convolutions, the projections of the stages included, and no classifier
+    /// (Zagoruyko and Komodakis 2016).
+    Convolutions,
 }
 
 impl Architecture {
-    /// Layers with weights on the main path, as the papers count them.
+    /// The number of layers as the paper of the architecture counts them.
     #[must_use]
     pub fn depth(&self) -> usize {
         let per_block = match self.block {
@@ -150,14 +163,18 @@ impl Architecture {
             Bottleneck => 3,
         };
         let stem = if self.stem == Stem::Deep { 3 } else { 1 };
-        stem + self.layers.iter().sum::<usize>() * per_block + 1
+        let others = match self.depth_of {
+            DepthOf::MainPath => 1,
+            DepthOf::Convolutions => self.layers.len(),
+        };
+        stem + self.layers.iter().sum::<usize>() * per_block + others
     }
 }
 
 const IMAGENET: &[usize] = &[64, 128, 256, 512];
 const CIFAR: &[usize] = &[16, 32, 64];
 
-/// ResNet-18: what every other row is told as a difference from.
+/// ResNet-18, from which every other row is derived.
 const RESNET: Architecture = Architecture {
     name: "resnet18",
     aliases: &[],
@@ -177,6 +194,7 @@ const RESNET: Architecture = Architecture {
     input: 224,
     classes: 1000,
     published_flops: None,
+    depth_of: DepthOf::MainPath,
 };
 const RESNET50: Architecture = Architecture {
     block: Bottleneck,
@@ -223,6 +241,10 @@ const CIFAR_PREACT_BOTTLENECK: Architecture = Architecture {
     block: Bottleneck,
     ..CIFAR_PREACT
 };
+const WIDE: Architecture = Architecture {
+    depth_of: DepthOf::Convolutions,
+    ..CIFAR_PREACT
+};
 const HIGHWAY: Architecture = Architecture {
     merge: Merge::Highway,
     shortcut: Shortcut::Projection,
@@ -242,7 +264,7 @@ const CIFAR_PLAIN: Architecture = Architecture {
     ..CIFAR_RESNET
 };
 
-/// Every architecture this project serves.
+/// All architectures.
 #[rustfmt::skip]
 pub static FAMILY: &[Architecture] = &[
     // He et al. 2015, stride on the 3x3 (v1.5)
@@ -258,7 +280,7 @@ pub static FAMILY: &[Architecture] = &[
     Architecture { name: "resnet152_v1", layers: &[3, 8, 36, 3], published_flops: Some(11.3e9), ..V1 },
     Architecture { name: "resnet200_v1", layers: &[3, 24, 36, 3], ..V1 },
     Architecture { name: "resnet50_thin", planes: &[32, 64, 128, 256], ..V1 },
-    // the lecture's own
+    // with a 2x2 projection
     Architecture { name: "resnet18_2x2", aliases: &["resnet18-2x2"], shortcut: Shortcut::Projection2x2, ..RESNET },
     // deeper stem (C), average-pooled shortcut (D), attention
     Architecture { name: "resnet50c", stem: Stem::Deep, ..RESNET50 },
@@ -297,8 +319,8 @@ pub static FAMILY: &[Architecture] = &[
     Architecture { name: "cifar_preact110", layers: &[18; 3], ..CIFAR_PREACT },
     Architecture { name: "cifar_preact164", layers: &[18; 3], ..CIFAR_PREACT_BOTTLENECK },
     Architecture { name: "cifar_preact1001", layers: &[111; 3], ..CIFAR_PREACT_BOTTLENECK },
-    Architecture { name: "wrn_16_4", aliases: &["wrn-16-4"], layers: &[2; 3], planes: &[64, 128, 256], ..CIFAR_PREACT },
-    Architecture { name: "wrn_28_10", aliases: &["wrn-28-10"], layers: &[4; 3], planes: &[160, 320, 640], ..CIFAR_PREACT },
+    Architecture { name: "wrn_16_4", aliases: &["wrn-16-4"], layers: &[2; 3], planes: &[64, 128, 256], ..WIDE },
+    Architecture { name: "wrn_28_10", aliases: &["wrn-28-10"], layers: &[4; 3], planes: &[160, 320, 640], ..WIDE },
     Architecture { name: "cifar_highway20", layers: &[3; 3], ..CIFAR_HIGHWAY },
     Architecture { name: "cifar_plain20", layers: &[3; 3], ..CIFAR_PLAIN },
     Architecture { name: "cifar_plain56", layers: &[9; 3], ..CIFAR_PLAIN },
@@ -312,30 +334,16 @@ pub fn find(name: &str) -> Option<&'static Architecture> {
         .find(|row| row.name == name || row.aliases.contains(&name))
 }
 
-/// The names closest to `name`, by the fewest letters to change.
+/// The three names closest to `name`, by Levenshtein distance.
 #[must_use]
 pub fn nearest(name: &str) -> Vec<&'static str> {
     let name = name.to_lowercase();
     let mut names: Vec<(usize, &str)> = FAMILY
         .iter()
-        .map(|row| (edits(&name, row.name), row.name))
+        .map(|row| (strsim::levenshtein(&name, row.name), row.name))
         .collect();
     names.sort();
     names.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Letters to insert, delete or replace to turn `a` into `b` (Levenshtein 1966).
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -343,7 +351,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_a_slip_finds_its_row() {
+    fn names_are_unique_and_a_misspelt_name_finds_its_row() {
         let mut names: Vec<_> = FAMILY
             .iter()
             .flat_map(|row| row.aliases.iter().chain([&row.name]))
@@ -355,13 +363,15 @@ mod tests {
     }
 
     #[test]
-    fn depths_are_the_papers() {
+    fn depths_are_those_of_the_papers() {
         for (name, depth) in [
             ("resnet18", 18),
             ("resnet152", 152),
             ("cifar_resnet1202", 1202),
             ("cifar_preact1001", 1001),
             ("resnet200", 200),
+            ("wrn_16_4", 16),
+            ("wrn_28_10", 28),
         ] {
             assert_eq!(find(name).unwrap().depth(), depth, "{name}");
         }

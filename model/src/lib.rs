@@ -1,7 +1,35 @@
-//! The ResNet family: its table, a plain candle reference and the fused plan.
+//! The ResNet family: a table of architectures, and backends that run them.
 //!
-//! Pixels in, logits out. The path: [`family`] (a row) -> graph (what it
-//! computes) -> plan (how) -> kernels.
+//! A [`Model`] is loaded from a checkpoint and turns pixels into logits. The
+//! path: [`family`] (a row of the table) -> [`graph`] (what to compute) ->
+//! [`fuse`] (fused steps) -> a [`Backend`]: the fused CPU plan, the CUDA
+//! executor, or candle.
+//!
+//! candle provides the tensors, the CUDA device and the plain forward pass in
+//! [`candle`](mod@candle). That pass is a backend that can be chosen
+//! ([`EngineChoice::Candle`]) and the reference that the fused kernels are tested
+//! against.
+//!
+//! # Example
+//!
+//! A small network with random weights classifies one grey image:
+//!
+//! ```
+//! use resnet_model::{Model, Options, Outputs, ThreadPool};
+//!
+//! # fn main() -> resnet_model::Result<()> {
+//! let checkpoint = resnet_model::synthetic("cifar_resnet20")?;
+//! let pool = ThreadPool::new(1)?;
+//! let model = Model::load(&checkpoint, &Options::default(), &pool)?;
+//!
+//! let side = model.info().input_size;
+//! let pixels = vec![128; side * side * 3]; // RGB, [S, S, 3]
+//! let output = model.forward(&[&pixels], Outputs::ALL)?;
+//! assert_eq!(output.logits.len(), 10);
+//! assert_eq!(output.embedding.map(|values| values.len()), Some(64));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod backend;
 pub mod build;
