@@ -324,13 +324,15 @@ impl Speed {
             format!("{torch:.0} | {:.2}", self.rate / torch)
         });
         let multiply_adds = self.rate * plan.graph().multiply_adds() as f64;
+        let of_peak = plan.peak().map_or("-".into(), |peak| {
+            format!("{:.1} %", 100.0 * multiply_adds / peak)
+        });
         format!(
-            "{:.0} | {:.3} | {:.3} | {:.0} | {hidden} | {:.1} % | {torch}",
+            "{:.0} | {:.3} | {:.3} | {:.0} | {hidden} | {of_peak} | {torch}",
             self.rate,
             1e3 * self.median,
             1e3 * self.p99,
             100.0 * self.upload / self.compute.max(1e-9),
-            100.0 * multiply_adds / plan.peak()
         )
     }
 }
