@@ -107,14 +107,8 @@ fn cpu<'a>(
         let dtype = cpu_dtype(dtype, isa, source)?;
         let config = CpuConfig { dtype, isa };
         let load = move || -> Result<Box<dyn Backend>> {
-            let Source {
-                graph,
-                checkpoint,
-                preprocessing,
-                threads,
-                ..
-            } = source;
-            let plan = CpuPlan::new(graph, checkpoint, preprocessing, config, threads)?;
+            let s = source;
+            let plan = CpuPlan::new(s.graph, s.checkpoint, s.preprocessing, config, s.threads)?;
             Ok(Box::new(plan))
         };
         Ok(Candidate {
@@ -177,14 +171,9 @@ fn candle<'a>(source: Source<'a>, options: &Options, device: Device) -> Result<C
         _ => {
             let on = device.clone();
             let load = move || -> Result<Box<dyn Backend>> {
-                let Source {
-                    graph,
-                    checkpoint,
-                    preprocessing,
-                    threads,
-                    ..
-                } = source;
-                let backend = CandleBackend::new(graph, checkpoint, preprocessing, &on, threads)?;
+                let s = source;
+                let backend =
+                    CandleBackend::new(s.graph, s.checkpoint, s.preprocessing, &on, s.threads)?;
                 Ok(Box::new(backend))
             };
             Ok(Candidate {

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,27 +27,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 fn number(variable: &str, default: u64) -> u64 {
     let text = std::env::var(variable);
     text.map_or(default, |text| text.parse().unwrap())
-}
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resnet-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Writes a checkpoint of random weights; `sign` -1 negates the classifier, so
@@ -213,13 +192,16 @@ fn replace(from: &Path, to: &Path) {
 
 #[test]
 fn no_request_is_lost_while_models_are_replaced() {
-    let folder = Folder::new("reload");
-    let (a, b) = (folder.path("a.safetensors"), folder.path("b.safetensors"));
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (
+        folder.path().join("a.safetensors"),
+        folder.path().join("b.safetensors"),
+    );
     write_checkpoint("cifar_resnet20", 1.0, &a);
     write_checkpoint("cifar_resnet20", -1.0, &b);
     let (of_a, of_b) = (predictions(&a), predictions(&b));
     assert_ne!(of_a, of_b);
-    let swapped = folder.path("swapped.safetensors");
+    let swapped = folder.path().join("swapped.safetensors");
     std::fs::copy(&a, &swapped).unwrap();
     let flag = |name: &str, path: &Path| format!("--model={name}={}", path.display());
     let server = Server::start(&[&flag("fixed", &a), &flag("swapped", &swapped)]);
@@ -272,12 +254,12 @@ fn no_request_is_lost_while_models_are_replaced() {
 
 #[test]
 fn no_request_is_lost_while_models_are_evicted() {
-    let folder = Folder::new("evict");
-    let files = ["a", "b", "c"].map(|name| folder.path(&format!("{name}.safetensors")));
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b", "c"].map(|name| folder.path().join(format!("{name}.safetensors")));
     write_checkpoint("cifar_resnet20", 1.0, &files[0]);
     write_checkpoint("cifar_resnet20", -1.0, &files[1]);
     write_checkpoint("cifar_resnet32", 1.0, &files[2]);
-    let config = folder.path("resnet.toml");
+    let config = folder.path().join("resnet.toml");
     let mut text = String::new();
     for (name, file) in ["a", "b", "c"].iter().zip(&files) {
         text += &format!(
@@ -313,8 +295,8 @@ fn no_request_is_lost_while_models_are_evicted() {
 
 #[test]
 fn unloading_frees_memory() {
-    let folder = Folder::new("memory");
-    let file = folder.path("model.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
     let architecture = std::env::var("RELOAD_MODEL").unwrap_or("resnet18".into());
     write_checkpoint(&architecture, 1.0, &file);
     let server = Server::start(&[&format!("--model=m={}", file.display())]);

@@ -2,9 +2,10 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Choice, Dtype, Model, ThreadPool};
-use weights::{Checkpoint, Hub, Labels, Progress, Source};
+use weights::{Checkpoint, Hub, Progress, Source};
 
 use crate::config::model::ModelConfig;
+use crate::core::network::load_model;
 
 /// Opens a source: the built-in model, a file, a folder or a repository of the
 /// Hugging Face Hub. A download shows a progress bar if standard error is a
@@ -63,11 +64,8 @@ pub(super) fn build(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> model::Result<(Model, ThreadPool)> {
-    let threads = ThreadPool::new(config.run.threads)?;
-    let model = Model::load(checkpoint, &config.run.options, &threads)?;
-    let model = match &config.labels {
-        Some(file) => model.with_labels(Labels::from_file(file)?)?,
-        None => model,
-    };
-    Ok((model, threads))
+    let pool = ThreadPool::new(config.run.threads)?;
+    let options = &config.run.options;
+    let model = load_model(checkpoint, options, config.labels.as_deref(), &pool)?;
+    Ok((model, pool))
 }

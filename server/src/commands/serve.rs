@@ -185,29 +185,32 @@ async fn follow(
     interval: Option<Duration>,
     reload: Arc<Reload>,
 ) {
-    let registry = serving.registry();
     let files = async {
-        match interval {
-            Some(interval) => {
-                let rescan = || {
-                    if reload.repository_changed() {
-                        reload.apply(&serving);
-                    }
-                };
-                watch_files(registry.clone(), interval, rescan).await;
+        let Some(interval) = interval else { return };
+        let (reload, serving) = (Arc::clone(&reload), Arc::clone(&serving));
+        let registry = serving.registry().clone();
+        let rescan = move || {
+            if reload.repository_changed() {
+                reload.apply(&serving);
             }
-            None => std::future::pending().await,
-        }
+        };
+        watch_files(registry, interval, rescan).await;
     };
     let signals = async {
         loop {
             hangup.next().await;
             tracing::info!("SIGHUP: reloading the configuration and changed models");
-            reload.apply(&serving);
-            registry.retry_failed();
-            // Twice: the second scan finds the files unchanged and loads them.
-            registry.scan();
-            registry.scan();
+            let (reload, serving) = (Arc::clone(&reload), Arc::clone(&serving));
+            let reread = move || {
+                reload.apply(&serving);
+                let registry = serving.registry();
+                registry.retry_failed();
+                // Twice: the second scan finds the files unchanged and loads them.
+                registry.scan();
+                registry.scan();
+            };
+            // File systems may block. A panic has been logged.
+            let _ = tokio::task::spawn_blocking(reread).await;
         }
     };
     tokio::join!(files, signals);

@@ -43,21 +43,6 @@ pub(super) fn models_in(folder: &Path) -> Result<Vec<(String, PathBuf)>, String>
     Ok(names.into_iter().map(with_path).collect())
 }
 
-/// The versions in the folder of a model, in ascending order: subfolders whose
-/// name is a positive integer without leading zeros.
-///
-/// # Errors
-/// When the folder cannot be listed.
-pub fn versions_in(folder: &Path) -> io::Result<Vec<u64>> {
-    let mut versions: Vec<u64> = subfolders(folder)?
-        .iter()
-        .filter(|name| !name.starts_with('0'))
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    versions.sort_unstable();
-    Ok(versions)
-}
-
 /// The names of the folders in a folder, sorted, without hidden ones.
 fn subfolders(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();

@@ -6,8 +6,8 @@ use model::family;
 use weights::Source;
 
 use crate::config::name::is_name_character;
-use crate::config::repository::versions_in;
 use crate::core::spec::ModelSource;
+use crate::core::versions::versions_in;
 
 /// The name of a model that was given without one: the built-in model's name,
 /// a file's name without its extension, a folder's name, or the last part of a

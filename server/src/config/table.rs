@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::config::errors::{ConfigErrors, Origin};
 use crate::config::file::ConfigFile;
 use crate::config::name::{NAME_RULE, is_name};
-use crate::config::repository::versions_in;
 use crate::config::settings::Settings;
 use crate::config::source::derive_name;
 use crate::config::units;
 use crate::config::value::{Fields, Given, Item, SCALAR, Value, unknown_key};
 use crate::core::spec::{LoadPolicy, ModelSource, VersionPolicy};
+use crate::core::versions::versions_in;
 
 /// The keys of a table.
 const KEYS: [&str; 13] = [

@@ -17,7 +17,7 @@ pub enum ErrorClass {
     InvalidArgument,
     /// The client's: there is no such model or version.
     NotFound,
-    /// Nobody's: the server is at one of its limits; retry later.
+    /// The server is at one of its limits; a retry can succeed later.
     ResourceExhausted,
     /// The server's: not now, or not by this instance; retry elsewhere or later.
     Unavailable,
@@ -118,6 +118,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::UnknownVersion`]; `available` are the versions that exist.
+    #[must_use]
+    pub fn unknown_version(name: &str, version: u64, available: impl Iterator<Item = u64>) -> Self {
+        let available: Vec<String> = available.map(|v| v.to_string()).collect();
+        Self::UnknownVersion {
+            name: name.to_owned(),
+            version: version.to_string(),
+            available: available.join(", "),
+        }
+    }
+
     /// Whose error it is.
     #[must_use]
     pub fn class(&self) -> ErrorClass {

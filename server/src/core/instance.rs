@@ -22,7 +22,7 @@ use super::scheduler::{Flow, Scheduler};
 /// A loaded version of a model. Dropping the last reference ends its workers
 /// and frees its memory, once the images in its queue are done.
 pub struct Instance {
-    labels: ModelLabels,
+    labels: Arc<ModelLabels>,
     network: Arc<dyn Network>,
     decode_limits: preprocess::Limits,
     flow: Flow,
@@ -68,7 +68,7 @@ impl Instance {
         let queue = Queue::start(context, limits.max_in_flight)?;
         let memory = network.memory(max_batch);
         Ok(Self {
-            labels,
+            labels: Arc::new(labels),
             network,
             decode_limits: limits.decode,
             flow,
@@ -125,7 +125,7 @@ impl Instance {
             limits: self.decode_limits,
             outputs,
             queue: self.queue.clone(),
-            labels: self.labels.clone(),
+            labels: Arc::clone(&self.labels),
             metrics: Arc::clone(&self.metrics),
         };
         let arrived = Instant::now();
@@ -155,7 +155,7 @@ struct DecodeJob {
     limits: preprocess::Limits,
     outputs: Outputs,
     queue: Queue,
-    labels: ModelLabels,
+    labels: Arc<ModelLabels>,
     metrics: Arc<Metrics>,
 }
 

@@ -21,3 +21,4 @@ pub mod scheduler;
 pub mod serving;
 pub mod spec;
 pub mod top_k;
+pub mod versions;

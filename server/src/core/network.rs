@@ -1,8 +1,10 @@
 //! What the core requires of a network: `model::Model` implements it, and
 //! tests replace it by slow or failing ones.
 
-use model::{Model, ModelInfo, Output, Outputs, Usage};
-use weights::{Labels, Preprocessing};
+use std::path::Path;
+
+use model::{Model, ModelInfo, Options, Output, Outputs, ThreadPool, Usage};
+use weights::{Checkpoint, Labels, Preprocessing};
 
 /// A network that is ready to run: pixels in, logits out.
 pub trait Network: Send + Sync + 'static {
@@ -43,6 +45,25 @@ pub trait Network: Send + Sync + 'static {
     /// Why no forward pass can run any more, once the device is lost.
     fn device_error(&self) -> Option<String> {
         None
+    }
+}
+
+/// Builds the network of a checkpoint. The class names in the file `labels`, if
+/// there is one, replace those of the checkpoint.
+///
+/// # Errors
+/// A checkpoint that cannot be run, a device that is missing, or labels that
+/// cannot be read or do not match the classes.
+pub fn load_model(
+    checkpoint: &Checkpoint,
+    options: &Options,
+    labels: Option<&Path>,
+    pool: &ThreadPool,
+) -> model::Result<Model> {
+    let model = Model::load(checkpoint, options, pool)?;
+    match labels {
+        Some(file) => model.with_labels(Labels::from_file(file)?),
+        None => Ok(model),
     }
 }
 

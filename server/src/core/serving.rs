@@ -14,6 +14,7 @@ use super::limits::Limits;
 use super::metrics::Metrics;
 use super::registry::loader::Loader;
 use super::registry::registry::Registry;
+use super::registry::status::Readiness;
 use super::scheduler::{Flow, Scheduler};
 
 /// What all transports share.
@@ -92,11 +93,11 @@ impl Serving {
 
     /// Whether requests should be sent to this server: the models that are
     /// loaded at start have been loaded, or have failed, and no shutdown has
-    /// begun.
+    /// begun. Returns which models failed.
     ///
     /// # Errors
     /// Which models are still loading; a shutdown; a device that is lost.
-    pub fn ready(&self) -> Result<(), Error> {
+    pub fn ready(&self) -> Result<Readiness, Error> {
         if self.draining.load(Ordering::SeqCst) {
             return Err(Error::Draining);
         }
@@ -109,9 +110,11 @@ impl Serving {
             let models = readiness.loading.join(", ");
             return Err(Error::Starting { models });
         }
-        match readiness.lost.into_iter().next() {
-            Some(model) => Err(Error::DeviceLost { model }),
-            None => Ok(()),
+        match readiness.lost.first() {
+            Some(model) => Err(Error::DeviceLost {
+                model: model.clone(),
+            }),
+            None => Ok(readiness),
         }
     }
 

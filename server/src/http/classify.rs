@@ -7,20 +7,19 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use model::Outputs;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::IncomingBody;
 use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
 use super::problem::{Problem, ProblemType};
-use super::response::{Clamped, Classification, Item};
+use super::response::{Clamped, Classification, Item, json};
 use super::target::Target;
 use crate::core::admission::ByteShare;
 use crate::core::batch::{ImageOutput, Timings};
@@ -185,8 +184,8 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// An error of the core as a problem. The client is not told the cause of
-    /// an internal error; the log is.
+    /// Renders an error of the core as a problem. The cause of an internal error is
+    /// logged and not returned.
     fn problem(&self, error: &Error) -> Problem {
         if error.class() == ErrorClass::Internal {
             tracing::error!(request_id = self.id.as_str(), %error, "an image failed");
@@ -239,11 +238,6 @@ impl Deadline {
             Problem::new(ProblemType::DeadlineExceeded, detail)
         })
     }
-}
-
-fn json(body: &impl Serialize) -> Result<Response, Problem> {
-    let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
-    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// The longest time of each step over all images.

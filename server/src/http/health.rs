@@ -18,9 +18,9 @@ pub(super) async fn live() -> &'static str {
 /// loaded, or has failed, and no shutdown has begun. The body names the models
 /// that failed.
 pub(super) async fn ready(State(serving): State<Arc<Serving>>) -> Result<String, Problem> {
-    serving.ready()?;
+    let readiness = serving.ready()?;
     let mut text = String::from("ready\n");
-    for (model, reason) in serving.registry().readiness().failed {
+    for (model, reason) in readiness.failed {
         text += &format!("model `{model}` failed to load: {reason}\n");
     }
     Ok(text)

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use weights::Preprocessing;
 
 use super::problem::Problem;
+use super::response::json;
 use super::target::Target;
 use crate::core::error::Error;
 use crate::core::network::Network;
@@ -93,10 +93,9 @@ pub(super) async fn describe(
         return json(&model(&status, true));
     };
     let found = status.versions.iter().find(|v| v.version == number);
-    let found = found.ok_or_else(|| Error::UnknownVersion {
-        name: status.name.clone(),
-        version: number.to_string(),
-        available: numbers(&status),
+    let found = found.ok_or_else(|| {
+        let available = status.versions.iter().map(|v| v.version);
+        Error::unknown_version(&status.name, number, available)
     })?;
     json(&version(found, true))
 }
@@ -109,16 +108,6 @@ pub(super) async fn ready(
     let name = target.name().unwrap_or_default();
     serving.registry().model_ready(name, target.version()?)?;
     Ok("ready\n")
-}
-
-fn numbers(status: &ModelStatus) -> String {
-    let versions = status.versions.iter().map(|v| v.version.to_string());
-    versions.collect::<Vec<_>>().join(", ")
-}
-
-fn json(body: &impl Serialize) -> Result<Response, Problem> {
-    let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
-    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 fn model(status: &ModelStatus, with_info: bool) -> ModelBody<'_> {

@@ -1,9 +1,11 @@
 //! The JSON of a response. The order of its keys and the format of its numbers
 //! are part of the contract.
 
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::problem::ProblemBody;
+use super::problem::{Problem, ProblemBody};
 use crate::core::prediction::Prediction;
 
 /// The result of one image.
@@ -39,6 +41,12 @@ pub enum Item<'a> {
     Classification(Classification<'a>),
     /// Why an image has no result; the other images are unaffected.
     Problem(ProblemBody<'a>),
+}
+
+/// A response with `body` as JSON.
+pub(super) fn json(body: &impl Serialize) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
+    Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 #[cfg(test)]

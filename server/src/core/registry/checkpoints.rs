@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Model, ThreadPool};
-use weights::{Access, Hub, Labels, Progress, Source};
+use model::ThreadPool;
+use weights::{Access, Hub, Progress, Source};
 
 use super::loader::{Fingerprint, LoadError, Loader};
-use crate::core::network::Network;
+use crate::core::network::{Network, load_model};
 use crate::core::spec::{ModelSource, ModelSpec};
+use crate::core::versions::versions_in;
 
 /// Time between two log lines about a download.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -43,25 +44,18 @@ impl Loader for Checkpoints {
             folder: folder.clone(),
             source,
         };
-        let (mut versions, mut has_files) = (Vec::new(), false);
-        for entry in std::fs::read_dir(folder).map_err(list)? {
-            let path = entry.map_err(list)?.path();
-            match number(&path) {
-                Some(version) if path.is_dir() => versions.push(version),
-                _ => has_files |= path.is_file(),
-            }
+        let versions = versions_in(folder).map_err(list)?;
+        if !versions.is_empty() {
+            return Ok(versions);
         }
-        if versions.is_empty() && has_files {
-            versions.push(ONLY_VERSION);
+        let mut entries = std::fs::read_dir(folder).map_err(list)?.flatten();
+        if entries.any(|entry| entry.path().is_file()) {
+            return Ok(vec![ONLY_VERSION]);
         }
-        if versions.is_empty() {
-            return Err(LoadError::NoVersion {
-                folder: folder.clone(),
-                reason: "it needs checkpoint files, or subfolders with integer names".into(),
-            });
-        }
-        versions.sort_unstable();
-        Ok(versions)
+        Err(LoadError::NoVersion {
+            folder: folder.clone(),
+            reason: "it needs checkpoint files, or subfolders with integer names".into(),
+        })
     }
 
     fn load(
@@ -82,30 +76,21 @@ impl Loader for Checkpoints {
         // Files are copied into memory: a mapped file that is truncated during
         // the load would end the process with SIGBUS.
         let checkpoint = source.open_with(&self.hub, Access::Copied, &mut progress)?;
-        let model = Model::load(&checkpoint, &spec.options, pool)?;
-        let model = match &spec.labels {
-            Some(file) => model.with_labels(Labels::from_file(file)?)?,
-            None => model,
-        };
+        let model = load_model(&checkpoint, &spec.options, spec.labels.as_deref(), pool)?;
         Ok(Arc::new(model))
     }
 
     fn fingerprint(&self, spec: &ModelSpec, version: u64) -> Option<Fingerprint> {
-        let mut files = source(spec, version).ok()?.files().ok()?;
-        files.extend(spec.labels.clone());
         let mut hash = DefaultHasher::new();
-        for file in files {
-            hash_file(&file, &mut hash)?;
+        for file in files(spec, version)?.iter().chain(&spec.labels) {
+            hash_file(file, &mut hash)?;
         }
         Some(hash.finish())
     }
 
     fn estimate(&self, spec: &ModelSpec, version: u64) -> usize {
-        let files = source(spec, version).and_then(|source| Ok(source.files()?));
-        let sizes = files
-            .into_iter()
-            .flatten()
-            .filter_map(|f| f.metadata().ok());
+        let files = files(spec, version).unwrap_or_default();
+        let sizes = files.iter().filter_map(|file| file.metadata().ok());
         sizes.map(|metadata| metadata.len() as usize).sum()
     }
 
@@ -115,9 +100,8 @@ impl Loader for Checkpoints {
             folders.push(folder.clone());
         }
         for version in self.versions(spec).unwrap_or_default() {
-            let files = source(spec, version).and_then(|source| Ok(source.files()?));
-            let files = files.into_iter().flatten().chain(spec.labels.clone());
-            for file in files {
+            let files = files(spec, version).unwrap_or_default();
+            for file in files.iter().chain(&spec.labels) {
                 folders.extend(file.parent().map(non_empty));
                 // ConfigMap volumes replace a symbolic link in a parent folder.
                 let target = file.canonicalize().ok();
@@ -140,12 +124,9 @@ fn source(spec: &ModelSpec, version: u64) -> Result<Source, LoadError> {
     }
 }
 
-/// The version that a folder's name is.
-fn number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let digits = name.bytes().all(|byte| byte.is_ascii_digit());
-    let canonical = name == "0" || !name.starts_with('0');
-    (digits && canonical).then(|| name.parse().ok())?
+/// The local files of a version's checkpoint; `None` while they are missing.
+fn files(spec: &ModelSpec, version: u64) -> Option<Vec<PathBuf>> {
+    source(spec, version).ok()?.files().ok()
 }
 
 fn non_empty(folder: &Path) -> PathBuf {
@@ -175,26 +156,3 @@ fn inode(metadata: &Metadata) -> (u64, u64) {
 
 #[cfg(not(unix))]
 fn inode(_: &Metadata) {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_canonical_integers_are_versions() {
-        let number = |name: &str| number(&Path::new("models/pets").join(name));
-        assert_eq!(number("1"), Some(1));
-        assert_eq!(number("20261125"), Some(20_261_125));
-        for name in [
-            "01",
-            "1.0",
-            "v1",
-            "-1",
-            "",
-            "99999999999999999999",
-            "latest",
-        ] {
-            assert_eq!(number(name), None, "{name}");
-        }
-    }
-}

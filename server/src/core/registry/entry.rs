@@ -116,13 +116,7 @@ impl Entry {
             let name = inner.spec.name.clone();
             match (version, &inner.error) {
                 (Some(version), None) => {
-                    let versions: Vec<String> =
-                        inner.slots.keys().map(ToString::to_string).collect();
-                    Error::UnknownVersion {
-                        name,
-                        version: version.to_string(),
-                        available: versions.join(", "),
-                    }
+                    Error::unknown_version(&name, version, inner.slots.keys().copied())
                 }
                 (_, error) => Error::ModelUnavailable {
                     model: name,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::Entry;
 use super::loader::{Fingerprint, LoadError};
-use super::registry::{Registry, Shared};
+use super::registry::{Registry, Shared, unavailable};
 use super::slot::{Slot, State};
 use crate::core::error::Error;
 use crate::core::instance::Instance;
@@ -67,10 +67,7 @@ impl Registry {
                 true => self.load_if_missing(&entry, &slot).await,
                 false => self.reload(&entry, &slot).await,
             };
-            loaded.map_err(|reason| Error::ModelUnavailable {
-                model: format!("{}/{}", entry.spec().name, slot.version),
-                reason,
-            })?;
+            loaded.map_err(|reason| unavailable(&entry, &slot, reason))?;
         }
         self.follow_versions(&entry);
         Ok(())
@@ -113,15 +110,14 @@ impl Registry {
         let (entry, slot) = (Arc::clone(entry), Arc::clone(slot));
         // A task: the load goes on when the request that began it is cancelled.
         let load = tokio::spawn(async move {
-            let mut loaded = registry.run_load(&entry, &slot, None).await;
-            // A load that an unload interrupts has no error to report.
             for _ in 0..RETRIES {
+                let loaded = registry.run_load(&entry, &slot, None).await;
+                // A load that an unload interrupts has no error to report.
                 if loaded.is_ok() || slot.lock().reason.is_some() {
-                    break;
+                    return loaded;
                 }
-                loaded = registry.run_load(&entry, &slot, None).await;
             }
-            loaded
+            registry.run_load(&entry, &slot, None).await
         });
         load.await
             .unwrap_or_else(|_| Err(LoadError::Panicked.to_string()))
@@ -323,8 +319,7 @@ impl Shared {
         };
         loop {
             let (mut in_use, mut pinned, mut oldest) = (0, 0, None::<(Instant, Arc<Slot>)>);
-            let entries: Vec<Arc<Entry>> = self.read().entries.values().cloned().collect();
-            for entry in entries {
+            for entry in self.entries() {
                 let others = entry.slots();
                 for other in others
                     .iter()

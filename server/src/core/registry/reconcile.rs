@@ -55,8 +55,7 @@ impl Registry {
 
     /// Makes every version whose load failed load again at the next scan.
     pub fn retry_failed(&self) {
-        let entries: Vec<Arc<Entry>> = self.0.read().entries.values().cloned().collect();
-        for slot in entries.iter().flat_map(|entry| entry.slots()) {
+        for slot in self.0.entries().iter().flat_map(|entry| entry.slots()) {
             slot.retry();
         }
     }
@@ -64,8 +63,7 @@ impl Registry {
     /// Looks for new, changed and removed files once, and starts the loads that
     /// they ask for.
     pub fn scan(&self) {
-        let entries: Vec<Arc<Entry>> = self.0.read().entries.values().cloned().collect();
-        for entry in entries {
+        for entry in self.0.entries() {
             self.follow_versions(&entry);
             let spec = entry.spec();
             for slot in entry.slots() {
@@ -81,7 +79,7 @@ impl Registry {
     /// The folders in which a change may concern a model.
     #[must_use]
     pub fn folders(&self) -> BTreeSet<PathBuf> {
-        let entries: Vec<Arc<Entry>> = self.0.read().entries.values().cloned().collect();
+        let entries = self.0.entries();
         let folders = entries
             .iter()
             .flat_map(|entry| self.0.loader.folders(&entry.spec()));

@@ -19,6 +19,9 @@ use crate::core::spec::LoadPolicy;
 /// Loads that run at the same time. Each needs memory and the thread pool.
 const CONCURRENT_LOADS: usize = 2;
 
+/// The reason for a version that was never loaded and did not fail.
+const NOT_LOADED: &str = "it is not loaded";
+
 /// All models of the server. Cloning it copies a reference.
 #[derive(Clone)]
 pub struct Registry(pub(super) Arc<Shared>);
@@ -96,20 +99,7 @@ impl Registry {
             let loaded = self.load_if_missing(&entry, &slot).await;
             return loaded.map_err(|reason| unavailable(&entry, &slot, reason));
         }
-        let (state, reason) = {
-            let inner = slot.lock();
-            (inner.state, inner.reason.clone())
-        };
-        Err(match (state, reason) {
-            (State::Loading, _) => Error::Starting {
-                models: entry.spec().name.clone(),
-            },
-            (_, reason) => unavailable(
-                &entry,
-                &slot,
-                reason.unwrap_or_else(|| "it is not loaded".into()),
-            ),
-        })
+        Err(not_loaded(&entry, &slot))
     }
 
     /// Whether requests for a model can be served now.
@@ -119,21 +109,14 @@ impl Registry {
     pub fn model_ready(&self, name: &str, version: Option<u64>) -> Result<(), Error> {
         let entry = self.entry(Some(name))?;
         let slot = entry.find(version)?;
-        let (instance, state, reason) = {
+        let (instance, state) = {
             let inner = slot.lock();
-            (inner.instance.clone(), inner.state, inner.reason.clone())
+            (inner.instance.clone(), inner.state)
         };
         match (instance, state) {
             (Some(instance), _) => usable(instance).map(drop),
             (None, State::Unloaded) if entry.on_demand() => Ok(()),
-            (None, State::Loading) => Err(Error::Starting {
-                models: entry.spec().name.clone(),
-            }),
-            (None, _) => Err(unavailable(
-                &entry,
-                &slot,
-                reason.unwrap_or_else(|| "it is not loaded".into()),
-            )),
+            (None, _) => Err(not_loaded(&entry, &slot)),
         }
     }
 
@@ -171,13 +154,11 @@ impl Registry {
     /// Whether the models that are loaded at start are there.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let mut readiness = Readiness::default();
-        let entries: Vec<Arc<Entry>> = {
-            let models = self.0.read();
-            readiness.configured = models.configured;
-            models.entries.values().cloned().collect()
+        let mut readiness = Readiness {
+            configured: self.0.read().configured,
+            ..Readiness::default()
         };
-        for entry in entries {
+        for entry in self.0.entries() {
             let spec = entry.spec();
             let slots = entry.slots();
             let instances = slots.iter().filter_map(|slot| slot.lock().instance.clone());
@@ -195,7 +176,7 @@ impl Registry {
             } else if !slots.iter().any(|slot| slot.is_ready()) && !entry.is_loading() {
                 let mut reasons = slots.iter().filter_map(|slot| slot.lock().reason.clone());
                 let reason = reasons.next_back().or_else(|| entry.error());
-                let reason = reason.unwrap_or_else(|| "it is not loaded".into());
+                let reason = reason.unwrap_or_else(|| NOT_LOADED.into());
                 readiness.failed.push((spec.name.clone(), reason));
             }
         }
@@ -215,6 +196,11 @@ impl Registry {
 }
 
 impl Shared {
+    /// All models, in the order of their names.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.read().entries.values().cloned().collect()
+    }
+
     pub(super) fn read(&self) -> std::sync::RwLockReadGuard<'_, Models> {
         self.models.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,7 +220,21 @@ fn usable(instance: Arc<Instance>) -> Result<Arc<Instance>, Error> {
     }
 }
 
-fn unavailable(entry: &Entry, slot: &Slot, reason: String) -> Error {
+/// Why a version without an instance cannot be used.
+fn not_loaded(entry: &Entry, slot: &Slot) -> Error {
+    let (state, reason) = {
+        let inner = slot.lock();
+        (inner.state, inner.reason.clone())
+    };
+    match state {
+        State::Loading => Error::Starting {
+            models: entry.spec().name.clone(),
+        },
+        _ => unavailable(entry, slot, reason.unwrap_or_else(|| NOT_LOADED.into())),
+    }
+}
+
+pub(super) fn unavailable(entry: &Entry, slot: &Slot, reason: String) -> Error {
     Error::ModelUnavailable {
         model: format!("{}/{}", entry.spec().name, slot.version),
         reason,

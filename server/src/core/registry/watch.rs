@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -18,12 +19,18 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Scans at every `interval` and after file events, until the future is
 /// dropped. `rescan` is called before each scan: it updates the list of models
 /// where that depends on files too.
-pub async fn watch(registry: Registry, interval: Duration, rescan: impl Fn() + Send + Sync) {
+pub async fn watch(
+    registry: Registry,
+    interval: Duration,
+    rescan: impl Fn() + Send + Sync + 'static,
+) {
+    let rescan = Arc::new(rescan);
     let mut events = Events::new();
+    let mut folders = registry.folders();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        events.follow(registry.folders());
+        events.follow(&folders);
         let event = tokio::select! {
             _ = ticks.tick() => false,
             () = events.next() => true,
@@ -34,12 +41,16 @@ pub async fn watch(registry: Registry, interval: Duration, rescan: impl Fn() + S
                 tokio::time::sleep(SETTLE).await;
                 events.clear();
             }
-            rescan();
-            let registry = registry.clone();
+            let (registry, rescan) = (registry.clone(), Arc::clone(&rescan));
+            let scan = move || {
+                rescan();
+                registry.scan();
+                registry.folders()
+            };
             // File systems may block. A panic has been logged.
-            let _ = tokio::runtime::Handle::current()
-                .spawn_blocking(move || registry.scan())
-                .await;
+            if let Ok(found) = tokio::task::spawn_blocking(scan).await {
+                folders = found;
+            }
         }
     }
 }
@@ -72,23 +83,23 @@ impl Events {
     }
 
     /// Watches these folders and no others.
-    fn follow(&mut self, folders: BTreeSet<PathBuf>) {
+    fn follow(&mut self, folders: &BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        for gone in self.folders.difference(&folders) {
+        for gone in self.folders.difference(folders) {
             // It may not exist any more.
             let _ = watcher.unwatch(gone);
         }
         let mut followed = BTreeSet::new();
         for folder in folders {
-            let is_new = !self.folders.contains(&folder);
-            match is_new.then(|| watcher.watch(&folder, RecursiveMode::NonRecursive)) {
+            let is_new = !self.folders.contains(folder);
+            match is_new.then(|| watcher.watch(folder, RecursiveMode::NonRecursive)) {
                 // Tried again before the next scan.
                 Some(Err(error)) => {
                     tracing::debug!(folder = %folder.display(), %error, "no file events");
                 }
-                _ => _ = followed.insert(folder),
+                _ => _ = followed.insert(folder.clone()),
             }
         }
         self.folders = followed;

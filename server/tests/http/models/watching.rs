@@ -1,6 +1,5 @@
 //! Watching files: scans at an interval, and after file events.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -55,33 +54,16 @@ async fn changed_files_are_found_by_scans_at_an_interval() {
     watching.abort();
 }
 
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("resnet-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn changed_files_are_found_by_file_events() {
-    let folder = Folder::new("watching");
+    let folder = tempfile::tempdir().unwrap();
     let server = server().await;
-    server.files.watch_folder(&folder.0);
+    server.files.watch_folder(folder.path());
     // Only the first scan is due to the interval.
     let (watching, scans) = start_watching(&server, Duration::from_secs(3600));
     wait_until("the first scan", async || scans.load(Ordering::SeqCst) == 1).await;
     write_new_files(&server);
-    std::fs::write(folder.0.join("model.safetensors"), "new").unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), "new").unwrap();
     new_files_are_served(&server).await;
     watching.abort();
 }
