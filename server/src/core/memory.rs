@@ -4,7 +4,8 @@
 //! system when they are freed. But it raises the size from which it does so up
 //! to 32 MiB, and keeps smaller freed blocks in the arena of each thread. A load
 //! allocates and frees such blocks on whichever thread runs it, and resident
-//! memory would grow with the number of threads.
+//! memory would grow with the number of threads. Repeated loads therefore return
+//! them, at the price of more page faults.
 
 /// While it exists, all large blocks are returned when they are freed.
 pub struct LargeBlocksReturned(());

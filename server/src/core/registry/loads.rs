@@ -185,7 +185,9 @@ impl Shared {
         let spec = entry.spec();
         let (model, version) = (&spec.name, slot.version);
         let began = Instant::now();
-        let _memory = LargeBlocksReturned::during_load();
+        // The page faults of new mappings would slow the start of the server.
+        let again = slot.lock().tried;
+        let _memory = again.then(LargeBlocksReturned::during_load);
         let mut attempts = 0;
         let (files, loaded) = loop {
             attempts += 1;
