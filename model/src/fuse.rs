@@ -1,100 +1,105 @@
-//! The graph's operations joined into the steps a plan runs: a convolution
-//! takes the norm, the sum and the ReLU that follow it, so each map is written
-//! once and never re-read just to be scaled.
+//! Joins the operations of the graph into the steps that a fused backend runs. A
+//! convolution step includes the batch norm, the residual addition and the ReLU
+//! that follow it, so each feature map is written once.
 
 use crate::error::{Error, Result};
 use crate::graph::{Conv, Graph, Op, Outside, Value};
 
-/// What a step computes. `x` is its first input.
+/// What a step computes. `x` is its first input; `?` marks optional parts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// Pixels or planes to the stem's input.
+    /// Converts pixels or planes to the input of the stem.
     Input,
-    /// relu?(conv(x) + bias + residual?); the norm is folded into the weights.
+    /// relu?(conv(x) + bias + residual?). A batch norm is folded into the
+    /// weights and the bias.
     Conv {
         /// The convolution.
         conv: Conv,
-        /// Its node: weights and maybe a bias.
+        /// The node of the convolution.
         node: usize,
-        /// The batch norm folded into it.
+        /// The node of the batch norm that is folded into it.
         norm: Option<usize>,
         /// Whether the second input is added.
         residual: bool,
-        /// Whether negative values become zero.
+        /// Whether a ReLU is applied.
         relu: bool,
     },
-    /// relu?(x * scale + shift): a batch norm that no convolution precedes.
+    /// relu?(x * scale + shift): a batch norm that cannot be folded into a
+    /// convolution.
     BatchNorm {
         /// Its node.
         node: usize,
-        /// Whether negative values become zero.
+        /// Whether a ReLU is applied.
         relu: bool,
     },
-    /// relu?(group norm of x).
+    /// relu?(group_norm(x)).
     GroupNorm {
         /// Its node.
         node: usize,
         /// Number of groups.
         groups: usize,
-        /// Whether negative values become zero.
+        /// Whether a ReLU is applied.
         relu: bool,
     },
-    /// Maximum over a window.
+    /// As [`Op::MaxPool`].
     MaxPool {
-        /// Side of the window.
+        /// Height and width of the window.
         kernel: usize,
-        /// Step between outputs.
+        /// Stride, in pixels.
         stride: usize,
-        /// Rows and columns outside the map on each side.
+        /// Padding on each side, in pixels.
         padding: usize,
-        /// What is out there.
+        /// How the padding is treated.
         outside: Outside,
     },
-    /// Mean over windows of side and step `size`.
+    /// As [`Op::AvgPool`].
     AvgPool {
-        /// Side of the window.
+        /// Height and width of the window, and the stride.
         size: usize,
     },
-    /// Every `stride`-th pixel between zero channels.
+    /// As [`Op::ZeroPad`].
     ZeroPad {
-        /// Step between pixels.
+        /// Stride, in pixels.
         stride: usize,
     },
-    /// Mean over the map.
+    /// As [`Op::GlobalAvgPool`].
     GlobalAvgPool,
-    /// Convolution along the channels of a vector.
+    /// As [`Op::ChannelConv`].
     ChannelConv {
         /// Its node.
         node: usize,
-        /// Odd length of the kernel.
+        /// Length of the kernel, an odd number.
         kernel: usize,
     },
-    /// relu?(x * sigmoid(gate) + residual), inputs x, gate vector, residual.
+    /// relu?(x * sigmoid(gate) + residual), with inputs x `[C, H, W]`, gate
+    /// `[C, 1, 1]`, residual `[C, H, W]`: the end of a block with channel
+    /// attention.
     Excite {
-        /// Whether negative values become zero.
+        /// Whether a ReLU is applied.
         relu: bool,
     },
-    /// h t + x (1 - t) with t = sigmoid(gate), inputs h, gate, x.
+    /// h * t + x * (1 - t) with t = sigmoid(gate) and inputs h, gate, x.
     Highway,
-    /// The classifier, a 1x1 convolution of a 1x1 map.
+    /// The classifier, computed as a 1x1 convolution of a 1x1 feature map.
     Linear {
         /// Its node.
         node: usize,
     },
 }
 
-/// One step: what it computes, the values it reads and the one it makes.
+/// A step: an operation with its inputs and its output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// What it computes.
     pub kind: Kind,
-    /// Values read.
+    /// The values that it reads.
     pub inputs: Vec<Value>,
-    /// Value made.
+    /// The value that it computes.
     pub output: Value,
 }
 
-/// Whether `next` pools what `step` convolves, so that both may run as one loop.
+/// Whether `next` pools the output of the convolution `step`, so that both can
+/// run in one parallel loop.
 pub(crate) fn runs_with(step: &Step, next: &Step) -> bool {
     let pools = match next.kind {
         Kind::MaxPool { outside, .. } => outside == Outside::Nothing,
@@ -104,19 +109,19 @@ pub(crate) fn runs_with(step: &Step, next: &Step) -> bool {
     pools && matches!(step.kind, Kind::Conv { .. }) && next.inputs[0] == step.output
 }
 
-/// Joins the graph's nodes into steps, in an order in which they can run.
+/// Joins the nodes of the graph into steps, in execution order.
 ///
 /// # Errors
-/// A graph that combines operations in a way no step covers.
+/// A graph with a combination of operations that no step implements.
 pub fn fuse(graph: &Graph) -> Result<Vec<Step>> {
     let mut fusion = Fusion {
         graph,
         readers: graph.readers(),
-        taken: vec![false; graph.nodes.len()],
+        in_a_step: vec![false; graph.nodes.len()],
     };
     let mut steps = Vec::new();
     for value in 0..graph.nodes.len() {
-        if !fusion.taken[value] {
+        if !fusion.in_a_step[value] {
             steps.push(fusion.step(value)?);
         }
     }
@@ -126,34 +131,36 @@ pub fn fuse(graph: &Graph) -> Result<Vec<Step>> {
 struct Fusion<'a> {
     graph: &'a Graph,
     readers: Vec<Vec<usize>>,
-    /// Nodes that are already part of a step.
-    taken: Vec<bool>,
+    /// For each node, whether it is already part of a step.
+    in_a_step: Vec<bool>,
 }
 
 impl Fusion<'_> {
-    /// The only reader of `value`, if it is what `wanted` asks for.
-    fn follows(&self, value: Value, wanted: impl Fn(Op) -> bool) -> Option<usize> {
+    /// The only node that reads `value`, if `wanted` accepts its operation.
+    fn only_reader(&self, value: Value, wanted: impl Fn(Op) -> bool) -> Option<usize> {
         match self.readers[value][..] {
             [reader] if wanted(self.graph.nodes[reader].op) => Some(reader),
             _ => None,
         }
     }
 
-    /// Takes the ReLU after `value`, if nothing else reads `value`.
+    /// Adds the ReLU after `value` to the step, if no other node reads `value`.
+    /// Returns whether there is one, and the output of the step.
     fn relu(&mut self, value: Value) -> (bool, Value) {
-        match self.follows(value, |op| op == Op::Relu) {
+        match self.only_reader(value, |op| op == Op::Relu) {
             Some(relu) => {
-                self.taken[relu] = true;
+                self.in_a_step[relu] = true;
                 (true, relu)
             }
             None => (false, value),
         }
     }
 
-    /// Takes the sum after `value` when its other term is made before `node`:
-    /// of a block's two branches the later one adds the earlier.
+    /// Adds the sum after `value` to the step, if its other operand is computed
+    /// before `node`. So the branch of a block that runs last includes the sum of
+    /// both branches. Returns the other operand and the sum.
     fn residual(&mut self, node: usize, value: Value) -> Option<(Value, Value)> {
-        let sum = self.follows(value, |op| op == Op::Add)?;
+        let sum = self.only_reader(value, |op| op == Op::Add)?;
         let inputs = &self.graph.nodes[sum].inputs;
         let other = if inputs[0] == value {
             inputs[1]
@@ -161,11 +168,12 @@ impl Fusion<'_> {
             inputs[0]
         };
         (other < node).then(|| {
-            self.taken[sum] = true;
+            self.in_a_step[sum] = true;
             (other, sum)
         })
     }
 
+    /// The step that starts with node `value`.
     fn step(&mut self, value: Value) -> Result<Step> {
         let node = &self.graph.nodes[value];
         let mut inputs = node.inputs.clone();
@@ -173,9 +181,9 @@ impl Fusion<'_> {
         let kind = match node.op {
             Op::Input => Kind::Input,
             Op::Conv(conv) => {
-                let norm = self.follows(value, |op| op == Op::BatchNorm);
+                let norm = self.only_reader(value, |op| op == Op::BatchNorm);
                 if let Some(norm) = norm {
-                    self.taken[norm] = true;
+                    self.in_a_step[norm] = true;
                     output = norm;
                 }
                 let residual = self.residual(value, output);
@@ -183,8 +191,8 @@ impl Fusion<'_> {
                     inputs.push(other);
                     output = sum;
                 }
-                let (relu, made) = self.relu(output);
-                output = made;
+                let (relu, result) = self.relu(output);
+                output = result;
                 Kind::Conv {
                     conv,
                     node: value,
@@ -194,13 +202,13 @@ impl Fusion<'_> {
                 }
             }
             Op::BatchNorm => {
-                let (relu, made) = self.relu(value);
-                output = made;
+                let (relu, result) = self.relu(value);
+                output = result;
                 Kind::BatchNorm { node: value, relu }
             }
             Op::GroupNorm { groups } => {
-                let (relu, made) = self.relu(value);
-                output = made;
+                let (relu, result) = self.relu(value);
+                output = result;
                 Kind::GroupNorm {
                     node: value,
                     groups,
@@ -226,11 +234,11 @@ impl Fusion<'_> {
                 kernel,
             },
             Op::Linear => Kind::Linear { node: value },
-            // a gate's sigmoid runs inside the step that applies the gate
+            // the sigmoid of a gate is part of the step that applies the gate
             Op::Sigmoid => return self.gate(value),
             Op::Relu | Op::Add | Op::Scale | Op::Highway => {
                 return Err(Error::Internal(format!(
-                    "no step covers {:?} at node {value}",
+                    "no step implements {:?} at node {value}",
                     node.op
                 )));
             }
@@ -242,10 +250,11 @@ impl Fusion<'_> {
         })
     }
 
+    /// The step that applies the gate of node `sigmoid`.
     fn gate(&mut self, sigmoid: usize) -> Result<Step> {
         let gate = self.graph.nodes[sigmoid].inputs[0];
-        if let Some(highway) = self.follows(sigmoid, |op| op == Op::Highway) {
-            self.taken[highway] = true;
+        if let Some(highway) = self.only_reader(sigmoid, |op| op == Op::Highway) {
+            self.in_a_step[highway] = true;
             let inputs = &self.graph.nodes[highway].inputs;
             return Ok(Step {
                 kind: Kind::Highway,
@@ -253,14 +262,14 @@ impl Fusion<'_> {
                 output: highway,
             });
         }
-        let scale = self.follows(sigmoid, |op| op == Op::Scale);
+        let scale = self.only_reader(sigmoid, |op| op == Op::Scale);
         let residual = scale.and_then(|scale| self.residual(sigmoid, scale));
         let (Some(scale), Some((residual, sum))) = (scale, residual) else {
             return Err(Error::Internal(format!(
-                "no step covers the gate at node {sigmoid}"
+                "no step implements the gate at node {sigmoid}"
             )));
         };
-        self.taken[scale] = true;
+        self.in_a_step[scale] = true;
         let (relu, output) = self.relu(sum);
         let x = self.graph.nodes[scale].inputs[0];
         Ok(Step {
@@ -282,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bottleneck_net_is_one_step_a_convolution() {
+    fn each_convolution_of_a_bottleneck_network_is_one_step() {
         let steps = steps("resnet50");
-        // input, 53 convolutions, pool, average, classifier
+        // input, 53 convolutions, max pooling, global average, classifier
         assert_eq!(steps.len(), 1 + 53 + 1 + 1 + 1);
         let residuals = steps.iter().filter(|s| {
             matches!(
@@ -300,17 +309,17 @@ mod tests {
     }
 
     #[test]
-    fn every_row_fuses_into_steps_that_read_what_was_made() {
+    fn the_steps_of_every_architecture_read_outputs_of_earlier_steps() {
         for row in family::FAMILY {
             let steps = steps(row.name);
-            let mut made = std::collections::HashSet::new();
+            let mut computed = std::collections::HashSet::new();
             for step in &steps {
                 assert!(
-                    step.inputs.iter().all(|v| made.contains(v)),
+                    step.inputs.iter().all(|v| computed.contains(v)),
                     "{}: {step:?}",
                     row.name
                 );
-                assert!(made.insert(step.output), "{}: {step:?} again", row.name);
+                assert!(computed.insert(step.output), "{}: {step:?} again", row.name);
             }
         }
     }

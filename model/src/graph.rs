@@ -1,69 +1,74 @@
-//! What a network computes: a flat list of the field's elementary operations,
-//! each reading earlier values. The reference runs it as it stands; the plan
-//! fuses it. Flat, so a thousand layers need no recursion.
+//! The graph of a network: a flat list of elementary operations in execution
+//! order. The candle backend runs the graph node by node. The fused backends
+//! first join its nodes into steps (`fuse.rs`).
 
-/// Index of a value: node `i` makes value `i`.
+/// Index of a tensor of the graph: value `i` is the output of node `i`.
 pub type Value = usize;
 
-/// Epsilon of batch and group norm in every framework that the weights come
-/// from.
+/// Epsilon of batch norm and group norm in every framework whose checkpoints are
+/// supported.
 pub const NORM_EPSILON: f64 = 1e-5;
 
-/// Channels, height and width of one image's value.
+/// The shape of a value for one image: `[C, H, W]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// C
+    /// Number of channels, C.
     pub channels: usize,
-    /// H
+    /// Height in pixels, H.
     pub height: usize,
-    /// W
+    /// Width in pixels, W.
     pub width: usize,
 }
 
 impl Shape {
-    /// C * H * W
+    /// Number of elements, C * H * W.
     #[must_use]
     pub fn values(self) -> usize {
         self.channels * self.height * self.width
     }
 }
 
-/// A square convolution, without what follows it.
+/// A 2D convolution with a square kernel. Norm, residual and activation are
+/// separate nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conv {
-    /// Side of the kernel.
+    /// Height and width of the kernel.
     pub kernel: usize,
-    /// Step between outputs.
+    /// Stride, in pixels.
     pub stride: usize,
-    /// Zeros on each side.
+    /// Zero padding on each side, in pixels.
     pub padding: usize,
-    /// Channels are split into this many independent groups.
+    /// Number of groups of channels.
     pub groups: usize,
-    /// Whether the checkpoint holds a bias for it.
+    /// Whether it has a bias.
     pub bias: bool,
-    /// Epsilon of weight standardisation (Qiao et al. 2019), where used.
+    /// Epsilon of weight standardisation (Qiao et al. 2019); `None` if the
+    /// weights are not standardised.
     pub standardised: Option<f32>,
 }
 
-/// What max pooling sees outside the map.
+/// How max pooling treats the padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outside {
-    /// Nothing: only values of the map compete.
+    /// The padding is ignored, as in PyTorch.
     Nothing,
-    /// Zeros, as `BiT`'s stem has them.
+    /// The padding counts as zeros, as in the stem of `BiT`.
     Zeros,
 }
 
-/// One elementary operation. Named ones own parameters `NODE.weight`, ...
+/// An elementary operation. The parameters of node `NAME` are called
+/// `NAME.weight`, `NAME.bias`, ...
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
-    /// The normalised image.
+    /// The network's input: the normalised image.
     Input,
-    /// Convolution; parameters `weight` `[Cout, Cin / groups, K, K]` and maybe `bias` `[Cout]`.
+    /// Convolution; parameters `weight` `[Cout, Cin / groups, K, K]` and, if
+    /// [`Conv::bias`] is set, `bias` `[Cout]`.
     Conv(Conv),
-    /// Batch norm in inference; `weight`, `bias`, `running_mean`, `running_var` `[C]`.
+    /// Batch norm in inference mode; parameters `weight`, `bias`, `running_mean`
+    /// and `running_var`, `[C]` each.
     BatchNorm,
-    /// Group norm; `weight`, `bias` `[C]`.
+    /// Group norm; parameters `weight` and `bias`, `[C]` each.
     GroupNorm {
         /// Number of groups.
         groups: usize,
@@ -72,71 +77,77 @@ pub enum Op {
     Relu,
     /// 1 / (1 + exp(-x))
     Sigmoid,
-    /// Maximum over a window.
+    /// Maximum over a square window.
     MaxPool {
-        /// Side of the window.
+        /// Height and width of the window.
         kernel: usize,
-        /// Step between outputs.
+        /// Stride, in pixels.
         stride: usize,
-        /// Rows and columns outside the map on each side.
+        /// Padding on each side, in pixels.
         padding: usize,
-        /// What is out there.
+        /// How the padding is treated.
         outside: Outside,
     },
-    /// Mean over a window of side and step `size`; a window that sticks out
-    /// at the far edge averages what it has (ceil mode, padding not counted).
+    /// Mean over square windows that do not overlap. If a window extends past
+    /// the right or bottom edge, only its pixels inside the feature map are
+    /// averaged (`ceil_mode=True, count_include_pad=False` in PyTorch).
     AvgPool {
-        /// Side of the window.
+        /// Height and width of the window, and the stride.
         size: usize,
     },
-    /// Option A of He et al. 2015: every `stride`-th pixel, zeros as new
-    /// channels, half of them before and half after.
+    /// The shortcut of option A (He et al. 2015): takes every `stride`-th pixel
+    /// and adds channels of zeros, half of them before the input's channels and
+    /// half after.
     ZeroPad {
-        /// Step between pixels.
+        /// Stride, in pixels.
         stride: usize,
-        /// Output channels.
+        /// Number of output channels.
         channels: usize,
     },
-    /// Mean over the whole map: `[C, H, W]` -> `[C, 1, 1]`.
+    /// Mean over the whole feature map: `[C, H, W]` -> `[C, 1, 1]`.
     GlobalAvgPool,
-    /// A convolution along the channels of a `[C, 1, 1]` vector (ECA, Wang et
-    /// al. 2020); `weight` `[1, 1, K]`.
+    /// A 1D convolution over the channels of a `[C, 1, 1]` vector (ECA, Wang et
+    /// al. 2020); parameter `weight` `[1, 1, K]`.
     ChannelConv {
-        /// Odd length of the kernel.
+        /// Length of the kernel, an odd number.
         kernel: usize,
     },
-    /// a + b
+    /// a + b, elementwise.
     Add,
-    /// Map a scaled by vector b, channel by channel.
+    /// A feature map `[C, H, W]`, each channel multiplied by its element of a
+    /// vector `[C, 1, 1]`.
     Scale,
-    /// h t + x (1 - t), inputs h, t, x (highway, Srivastava et al. 2015).
+    /// h * t + x * (1 - t), elementwise, with inputs h, t, x (highway networks,
+    /// Srivastava et al. 2015).
     Highway,
-    /// The classifier: `weight` `[classes, C]`, `bias` `[classes]`.
+    /// The classifier: a linear layer with parameters `weight` `[classes, C]`
+    /// and `bias` `[classes]`.
     Linear,
 }
 
-/// An operation with what it reads and the shape of what it makes.
+/// An operation with its inputs and the shape of its output.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Prefix of its parameters in torchvision's naming; empty without any.
+    /// Prefix of its parameters' names, as in torchvision; empty if it has no
+    /// parameters.
     pub name: String,
     /// The operation.
     pub op: Op,
-    /// Values it reads, all earlier.
+    /// The values that it reads, all from earlier nodes.
     pub inputs: Vec<Value>,
-    /// What it makes, for one image.
+    /// The shape of its output for one image.
     pub shape: Shape,
 }
 
-/// A whole network for one input size.
+/// A network for one input size.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// Operations in an order in which they can run; the last makes the logits.
+    /// Operations in execution order. The last one computes the logits.
     pub nodes: Vec<Node>,
 }
 
 impl Graph {
-    /// A graph that only has its input.
+    /// A graph with only the input, `[3, size, size]`.
     #[must_use]
     pub fn new(size: usize) -> Self {
         let node = Node {
@@ -158,22 +169,22 @@ impl Graph {
         self.nodes[value].shape
     }
 
-    /// The logits' value.
+    /// The value of the logits.
     #[must_use]
     pub fn output(&self) -> Value {
         self.nodes.len() - 1
     }
 
-    /// The embedding's value, `[C, 1, 1]`: what the classifier reads. `None` for
-    /// a graph that does not end in one.
+    /// The value of the embedding, `[C, 1, 1]`: the input of the classifier.
+    /// `None` if the graph does not end with a classifier.
     #[must_use]
     pub fn embedding(&self) -> Option<Value> {
         let last = self.nodes.last()?;
         (last.op == Op::Linear).then(|| last.inputs[0])
     }
 
-    /// The value of the last feature map, `[C, H, W]`: what the global pooling
-    /// before the classifier reads. `None` for a graph without one.
+    /// The value of the last feature map, `[C, H, W]`: the input of the global
+    /// pooling before the classifier. `None` if the graph has no such pooling.
     #[must_use]
     pub fn feature_map(&self) -> Option<Value> {
         let mut value = self.embedding()?;
@@ -183,8 +194,8 @@ impl Graph {
         Some(self.nodes[value].inputs[0])
     }
 
-    /// Appends an operation. `channels` is its output's; for most operations
-    /// that of their first input.
+    /// Appends an operation and returns its output. `channels` is the number of
+    /// its output channels.
     pub fn push(
         &mut self,
         name: impl Into<String>,
@@ -192,8 +203,8 @@ impl Graph {
         inputs: &[Value],
         channels: usize,
     ) -> Value {
-        let from = self.shape(inputs[0]);
-        let side = |from: usize| match op {
+        let input = self.shape(inputs[0]);
+        let output_side = |side: usize| match op {
             Op::Conv(Conv {
                 kernel,
                 stride,
@@ -205,16 +216,16 @@ impl Graph {
                 stride,
                 padding,
                 ..
-            } => (from + 2 * padding - kernel) / stride + 1,
-            Op::AvgPool { size } => from.div_ceil(size),
-            Op::ZeroPad { stride, .. } => from.div_ceil(stride),
+            } => (side + 2 * padding - kernel) / stride + 1,
+            Op::AvgPool { size } => side.div_ceil(size),
+            Op::ZeroPad { stride, .. } => side.div_ceil(stride),
             Op::GlobalAvgPool | Op::Linear => 1,
-            _ => from,
+            _ => side,
         };
         let shape = Shape {
             channels,
-            height: side(from.height),
-            width: side(from.width),
+            height: output_side(input.height),
+            width: output_side(input.width),
         };
         self.nodes.push(Node {
             name: name.into(),
@@ -225,7 +236,7 @@ impl Graph {
         self.output()
     }
 
-    /// For each value the last node that reads it (itself when none does).
+    /// For each value, the last node that reads it; its own node if none does.
     #[must_use]
     pub fn last_uses(&self) -> Vec<usize> {
         let mut last: Vec<usize> = (0..self.nodes.len()).collect();
@@ -237,7 +248,7 @@ impl Graph {
         last
     }
 
-    /// For each value the nodes that read it.
+    /// For each value, the nodes that read it.
     #[must_use]
     pub fn readers(&self) -> Vec<Vec<usize>> {
         let mut readers = vec![Vec::new(); self.nodes.len()];
@@ -249,7 +260,7 @@ impl Graph {
         readers
     }
 
-    /// Every parameter's name and shape, in the order of the nodes.
+    /// Name and shape of every parameter, in the order of the nodes.
     #[must_use]
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
         self.nodes
@@ -258,7 +269,7 @@ impl Graph {
             .collect()
     }
 
-    /// The parameters of one node.
+    /// Names and shapes of the parameters of one node.
     #[must_use]
     pub fn parameters_of(&self, node: &Node) -> Vec<(String, Vec<usize>)> {
         let cout = node.shape.channels;
@@ -285,7 +296,8 @@ impl Graph {
         }
     }
 
-    /// Trained values: all parameters but the batch norms' statistics.
+    /// Number of trained values: those of all parameters except the running
+    /// statistics of the batch norms.
     #[must_use]
     pub fn trained_values(&self) -> u64 {
         self.parameters()
@@ -295,8 +307,8 @@ impl Graph {
             .sum()
     }
 
-    /// Multiply-adds of node `value` for one image (convolutions and the
-    /// classifier; the rest is not counted, as the papers do not).
+    /// Multiply-adds of node `value` for one image. As in the papers, only
+    /// convolutions and the classifier are counted.
     #[must_use]
     pub fn multiply_adds_of(&self, value: Value) -> u64 {
         let node = &self.nodes[value];
@@ -305,15 +317,15 @@ impl Graph {
         };
         let cin = self.shape(input).channels;
         let outputs = node.shape.channels * node.shape.height * node.shape.width;
-        let each = match node.op {
+        let per_output = match node.op {
             Op::Conv(Conv { kernel, groups, .. }) => kernel * kernel * cin / groups,
             Op::Linear => cin,
             _ => 0,
         };
-        outputs as u64 * each as u64
+        outputs as u64 * per_output as u64
     }
 
-    /// Multiply-adds of one image's forward pass.
+    /// Multiply-adds of a forward pass of one image.
     #[must_use]
     pub fn multiply_adds(&self) -> u64 {
         (0..self.nodes.len())
