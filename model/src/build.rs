@@ -1,5 +1,5 @@
-//! A row of the table becomes a graph: stem, stages of blocks, head. The
-//! words and the parameter names are torchvision's `resnet.py`.
+//! Builds the graph of a row of the architecture table: stem, stages of blocks,
+//! classifier. Parameters have the names of torchvision's `resnet.py`.
 
 use crate::family::{Architecture, Attention, Block, Merge, Norm, Order, Shortcut, Stem, StrideOn};
 use crate::graph::{Conv, Graph, Op, Outside, Value};
@@ -13,7 +13,7 @@ const PLAIN_CONV: Conv = Conv {
     standardised: None,
 };
 
-/// The graph of `row` for square inputs of side `size` and `classes` outputs.
+/// The graph of `row` for inputs `[3, size, size]` and `classes` classes.
 #[must_use]
 pub fn build(row: &Architecture, size: usize, classes: usize) -> Graph {
     let mut net = Builder {
@@ -44,13 +44,14 @@ impl Builder<'_> {
         self.graph.shape(x).channels
     }
 
-    /// An operation that keeps the number of channels.
+    /// Appends an operation that keeps the number of channels.
     fn same(&mut self, name: &str, op: Op, x: Value) -> Value {
         let channels = self.channels(x);
         self.graph.push(name, op, &[x], channels)
     }
 
-    /// A bare convolution with "same" padding for odd kernels, none for even.
+    /// Appends a convolution. Odd kernels have "same" padding, the 2x2 kernel has
+    /// none. In networks with group norm, the weights are standardised.
     fn conv(&mut self, name: &str, x: Value, channels: usize, conv: Conv) -> Value {
         let standardised = (self.row.norm == Norm::Group).then_some(1e-8);
         let padding = (conv.kernel - 1) / 2;
@@ -108,15 +109,23 @@ impl Builder<'_> {
                 )
             }
             Stem::Deep => {
-                let three = Conv {
+                let conv3x3 = Conv {
                     kernel: 3,
                     ..PLAIN_CONV
                 };
-                x = self.conv("conv1.0", x, planes / 2, Conv { stride: 2, ..three });
+                x = self.conv(
+                    "conv1.0",
+                    x,
+                    planes / 2,
+                    Conv {
+                        stride: 2,
+                        ..conv3x3
+                    },
+                );
                 x = self.norm_relu("conv1.1", x);
-                x = self.conv("conv1.3", x, planes / 2, three);
+                x = self.conv("conv1.3", x, planes / 2, conv3x3);
                 x = self.norm_relu("conv1.4", x);
-                x = self.conv("conv1.6", x, planes, three);
+                x = self.conv("conv1.6", x, planes, conv3x3);
             }
         }
         if row.order == Order::Post {
@@ -139,21 +148,21 @@ impl Builder<'_> {
         )
     }
 
-    /// Block `block` of stage `stage` on `x`.
+    /// Appends block `block` of stage `stage` with input `x`.
     fn block(&mut self, x: Value, stage: usize, block: usize) -> Value {
         let row = self.row;
-        let at = format!("layer{}.{block}", stage + 1);
+        let prefix = format!("layer{}.{block}", stage + 1);
         let stride = if stage > 0 && block == 0 { 2 } else { 1 };
         let channels = row.planes[stage] * row.block.expansion();
-        // pre-activation: the projection reads the activated input, the identity does not
+        // with pre-activation, an identity shortcut reads `x`, other shortcuts `activated`
         let activated = match row.order {
             Order::Post => x,
-            Order::Pre => self.norm_relu(&format!("{at}.bn1"), x),
+            Order::Pre => self.norm_relu(&format!("{prefix}.bn1"), x),
         };
-        let shortcut =
-            (row.merge != Merge::Plain).then(|| self.shortcut(&at, x, activated, channels, stride));
-        let y = self.residual(&at, activated, row.planes[stage], stride);
-        let y = self.attention(&at, y);
+        let shortcut = (row.merge != Merge::Plain)
+            .then(|| self.shortcut(&prefix, x, activated, channels, stride));
+        let y = self.residual(&prefix, activated, row.planes[stage], stride);
+        let y = self.attention(&prefix, y);
         match (row.merge, shortcut) {
             (Merge::Residual, Some(shortcut)) => {
                 let sum = self.graph.push("", Op::Add, &[y, shortcut], channels);
@@ -171,7 +180,7 @@ impl Builder<'_> {
                     bias: true,
                     ..PLAIN_CONV
                 };
-                let gate = self.conv(&format!("{at}.gate"), x, channels, gate);
+                let gate = self.conv(&format!("{prefix}.gate"), x, channels, gate);
                 let gate = self.same("", Op::Sigmoid, gate);
                 self.graph
                     .push("", Op::Highway, &[y, gate, shortcut], channels)
@@ -180,20 +189,21 @@ impl Builder<'_> {
         }
     }
 
-    /// The block's convolutions with the norms between them.
-    fn residual(&mut self, at: &str, x: Value, planes: usize, stride: usize) -> Value {
+    /// Appends the residual function of a block: its convolutions and norms, with
+    /// ReLUs between them.
+    fn residual(&mut self, prefix: &str, x: Value, planes: usize, stride: usize) -> Value {
         let row = self.row;
         let width = planes * row.widening;
         let (first, second) = match row.stride_on {
             StrideOn::Conv1 => (stride, 1),
             StrideOn::Conv2 => (1, stride),
         };
-        let three = Conv {
+        let conv3x3 = Conv {
             kernel: 3,
             ..PLAIN_CONV
         };
         let convs: &[(usize, Conv)] = match row.block {
-            Block::Basic => &[(planes, Conv { stride, ..three }), (planes, three)],
+            Block::Basic => &[(planes, Conv { stride, ..conv3x3 }), (planes, conv3x3)],
             Block::Bottleneck => &[
                 (
                     width,
@@ -207,7 +217,7 @@ impl Builder<'_> {
                     Conv {
                         stride: second,
                         groups: row.groups,
-                        ..three
+                        ..conv3x3
                     },
                 ),
                 (planes * row.block.expansion(), PLAIN_CONV),
@@ -216,12 +226,12 @@ impl Builder<'_> {
         let mut y = x;
         for (i, &(channels, conv)) in convs.iter().enumerate() {
             let last = i + 1 == convs.len();
-            y = self.conv(&format!("{at}.conv{}", i + 1), y, channels, conv);
+            y = self.conv(&format!("{prefix}.conv{}", i + 1), y, channels, conv);
             y = match row.order {
-                Order::Post if last => self.norm(&format!("{at}.bn{}", i + 1), y),
-                Order::Post => self.norm_relu(&format!("{at}.bn{}", i + 1), y),
+                Order::Post if last => self.norm(&format!("{prefix}.bn{}", i + 1), y),
+                Order::Post => self.norm_relu(&format!("{prefix}.bn{}", i + 1), y),
                 Order::Pre if last => y,
-                Order::Pre => self.norm_relu(&format!("{at}.bn{}", i + 2), y),
+                Order::Pre => self.norm_relu(&format!("{prefix}.bn{}", i + 2), y),
             };
         }
         y
@@ -229,7 +239,7 @@ impl Builder<'_> {
 
     fn shortcut(
         &mut self,
-        at: &str,
+        prefix: &str,
         x: Value,
         activated: Value,
         channels: usize,
@@ -269,14 +279,14 @@ impl Builder<'_> {
             ),
             Shortcut::AvgPoolProjection => (activated, PLAIN_CONV),
         };
-        let y = self.conv(&format!("{at}.downsample.0"), from, channels, conv);
+        let y = self.conv(&format!("{prefix}.downsample.0"), from, channels, conv);
         match row.order {
-            Order::Post => self.norm(&format!("{at}.downsample.1"), y),
+            Order::Post => self.norm(&format!("{prefix}.downsample.1"), y),
             Order::Pre => y,
         }
     }
 
-    fn attention(&mut self, at: &str, y: Value) -> Value {
+    fn attention(&mut self, prefix: &str, y: Value) -> Value {
         let channels = self.channels(y);
         if self.row.attention == Attention::None {
             return y;
@@ -284,19 +294,19 @@ impl Builder<'_> {
         let squeezed = self.same("", Op::GlobalAvgPool, y);
         let excitation = match self.row.attention {
             Attention::SqueezeExcite => {
-                let one = Conv {
+                let conv1x1 = Conv {
                     bias: true,
                     ..PLAIN_CONV
                 };
                 let reduced = squeezed_channels(channels);
-                let z = self.conv(&format!("{at}.se.fc1"), squeezed, reduced, one);
+                let z = self.conv(&format!("{prefix}.se.fc1"), squeezed, reduced, conv1x1);
                 let z = self.same("", Op::Relu, z);
-                self.conv(&format!("{at}.se.fc2"), z, channels, one)
+                self.conv(&format!("{prefix}.se.fc2"), z, channels, conv1x1)
             }
             _ => {
                 let kernel = channel_kernel(channels);
                 self.same(
-                    &format!("{at}.se.conv"),
+                    &format!("{prefix}.se.conv"),
                     Op::ChannelConv { kernel },
                     squeezed,
                 )
@@ -307,20 +317,22 @@ impl Builder<'_> {
     }
 }
 
-/// A sixteenth of the channels, to the nearest multiple of 8 that is not more
-/// than a tenth below, at least 8 (timm's `make_divisible`).
+/// Channels between the two layers of squeeze-and-excitation: `channels` / 16,
+/// rounded to the nearest multiple of 8, at least 8. The next larger multiple is
+/// used if rounding would remove more than 10 % (timm's `make_divisible`).
 fn squeezed_channels(channels: usize) -> usize {
     let exact = channels as f64 / 16.0;
-    let near = ((exact + 4.0) as usize / 8 * 8).max(8);
-    if (near as f64) < 0.9 * exact {
-        near + 8
+    let nearest = ((exact + 4.0) as usize / 8 * 8).max(8);
+    if (nearest as f64) < 0.9 * exact {
+        nearest + 8
     } else {
-        near
+        nearest
     }
 }
 
-/// ECA's kernel: the odd number next to (log2 C + 1) / 2, at least 3.
+/// Kernel size of ECA: (log2 C + 1) / 2, rounded down and then up to an odd
+/// number, at least 3 (Wang et al. 2020).
 fn channel_kernel(channels: usize) -> usize {
-    let t = (((channels as f64).log2() + 1.0) / 2.0) as usize;
-    (t | 1).max(3)
+    let size = (((channels as f64).log2() + 1.0) / 2.0) as usize;
+    (size | 1).max(3)
 }

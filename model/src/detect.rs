@@ -1,4 +1,4 @@
-//! Detects the architecture of a checkpoint by the names and shapes of its
+//! Detects the architecture of a checkpoint from the names and shapes of its
 //! tensors.
 
 use std::collections::BTreeMap;
@@ -15,12 +15,13 @@ pub(crate) struct Detected {
     pub(crate) classes: usize,
 }
 
-/// The architecture that has the tensors of `checkpoint`. Several can have the
-/// same ones, as strides and shortcuts without weights do not show. Then the
-/// checkpoint's metadata decides, then the order of the table.
+/// The architecture whose parameters are the tensors of `checkpoint`. Several
+/// architectures can have the same parameters, because strides and shortcuts
+/// without weights do not change them. Of these, the metadata of the checkpoint
+/// determines the architecture. If several remain, the first in the table is used.
 ///
 /// # Errors
-/// [`Error::Architecture`] with the closest architecture and how it differs.
+/// [`Error::Architecture`] with the closest architecture and the differences.
 pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
     let classes = match checkpoint.shape("fc.weight") {
         Some([classes, _]) => *classes,
@@ -29,7 +30,7 @@ pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
     let tensors: BTreeMap<&str, &[usize]> = checkpoint.tensors().collect();
     let metadata = checkpoint.metadata();
     let named = metadata.architecture.as_deref().and_then(find);
-    // the metadata is nearly always right, which saves comparing the whole table
+    // fast path: usually the architecture in the metadata matches
     let matches = |row: &&Architecture| {
         contradictions(row, metadata) == 0 && Difference::between(row, classes, &tensors).len() == 0
     };
@@ -46,77 +47,85 @@ pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
     match closest {
         Some((difference, row)) if difference.len() == 0 => Ok(Detected { row, classes }),
         Some((difference, row)) => Err(Error::Architecture(format!(
-            "{} matches no architecture; {}",
+            "{} matches no supported architecture; {}",
             checkpoint.name(),
             difference.describe(row.name, checkpoint),
         ))),
-        None => Err(Error::Internal("the family is empty".into())),
+        None => Err(Error::Internal(
+            "the table of architectures is empty".into(),
+        )),
     }
 }
 
-/// How many statements of the metadata `row` contradicts.
+/// In how many properties `row` differs from those recorded in the metadata.
 fn contradictions(row: &Architecture, metadata: &Metadata) -> usize {
-    let strides_first = row.stride_on == StrideOn::Conv1;
-    let pools = row.shortcut == Shortcut::AvgPoolProjection;
-    let against = |says: Option<bool>, is: bool| usize::from(says.is_some_and(|says| says != is));
-    against(metadata.stride_on_first_1x1, strides_first) + against(metadata.pooled_shortcut, pools)
+    let stride_on_first_1x1 = row.stride_on == StrideOn::Conv1;
+    let pooled_shortcut = row.shortcut == Shortcut::AvgPoolProjection;
+    let differs = |recorded: Option<bool>, actual: bool| {
+        usize::from(recorded.is_some_and(|recorded| recorded != actual))
+    };
+    differs(metadata.stride_on_first_1x1, stride_on_first_1x1)
+        + differs(metadata.pooled_shortcut, pooled_shortcut)
 }
 
 /// How a checkpoint's tensors differ from the parameters of an architecture.
 #[derive(Default)]
 struct Difference {
+    /// Name, expected shape.
     missing: Vec<(String, Vec<usize>)>,
     /// Name, found shape, expected shape.
-    reshaped: Vec<(String, Vec<usize>, Vec<usize>)>,
-    extra: Vec<String>,
+    wrong_shape: Vec<(String, Vec<usize>, Vec<usize>)>,
+    unexpected: Vec<String>,
 }
 
 impl Difference {
     fn between(row: &Architecture, classes: usize, tensors: &BTreeMap<&str, &[usize]>) -> Self {
         let mut difference = Self::default();
-        let mut left = tensors.clone();
+        let mut remaining = tensors.clone();
         for (name, shape) in build(row, row.input, classes).parameters() {
-            match left.remove(name.as_str()) {
+            match remaining.remove(name.as_str()) {
                 None => difference.missing.push((name, shape)),
                 Some(found) if found != shape => {
-                    difference.reshaped.push((name, found.to_vec(), shape));
+                    difference.wrong_shape.push((name, found.to_vec(), shape));
                 }
                 Some(_) => {}
             }
         }
-        difference.extra = left.into_keys().map(str::to_owned).collect();
+        difference.unexpected = remaining.into_keys().map(str::to_owned).collect();
         difference
     }
 
+    /// Number of tensors that differ.
     fn len(&self) -> usize {
-        self.missing.len() + self.reshaped.len() + self.extra.len()
+        self.missing.len() + self.wrong_shape.len() + self.unexpected.len()
     }
 
+    /// The differences as text, for an error.
     fn describe(&self, row: &str, checkpoint: &Checkpoint) -> String {
-        let own = |name: &str| checkpoint.name_in_file(name);
+        let in_file = |name: &str| checkpoint.name_in_file(name);
         let mut differences = Vec::new();
         if let Some((name, shape)) = self.missing.first() {
             differences.push(format!(
                 "{} missing, first `{}` {shape:?}",
                 tensors(self.missing.len()),
-                own(name)
+                in_file(name)
             ));
         }
-        if let Some((name, found, expected)) = self.reshaped.first() {
+        if let Some((name, found, expected)) = self.wrong_shape.first() {
             differences.push(format!(
-                "{} of another shape, first `{}` {found:?}, expected {expected:?}",
-                tensors(self.reshaped.len()),
-                own(name)
+                "{} with the wrong shape, first `{}` {found:?}, expected {expected:?}",
+                tensors(self.wrong_shape.len()),
+                in_file(name)
             ));
         }
-        if let Some(name) = self.extra.first() {
+        if let Some(name) = self.unexpected.first() {
             differences.push(format!(
                 "{} unexpected, first `{}`",
-                tensors(self.extra.len()),
-                own(name)
+                tensors(self.unexpected.len()),
+                in_file(name)
             ));
         }
-        format!("closest is {row}: {}", differences.join("; "))
+        format!("the closest is {row}: {}", differences.join("; "))
     }
 }
 

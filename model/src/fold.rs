@@ -1,12 +1,13 @@
-//! A step's weights from the checkpoint's: standardised where the network asks
-//! for it, the batch norm folded in. All in f32, whatever the file holds.
+//! Computes the weights of a step from the checkpoint: standardises them if the
+//! architecture does, and folds in the batch norm. The results are f32, whatever
+//! the dtype of the file.
 
 use weights::Checkpoint;
 
 use crate::error::Result;
 use crate::graph::{Conv, Graph, NORM_EPSILON};
 
-/// What a convolution or classifier multiplies and adds.
+/// The weights and the bias of a convolution or of the classifier.
 pub(crate) struct Folded {
     /// `[Cout, Cin / groups, K, K]`, row-major.
     pub(crate) weight: Vec<f32>,
@@ -14,13 +15,14 @@ pub(crate) struct Folded {
     pub(crate) bias: Vec<f32>,
 }
 
-/// Batch norm as `x * scale + shift`, per channel.
+/// A batch norm as `x * scale + shift`, `[C]` each.
 pub(crate) struct ScaleShift {
     pub(crate) scale: Vec<f32>,
     pub(crate) shift: Vec<f32>,
 }
 
-/// All parameters of one node, in the graph's order.
+/// The values of all parameters of a node, in the order of
+/// [`Graph::parameters_of`].
 pub(crate) fn parameters(
     graph: &Graph,
     node: usize,
@@ -33,7 +35,8 @@ pub(crate) fn parameters(
         .collect()
 }
 
-/// scale = weight / sqrt(var + epsilon), shift = bias - mean * scale.
+/// The batch norm of `node`: scale = weight / sqrt(var + epsilon),
+/// shift = bias - mean * scale.
 pub(crate) fn batch_norm(
     graph: &Graph,
     node: usize,
@@ -51,8 +54,8 @@ pub(crate) fn batch_norm(
     Ok(ScaleShift { scale, shift })
 }
 
-/// The weights of convolution `node` followed by batch norm `norm`:
-/// w' = w * scale, b' = b * scale + shift.
+/// The weights of the convolution `node`. If batch norm `norm` follows it, the norm
+/// is folded in: w' = w * scale, b' = b * scale + shift.
 pub(crate) fn conv(
     graph: &Graph,
     node: usize,
@@ -80,7 +83,7 @@ pub(crate) fn conv(
     Ok(Folded { weight, bias })
 }
 
-/// The classifier's weights as they stand.
+/// The weights of the classifier, unchanged.
 pub(crate) fn linear(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<Folded> {
     let mut p = parameters(graph, node, checkpoint)?.into_iter();
     let weight = p.next().unwrap_or_default();
@@ -90,13 +93,14 @@ pub(crate) fn linear(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Res
     })
 }
 
-/// Values of one output channel: Cin / groups * K * K.
+/// Number of weights of one output channel: Cin / groups * K * K.
 fn weight_len(graph: &Graph, node: usize) -> usize {
     let parameters = graph.parameters_of(&graph.nodes[node]);
     parameters[0].1[1..].iter().product()
 }
 
-/// (w - mean) / sqrt(var + epsilon) over one output channel (Qiao et al. 2019).
+/// Standardises the weights of one output channel:
+/// (w - mean) / sqrt(var + epsilon) (Qiao et al. 2019).
 fn standardise(weight: &mut [f32], epsilon: f32) {
     let n = weight.len() as f64;
     let mean = weight.iter().map(|&w| f64::from(w)).sum::<f64>() / n;

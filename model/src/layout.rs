@@ -30,9 +30,9 @@ pub(crate) struct ArenaLayout {
     early: Early,
 }
 
-/// Size of a feature map of the images that a thread processes at a time in the
-/// early steps, in words: 1 MiB, about the size of an L2 cache. A thread
-/// processes at least one image, whatever its size.
+/// Largest size, in words, of a feature map that a thread processes at a time in
+/// the early steps: 1 MiB, about the size of an L2 cache. If a single image is
+/// larger, a thread processes one image at a time.
 const EARLY_WORDS: usize = 1 << 18;
 
 /// The fewest output pixels per thread in an early step. With fewer pixels,
