@@ -1,5 +1,6 @@
-//! Calibration for 8-bit integers: runs images in f32 and collects the range of
-//! every step's output and what the rounding of the weights adds on average.
+//! Calibration for int8. Runs images in f32 and collects statistics of the output
+//! of every step. From these it computes the ranges for quantisation, and the
+//! corrections of the mean error that rounding the weights causes.
 
 use std::collections::HashMap;
 
@@ -18,20 +19,22 @@ use crate::outputs::Outputs;
 use crate::plan::{CpuConfig, CpuPlan, Done};
 use crate::threads::ThreadPool;
 
-/// Statistics of every step's output over the images seen.
+/// Statistics of the output of every step over all calibration images.
 pub struct Calibration {
-    /// In f32.
+    /// Computes in f32.
     plan: CpuPlan,
     preprocessing: Preprocessing,
+    /// One element per step.
     outputs: Vec<OutputStatistics>,
 }
 
-/// Statistics of one step's output.
+/// Statistics of the output of one step.
 #[derive(Default)]
 struct OutputStatistics {
     histogram: Histogram,
-    /// The sum of each channel.
+    /// The sum over all pixels, per channel.
     sums: Vec<f64>,
+    /// Number of pixels.
     pixels: f64,
 }
 
@@ -48,6 +51,7 @@ impl OutputStatistics {
         self.pixels += (values.len() / channels) as f64;
     }
 
+    /// The mean of a channel.
     fn mean(&self, channel: usize) -> f64 {
         self.sums.get(channel).map_or(0.0, |sum| sum / self.pixels)
     }
@@ -57,8 +61,8 @@ impl Calibration {
     /// Loads the network of `checkpoint` in f32.
     ///
     /// # Errors
-    /// A checkpoint that matches no architecture of the family, or a parameter
-    /// that is wrong.
+    /// A checkpoint that matches no supported architecture; a parameter that is
+    /// missing or has the wrong shape.
     pub fn new(checkpoint: &Checkpoint, threads: &ThreadPool) -> Result<Self> {
         let Detected { row, classes } = detect(checkpoint)?;
         let preprocessing = preprocessing(row, checkpoint);
@@ -68,7 +72,7 @@ impl Calibration {
         Ok(Self::of(plan, preprocessing))
     }
 
-    /// Statistics of `plan`, which computes in f32.
+    /// Empty statistics of `plan`, which computes in f32.
     fn of(plan: CpuPlan, preprocessing: Preprocessing) -> Self {
         let outputs = plan.fused().map(|_| OutputStatistics::default()).collect();
         Self {
@@ -78,16 +82,17 @@ impl Calibration {
         }
     }
 
-    /// How to prepare an image for the network.
+    /// The preprocessing that the network expects.
     #[must_use]
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// Runs `input` through the network and adds the outputs of its steps.
+    /// Runs `input` through the network and adds the outputs of its steps to the
+    /// statistics.
     ///
     /// # Errors
-    /// An input that is not whole images of the network's size.
+    /// An input that does not consist of whole images of the network's size.
     pub fn add(&mut self, input: Input) -> Result<()> {
         let graph = self.plan.graph();
         let channels: Vec<usize> = self
@@ -103,7 +108,8 @@ impl Calibration {
         Ok(())
     }
 
-    /// The range of every step's output.
+    /// The range of the output of every step, for the metadata of a quantised
+    /// checkpoint.
     #[must_use]
     pub fn ranges(&self) -> Ranges {
         let ranges = self
@@ -113,17 +119,18 @@ impl Calibration {
         self.plan.keys().into_iter().zip(ranges).collect()
     }
 
-    /// Biases and means that cancel the mean error of rounded weights (Nagel et
-    /// al. 2019, "bias correction"):
+    /// Bias correction (Nagel et al. 2019): the names and new values of the biases
+    /// and running means that cancel the mean error of rounded weights. With rounded
+    /// weights w', output channel o has the mean error
     ///
     /// ```text
     /// E[y'] - E[y] = sum over c of (sum over r, s of w'[o, c, r, s] - w[o, c, r, s]) * E[x[c]]
     /// ```
     ///
     /// # Errors
-    /// A parameter that is missing or wrong.
+    /// A parameter that is missing or has the wrong shape.
     pub fn corrections(&self, checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<f32>)>> {
-        let made: HashMap<Value, usize> = self
+        let step_of: HashMap<Value, usize> = self
             .plan
             .fused()
             .enumerate()
@@ -131,7 +138,7 @@ impl Calibration {
             .collect();
         let mut corrections = Vec::new();
         for step in self.plan.fused() {
-            let Some((node, to, sign)) = self.corrected(step) else {
+            let Some((node, target, sign)) = self.corrected(step) else {
                 continue;
             };
             let graph = self.plan.graph();
@@ -147,9 +154,9 @@ impl Calibration {
                 .zip(&weights)
                 .map(|(rounded, w)| f64::from(rounded - w))
                 .collect();
-            let input = &self.outputs[made[&step.inputs[0]]];
+            let input = &self.outputs[step_of[&step.inputs[0]]];
             let taps = errors.len() / (cout * per_group);
-            let mut values = checkpoint.read(&to, &[cout])?;
+            let mut values = checkpoint.read(&target, &[cout])?;
             for (o, value) in values.iter_mut().enumerate() {
                 let first = o / (cout / groups) * per_group;
                 let row = errors[o * per_group * taps..][..per_group * taps].chunks_exact(taps);
@@ -158,13 +165,15 @@ impl Calibration {
                     .map(|(c, taps)| taps.iter().sum::<f64>() * input.mean(first + c));
                 *value += (sign * shift.sum::<f64>()) as f32;
             }
-            corrections.push((to, values));
+            corrections.push((target, values));
         }
         Ok(corrections)
     }
 
-    /// For a step with weights: its node, and the vector that is corrected with
-    /// the sign of the correction: the norm's mean, else the bias.
+    /// For a step with weights: its node, the name of the vector that is corrected
+    /// and the sign of the correction. The vector is the running mean of the batch
+    /// norm if there is one, else the bias. `None` if the step has neither, or if its
+    /// weights are standardised.
     fn corrected(&self, step: &Step) -> Option<(usize, String, f64)> {
         let name = |node: usize| &self.plan.graph().nodes[node].name;
         match step.kind {

@@ -1,30 +1,33 @@
-//! What each step of a plan computes, moves and holds: for `inspect` and the
-//! benchmark's table.
+//! The cost of each step of a backend: multiply-adds, memory traffic and weights.
+//! `resnet inspect` and `resnet bench` print it.
 
 use crate::fuse::{Kind, Step};
 use crate::graph::{Graph, Node, Op, Value};
 
-/// One step's cost for one image, its weights apart.
+/// The cost of a step for one image.
 #[derive(Clone, Debug)]
 pub struct Cost {
-    /// The layer's name with what is fused into it.
+    /// The name of the layer and of the operations fused into it, for example
+    /// `layer1.0.conv3 + relu`.
     pub name: String,
-    /// Channels, height, width.
+    /// Shape of the output: channels, height, width.
     pub output: [usize; 3],
     /// Multiply-adds.
     pub multiply_adds: u64,
-    /// Bytes read and written in maps.
+    /// Bytes of feature maps that it reads and writes.
     pub moved_bytes: usize,
-    /// Bytes of packed weights.
+    /// Bytes of its packed weights, which a batch reads once.
     pub weight_bytes: usize,
-    /// The slot of the arena that holds the output, where there is an arena.
+    /// The arena slot of the output; `None` if the backend has no arena.
     pub slot: Option<usize>,
-    /// What runs it: `cpu`, one of cuDNN's engines or one of our kernels.
+    /// What runs it: `cpu`, `candle`, a cuDNN engine or a CUDA kernel of this
+    /// project.
     pub runs_as: String,
 }
 
 impl Cost {
-    /// The cost of `step`; `words` gives a value's size.
+    /// The cost of `step`. `words` returns the size of a value for one image, in
+    /// words of 32 bits.
     pub(crate) fn of(
         graph: &Graph,
         step: &Step,
@@ -50,7 +53,8 @@ impl Cost {
     }
 }
 
-/// The layer's name with what is fused into it.
+/// The name of the layer, with ` +` for a residual addition and ` relu` for a
+/// ReLU.
 pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
     let (residual, relu) = match *kind {
         Kind::Conv { residual, relu, .. } => (residual, relu),
@@ -58,12 +62,16 @@ pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
         Kind::Excite { relu } => (true, relu),
         _ => (false, false),
     };
-    let or = |shown: bool, text: &'static str| if shown { text } else { "" };
+    let text_if = |shown: bool, text: &'static str| if shown { text } else { "" };
     let layer = layer(graph, kind);
-    format!("{layer}{}{}", or(residual, " +"), or(relu, " relu"))
+    format!(
+        "{layer}{}{}",
+        text_if(residual, " +"),
+        text_if(relu, " relu")
+    )
 }
 
-/// The layer's name, or what a step without parameters does.
+/// The name of the layer; for a step without parameters, its operation.
 pub(crate) fn layer<'a>(graph: &'a Graph, kind: &Kind) -> &'a str {
     match *kind {
         Kind::Conv { node, .. }
@@ -81,7 +89,7 @@ pub(crate) fn layer<'a>(graph: &'a Graph, kind: &Kind) -> &'a str {
     }
 }
 
-/// The node's name, or what an operation without parameters does.
+/// The name of the node; for a node without parameters, its operation.
 pub(crate) fn node_name(node: &Node) -> String {
     let operation = match node.op {
         Op::Input => "input",

@@ -51,9 +51,7 @@ pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
             checkpoint.name(),
             difference.describe(row.name, checkpoint),
         ))),
-        None => Err(Error::Internal(
-            "the table of architectures is empty".into(),
-        )),
+        None => Err(Error::Internal("the architecture table is empty".into())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::dtype::Dtype;
 
-/// Result of this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of loading or running a network.
@@ -12,58 +12,58 @@ pub enum Error {
     /// The checkpoint cannot be read.
     #[error(transparent)]
     Weights(#[from] weights::Error),
-    /// The device that was asked for cannot be used.
+    /// The requested device cannot be used.
     #[error("device `{device}` cannot be used: {reason}")]
     Device {
-        /// As asked for.
+        /// The requested device.
         device: String,
-        /// What is missing.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// An option that this machine, build or checkpoint does not support.
+    /// An option is not supported by this machine, build or checkpoint.
     #[error("`{option}` cannot be used: {reason}")]
     Option {
         /// The option and its value.
         option: String,
-        /// What is missing.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// No architecture of the family matches the checkpoint.
+    /// No architecture has this name, or none matches the checkpoint.
     #[error("{0}")]
     Architecture(String),
-    /// The input is not whole images of the network's size.
-    #[error("batch: {0}")]
+    /// The input does not consist of whole images of the network's size.
+    #[error("invalid batch: {0}")]
     Batch(String),
-    /// An output that this network does not have.
-    #[error("this network has no {output}: no global pooling precedes its classifier")]
+    /// The requested output does not exist in this network.
+    #[error("this network has no {output}: it does not end with global pooling and a classifier")]
     MissingOutput {
         /// `embedding` or `feature map`.
         output: &'static str,
     },
-    /// The kernels compute wrong logits on this machine.
+    /// The self-check found wrong logits: the kernels do not work on this machine.
     #[error(
-        "self-check of {backend}: the logits differ from those of the portable kernels in \
-         {reference} by {difference:.1e} of the largest logit, more than the {tolerance:.0e} that \
-         rounding explains; choose another device, dtype or instruction set, or the candle engine"
+        "the self-check of {backend} failed: the logits differ from those of the portable kernels \
+         in {reference} by {difference:.1e} of the largest logit, but rounding causes at most \
+         {tolerance:.0e}; choose another device, dtype or instruction set, or the candle engine"
     )]
     SelfCheck {
         /// Engine, device, dtype and instruction set.
         backend: String,
         /// The data type of the portable kernels.
         reference: Dtype,
-        /// Largest absolute difference over the largest absolute logit.
+        /// Largest absolute difference, divided by the largest absolute logit.
         difference: f32,
-        /// The largest that is allowed.
+        /// The largest difference that is allowed.
         tolerance: f32,
     },
-    /// A broken invariant of this crate: a bug.
-    #[error("internal: {0}")]
+    /// A bug in this crate: an invariant does not hold.
+    #[error("internal error: {0}")]
     Internal(String),
-    /// A GPU failed while the network was loaded or run.
+    /// A GPU failed while it loaded or ran the network.
     #[cfg(feature = "cuda")]
     #[error("cuda:{ordinal}: {fault}")]
     Cuda {
-        /// The GPU.
+        /// The device ordinal of the GPU.
         ordinal: usize,
         /// What failed.
         fault: crate::cuda::CudaError,
@@ -74,8 +74,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the device failed whatever its input was: a retry with the same
-    /// batch, or with a part of it, fails too.
+    /// Whether the device caused the error, independent of the input. If so, a
+    /// retry with the same batch or a part of it fails too.
     #[must_use]
     pub fn is_the_devices(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! The weights of a plan's steps: read from the checkpoint, folded and packed
-//! for the kernels.
+//! The weights of the steps of a CPU plan: read from the checkpoint, folded and
+//! packed for the kernels.
 
 use weights::Checkpoint;
 
@@ -11,16 +11,19 @@ use crate::graph::{Graph, Value};
 
 /// A step's weights, packed for its kernel.
 pub(crate) enum Packed {
+    /// A step without weights.
     None,
+    /// A convolution or the classifier.
     Conv(Box<PackedConv>),
-    /// Scale and shift, `[C]` each.
+    /// Scale and shift of a batch norm, weight and bias of a group norm: `[C]` each.
     Norm(Vec<f32>, Vec<f32>),
+    /// The kernel, `[K]`.
     ChannelConv(Vec<f32>),
 }
 
 impl Packed {
-    /// Reads and packs the weights of `step` for feature maps of `E`. `affine`
-    /// returns the quantisation parameters of a value.
+    /// Reads and packs the weights of `step` for feature maps with elements of type
+    /// `E`. `affine` returns the quantisation parameters of a value.
     ///
     /// # Errors
     /// A parameter that is missing or has the wrong shape.
@@ -94,7 +97,7 @@ impl Packed {
         })
     }
 
-    /// Memory of the weights, in bytes.
+    /// Size of the weights, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Packed::None => 0,
@@ -105,7 +108,7 @@ impl Packed {
     }
 }
 
-/// The activation of a step.
+/// The activation of a step with or without a ReLU.
 pub(crate) fn activation(relu: bool) -> Activation {
     if relu {
         Activation::Relu

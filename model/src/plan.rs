@@ -1,6 +1,6 @@
-//! The fused CPU backend: steps with packed weights over an arena of NHWC
-//! feature maps. `fuse::Kind` defines what each step computes, `cpu` has the
-//! kernels.
+//! The fused CPU backend: runs steps with packed weights on NHWC feature maps in
+//! an arena. `fuse::Kind` defines what each step computes; the kernels are in
+//! `cpu`.
 
 mod run;
 
@@ -26,49 +26,55 @@ use crate::packed::Packed;
 use crate::ranges;
 use crate::threads::ThreadPool;
 
-/// A step that has finished.
+/// A step that has finished, as reported to an observer.
 pub(crate) struct Done<'a> {
-    /// Its index.
+    /// The index of the step.
     pub(crate) step: usize,
-    /// How long it took.
+    /// The duration of the step.
     pub(crate) time: Duration,
-    /// Computes its output, `[N, H, W, C]`, as floats.
+    /// Converts the output of the step, `[N, H, W, C]`, to f32.
     pub(crate) values: &'a dyn Fn() -> Vec<f32>,
 }
 
-/// Buffers of one forward pass; slots keep their size between passes.
+/// The buffers of a forward pass. Later passes reuse them.
 struct Arena {
+    /// Memory of the feature maps. Values that are not needed at the same time share a
+    /// slot.
     slots: Vec<AlignedBuffer>,
     /// Scratch memory of the running step's kernel.
     workspace: AlignedBuffer,
-    /// Counters of a pool that is fused with a convolution.
+    /// Counters of the pooling step that is fused with the running convolution.
     pending: Vec<AtomicUsize>,
 }
 
 impl Arena {
-    /// Buffers of these sizes in floats: the workspace's first.
+    /// Allocates buffers of these sizes, in words of 32 bits. The first is the
+    /// workspace, the others are the slots.
     fn new(sizes: &[usize]) -> Self {
-        let mut slab = HugePages::with_capacity_for(sizes);
-        let mut pieces = sizes.iter().map(|&size| slab.zeros(size));
+        let mut memory = HugePages::with_capacity_for(sizes);
+        let mut buffers = sizes.iter().map(|&size| memory.zeros(size));
         Self {
-            workspace: pieces.next().unwrap_or_default(),
-            slots: pieces.collect(),
+            workspace: buffers.next().unwrap_or_default(),
+            slots: buffers.collect(),
             pending: Vec::new(),
         }
     }
 
+    /// Whether the buffers have at least these sizes.
     fn has_room(&self, sizes: &[usize]) -> bool {
-        let pieces = std::iter::once(&self.workspace).chain(&self.slots);
+        let buffers = std::iter::once(&self.workspace).chain(&self.slots);
         self.slots.len() + 1 == sizes.len()
-            && pieces.zip(sizes).all(|(piece, &size)| piece.len() >= size)
+            && buffers
+                .zip(sizes)
+                .all(|(buffer, &size)| buffer.len() >= size)
     }
 }
 
-/// AlignedBuffer of a slab of weights: a mapping of 64 MiB.
-const SLAB: usize = 16 << 20;
+/// Size of a memory mapping for packed weights, in words of 32 bits: 64 MiB.
+const WEIGHT_MAPPING: usize = 16 << 20;
 
-/// Kernels that have never run on a CPU that has their instructions: tests
-/// emulate these.
+/// Kernels that have only been tested on an emulator, never on a CPU with these
+/// instructions.
 const UNTESTED: [(Isa, Dtype); 3] = [
     (Isa::Amx, Dtype::Bf16),
     (Isa::Amx, Dtype::Int8),
@@ -92,7 +98,7 @@ impl CpuConfig {
         Self { dtype, isa }
     }
 
-    /// Values in a word of 32 bits.
+    /// Elements in a word of 32 bits.
     fn per_word(self) -> Result<usize> {
         match self.dtype {
             Dtype::F32 => Ok(1),
@@ -100,26 +106,29 @@ impl CpuConfig {
             Dtype::Int8 => Ok(4),
             Dtype::F16 => Err(Error::Option {
                 option: "dtype f16".into(),
-                reason: "the CPU computes in f32, bf16 or int8; f16 is for GPUs".into(),
+                reason: "f16 is supported on GPUs only; use f32, bf16 or int8 on the CPU".into(),
             }),
         }
     }
 }
 
-/// Steps, weights and arenas.
+/// A network that runs on the CPU: its steps with their packed weights, and the
+/// arenas of its forward passes.
 pub struct CpuPlan {
     graph: Graph,
     steps: Vec<(Step, Packed)>,
     layout: ArenaLayout,
     outputs: OutputValues,
-    /// The meaning of each value's bytes; the identity for floats.
+    /// The quantisation parameters of each value; the identity for f32 and bf16.
     affines: Vec<Affine>,
     config: CpuConfig,
     threads: ThreadPool,
+    /// Mean and standard deviation of the RGB channels, to normalise pixels.
     mean: [f32; 3],
     std: [f32; 3],
+    /// Height and width of the input.
     size: usize,
-    /// Arenas of finished passes, for the next ones.
+    /// Arenas of finished passes, which later passes reuse.
     arenas: Mutex<Vec<Arena>>,
 }
 
@@ -127,8 +136,8 @@ impl CpuPlan {
     /// Reads, folds and packs the weights of `graph`, one step at a time.
     ///
     /// # Errors
-    /// A parameter that is missing or wrong; a graph that no steps cover; f16;
-    /// 8-bit integers without the ranges of the values.
+    /// A parameter that is missing or has the wrong shape; a graph that `fuse` does
+    /// not support; f16; int8 if the checkpoint has no ranges.
     pub fn new(
         graph: &Graph,
         checkpoint: &Checkpoint,
@@ -151,17 +160,17 @@ impl CpuPlan {
                 Dtype::F16 | Dtype::F32 => Packed::new::<f32>(graph, step, checkpoint, isa, affine),
             }
         };
-        let mut slab = HugePages::new(SLAB);
-        let mut settled = |step: Step| {
+        let mut memory = HugePages::new(WEIGHT_MAPPING);
+        let mut pack_into_memory = |step: Step| {
             let mut packed = pack(&step)?;
             if let Packed::Conv(conv) = &mut packed {
-                conv.move_weights_to(&mut slab);
+                conv.move_weights_to(&mut memory);
             }
             Ok((step, packed))
         };
         let steps = steps
             .into_iter()
-            .map(&mut settled)
+            .map(&mut pack_into_memory)
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             graph: graph.clone(),
@@ -178,18 +187,18 @@ impl CpuPlan {
         })
     }
 
-    /// The names of the steps' outputs, in the order they run: a quantised
-    /// checkpoint keeps their ranges under these names.
+    /// For each step, the key of its output's range in the metadata of a quantised
+    /// checkpoint.
     pub(crate) fn keys(&self) -> Vec<String> {
         ranges::keys(&self.graph, self.fused())
     }
 
-    /// The fused steps, in the order they run.
+    /// The fused steps, in execution order.
     pub(crate) fn fused(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().map(|(step, _)| step)
     }
 
-    /// Runs a batch and reports each step to `observe` when it has finished.
+    /// Runs a batch and calls `observe` after each step.
     pub(crate) fn forward_observed(
         &self,
         input: Input,
@@ -213,7 +222,8 @@ impl CpuPlan {
         output
     }
 
-    /// An arena with room for `n` images: one of an earlier pass if possible.
+    /// An arena that is large enough for `n` images: that of an earlier pass if
+    /// possible, else a new one.
     fn take_arena(&self, n: usize) -> Arena {
         let used = self.arenas.lock().ok().and_then(|mut arenas| arenas.pop());
         let mut sizes = vec![self.workspace(n)];
@@ -224,14 +234,14 @@ impl CpuPlan {
         }
     }
 
-    /// Words of the largest workspace of a step.
+    /// Size of the workspace that is large enough for every step, in words of 32 bits.
     fn workspace(&self, n: usize) -> usize {
         let map = |value| self.layout.map(value, self.layout.images(value, n));
-        let of = |(step, packed): &(Step, Packed)| match (packed, map(step.output)) {
+        let needed = |(step, packed): &(Step, Packed)| match (packed, map(step.output)) {
             (Packed::Conv(conv), Some(map)) => conv.workspace(&map, &self.threads),
             _ => 0,
         };
-        self.steps.iter().map(of).max().unwrap_or(0)
+        self.steps.iter().map(needed).max().unwrap_or(0)
     }
 
     fn map(&self, value: Value, n: usize) -> Result<FeatureMap> {

@@ -1,5 +1,5 @@
-//! The quantisation parameters of a quantised network. The checkpoint records
-//! the range of each step's output; 256 values cover it.
+//! The quantisation parameters of an int8 network. The metadata of the checkpoint
+//! has the range of the output of each step, which is mapped to 0..=255.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step};
 use crate::graph::Graph;
 
-/// The keys of the steps' ranges: the layer's name, followed by a count if
-/// several steps have that name.
+/// The keys of the ranges in the metadata: the names of the layers. If several
+/// steps have the same name, the second has the key `NAME 2`, and so on.
 pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>) -> Vec<String> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut counts: HashMap<String, usize> = HashMap::new();
     let key = |step: &Step| {
         let layer = cost::layer(graph, &step.kind).to_owned();
-        let before = seen.entry(layer.clone()).or_default();
-        *before += 1;
-        match *before {
+        let count = counts.entry(layer.clone()).or_default();
+        *count += 1;
+        match *count {
             1 => layer,
             count => format!("{layer} {count}"),
         }
@@ -30,7 +30,7 @@ pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>)
 /// The quantisation parameters of each value, indexed by value.
 ///
 /// # Errors
-/// If the checkpoint has no ranges, or one of them is missing.
+/// A checkpoint without ranges, or without the range of a step.
 pub(crate) fn affines(
     graph: &Graph,
     steps: &[Step],
@@ -48,15 +48,15 @@ pub(crate) fn affines(
     let mut affines = vec![Affine::IDENTITY; graph.nodes.len()];
     for (step, key) in steps.iter().zip(keys(graph, steps)) {
         affines[step.output] = match step.kind {
-            // logits are f32
+            // the logits are f32
             Kind::Linear { .. } => Affine::IDENTITY,
-            // max pooling returns values of its input
+            // the output of max pooling keeps the quantisation of its input
             Kind::MaxPool { .. } => affines[step.inputs[0]],
             _ => {
                 let [low, high] = *ranges.get(&key).ok_or_else(|| Error::Option {
                     option: "dtype int8".into(),
                     reason: format!(
-                        "{} has no range for `{key}`; create it again with `resnet quantize`",
+                        "{} has no range for layer `{key}`; create it again with `resnet quantize`",
                         checkpoint.name()
                     ),
                 })?;

@@ -1,5 +1,5 @@
-//! Chooses the backend of a network: candidates in order of preference, of
-//! which the first that loads and passes its self-check is taken.
+//! Chooses the backend of a network. The candidates are tried in order of
+//! preference; the first that loads and passes its self-check is used.
 
 use crate::backend::Backend;
 use crate::candle::CandleBackend;
@@ -13,7 +13,7 @@ use crate::plan::{CpuConfig, CpuPlan};
 use crate::self_check::SelfChecker;
 use crate::source::Source;
 
-/// A backend that could run the network.
+/// A backend that may be able to run the network.
 struct Candidate<'a> {
     device: Device,
     load: Box<dyn Fn() -> Result<Box<dyn Backend>> + 'a>,
@@ -22,15 +22,16 @@ struct Candidate<'a> {
 /// Loads the best backend that `options` allow.
 ///
 /// # Errors
-/// A device, data type or instruction set that was named and cannot be used; a
-/// parameter that is missing or wrong; [`Error::SelfCheck`].
+/// A requested device, data type or instruction set that cannot be used; a
+/// parameter that is missing or has the wrong shape; [`Error::SelfCheck`].
 pub(crate) fn load(source: Source, options: &Options) -> Result<Box<dyn Backend>> {
     let mut checker = SelfChecker::new(source, options.self_check);
     first_correct(candidates(source, options)?, &mut checker)
 }
 
-/// The first candidate that works. One on a GPU that fails in any way, or one
-/// that computes wrong logits, is passed over unless it is the last.
+/// The first candidate that loads and passes its self-check. A candidate whose
+/// self-check fails is skipped, and so is a GPU candidate with any error. The last
+/// candidate is never skipped: its error is returned.
 fn first_correct(
     candidates: Vec<Candidate>,
     checker: &mut SelfChecker,
@@ -45,17 +46,19 @@ fn first_correct(
         match checked {
             Ok(backend) => return Ok(backend),
             Err(error) => {
-                let skips = matches!(error, Error::SelfCheck { .. }) || !candidate.device.is_cpu();
-                if !skips || candidates.peek().is_none() {
+                let can_skip =
+                    matches!(error, Error::SelfCheck { .. }) || !candidate.device.is_cpu();
+                if !can_skip || candidates.peek().is_none() {
                     return Err(error);
                 }
-                tracing::warn!(%error, device = %candidate.device, "next best backend");
+                tracing::warn!(%error, device = %candidate.device, "trying the next backend");
             }
         }
     }
-    Err(Error::Internal("no backend to choose from".into()))
+    Err(Error::Internal("there is no candidate backend".into()))
 }
 
+/// The backends that `options` allow, best first.
 fn candidates<'a>(source: Source<'a>, options: &'a Options) -> Result<Vec<Candidate<'a>>> {
     let mut candidates = Vec::new();
     for device in devices(options) {
@@ -73,7 +76,7 @@ fn candidates<'a>(source: Source<'a>, options: &'a Options) -> Result<Vec<Candid
     Ok(candidates)
 }
 
-/// The devices to try, the best first.
+/// The devices to try, best first.
 fn devices(options: &Options) -> Vec<Device> {
     match &options.device {
         Choice::Named(device) => vec![device.clone()],
@@ -87,17 +90,18 @@ fn devices(options: &Options) -> Vec<Device> {
     }
 }
 
+/// Why `device auto` does not try the GPU; `None` if it does.
 fn why_not_cuda(dtype: Choice<Dtype>) -> Option<String> {
     if dtype == Choice::Named(Dtype::Int8) {
-        return Some("int8 is for the CPU".into());
+        return Some("int8 is supported on the CPU only".into());
     }
     #[cfg(feature = "cuda")]
     return crate::cuda::CudaPlan::missing();
     #[cfg(not(feature = "cuda"))]
-    Some("this build has no CUDA".into())
+    Some("this build has no CUDA support".into())
 }
 
-/// Fused kernels on the CPU, one candidate for each of `instruction_sets`.
+/// The fused CPU backend: one candidate for each of `instruction_sets`.
 fn cpu<'a>(
     source: Source<'a>,
     dtype: Choice<Dtype>,
@@ -119,10 +123,12 @@ fn cpu<'a>(
     instruction_sets.iter().map(candidate).collect()
 }
 
-/// The data type asked for, or the best for these kernels and this checkpoint.
-/// bf16 is only chosen where its rounding does not show: group norms magnify
-/// it, and the small networks for CIFAR have too few channels to average it
-/// out (one lost 0.3 points of accuracy).
+/// The requested data type. `auto` is int8 for a quantised checkpoint, else bf16
+/// if the CPU has instructions for it, else f32.
+///
+/// `auto` does not use bf16 where its rounding errors reduce the accuracy. Group
+/// norm amplifies them. The CIFAR networks have too few channels to average them
+/// out: one lost 0.3 points of accuracy.
 fn cpu_dtype(choice: Choice<Dtype>, isa: SupportedIsa, source: Source) -> Result<Dtype> {
     let row = source.row;
     let quantised = source.checkpoint.metadata().ranges.is_some();
@@ -135,8 +141,8 @@ fn cpu_dtype(choice: Choice<Dtype>, isa: SupportedIsa, source: Source) -> Result
     })
 }
 
-/// The instruction sets to try, the best first: all of this CPU, or the one
-/// that was named.
+/// The instruction sets to try, best first: all that this CPU supports, or only
+/// the requested one.
 fn instruction_sets(choice: Choice<Isa>) -> Result<Vec<SupportedIsa>> {
     let mut all = SupportedIsa::all();
     all.reverse();
@@ -149,31 +155,31 @@ fn instruction_sets(choice: Choice<Isa>) -> Result<Vec<SupportedIsa>> {
     let names: Vec<String> = all.iter().map(|isa| isa.get().to_string()).collect();
     Err(Error::Option {
         option: format!("isa {named}"),
-        reason: format!("this CPU has {}", names.join(", ")),
+        reason: format!("this CPU supports {}", names.join(", ")),
     })
 }
 
-/// candle's operations.
+/// The candle backend.
 fn candle<'a>(source: Source<'a>, options: &Options, device: Device) -> Result<Candidate<'a>> {
-    let refuse = |option: String, reason: &str| Error::Option {
+    let unsupported = |option: String, reason: &str| Error::Option {
         option,
         reason: reason.into(),
     };
     match (options.dtype, options.isa) {
-        (Choice::Named(dtype), _) if dtype != Dtype::F32 => Err(refuse(
+        (Choice::Named(dtype), _) if dtype != Dtype::F32 => Err(unsupported(
             format!("dtype {dtype}"),
-            "the candle engine computes in f32",
+            "the candle engine computes in f32 only; use dtype f32 or the fused engine",
         )),
-        (_, Choice::Named(isa)) => Err(refuse(
+        (_, Choice::Named(isa)) => Err(unsupported(
             format!("isa {isa}"),
-            "the candle engine chooses its instructions itself; use the fused engine, or isa auto",
+            "the candle engine has no choice of instruction set; use isa auto or the fused engine",
         )),
         _ => {
-            let on = device.clone();
+            let target = device.clone();
             let load = move || -> Result<Box<dyn Backend>> {
                 let s = source;
                 let backend =
-                    CandleBackend::new(s.graph, s.checkpoint, s.preprocessing, &on, s.threads)?;
+                    CandleBackend::new(s.graph, s.checkpoint, s.preprocessing, &target, s.threads)?;
                 Ok(Box::new(backend))
             };
             Ok(Candidate {
@@ -184,22 +190,22 @@ fn candle<'a>(source: Source<'a>, options: &Options, device: Device) -> Result<C
     }
 }
 
-/// The CUDA executor.
+/// The CUDA backend.
 #[cfg(feature = "cuda")]
 fn cuda<'a>(source: Source<'a>, options: &'a Options, device: Device) -> Candidate<'a> {
     use crate::cuda::{CudaPlan, Placement};
-    let on = device.clone();
+    let target = device.clone();
     let load = move || -> Result<Box<dyn Backend>> {
-        let Device::Cuda(gpus) = &on else {
-            return Err(Error::Internal("the CUDA executor on a CPU".into()));
+        let Device::Cuda(gpus) = &target else {
+            return Err(Error::Internal("the CUDA backend on a CPU device".into()));
         };
         let placement = Placement {
             gpus: gpus.clone(),
             streams: options.cuda.streams,
             largest_batch: options.cuda.largest_batch,
             dtype: match options.dtype {
-                // f16 is as accurate as f32 to a ten-thousandth of the largest
-                // logit, and every GPU has it
+                // the logits differ from f32 by about 1e-4 of the largest one, and every
+                // supported GPU has f16
                 Choice::Auto => Dtype::F16,
                 Choice::Named(dtype) => dtype,
             },
@@ -213,7 +219,7 @@ fn cuda<'a>(source: Source<'a>, options: &'a Options, device: Device) -> Candida
         } = source;
         let plan = CudaPlan::new(graph, checkpoint, preprocessing, &placement)?;
         let names: Vec<&str> = plan.gpus().iter().map(|gpu| gpu.name.as_str()).collect();
-        tracing::info!(gpus = ?names, streams = plan.streams(), "on CUDA");
+        tracing::info!(gpus = ?names, streams = plan.streams(), "loaded on CUDA");
         Ok(Box::new(plan))
     };
     Candidate {
@@ -224,13 +230,14 @@ fn cuda<'a>(source: Source<'a>, options: &'a Options, device: Device) -> Candida
 
 #[cfg(not(feature = "cuda"))]
 fn cuda<'a>(_: Source<'a>, _: &'a Options, device: Device) -> Candidate<'a> {
-    let named = device.to_string();
+    let name = device.to_string();
     let load = move || {
         Err(Error::Device {
-            device: named.clone(),
-            reason: "this build has no CUDA path: build it with `--features cuda`, or choose cpu \
+            device: name.clone(),
+            reason:
+                "this build has no CUDA support: build it with `--features cuda`, or choose cpu \
                      or auto"
-                .into(),
+                    .into(),
         })
     };
     Candidate {

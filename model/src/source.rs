@@ -1,4 +1,4 @@
-//! What every backend is built from.
+//! The input from which every backend is built.
 
 use weights::{Checkpoint, Preprocessing};
 
@@ -6,7 +6,8 @@ use crate::family::Architecture;
 use crate::graph::Graph;
 use crate::threads::ThreadPool;
 
-/// A network's graph with its weights and its preprocessing.
+/// The graph of a network with its architecture, weights and preprocessing, and
+/// the thread pool on which it runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) graph: &'a Graph,

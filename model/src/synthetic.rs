@@ -1,5 +1,5 @@
-//! Checkpoints with random weights, to time and inspect any architecture of the
-//! family without a file.
+//! Checkpoints with random weights, to benchmark and inspect any supported
+//! architecture without a file.
 
 use weights::{Checkpoint, Metadata};
 
@@ -10,17 +10,17 @@ use crate::error::{Error, Result};
 use crate::family;
 use crate::threads::ThreadPool;
 
-/// A checkpoint of the architecture `name` with pseudo-random weights, the same
-/// every time.
+/// A checkpoint of the architecture `name` with pseudo-random weights. Each call
+/// returns the same weights.
 ///
 /// # Errors
-/// [`Error::Architecture`] with the nearest names when there is no such
-/// architecture.
+/// [`Error::Architecture`] with the most similar names if no architecture has this
+/// name.
 pub fn synthetic(name: &str) -> Result<Checkpoint> {
     let Some(row) = family::find(name) else {
         let nearest = family::nearest(name).join(", ");
         return Err(Error::Architecture(format!(
-            "no architecture is called `{name}`; nearest: {nearest}"
+            "unknown architecture `{name}`; the most similar names are {nearest}"
         )));
     };
     let parameters = build(row, row.input, row.classes).parameters();
@@ -31,11 +31,10 @@ pub fn synthetic(name: &str) -> Result<Checkpoint> {
     Ok(Checkpoint::synthetic(row.name, metadata, parameters)?)
 }
 
-/// As [`synthetic`], with the ranges of two random images, so that it can run
-/// in 8-bit integers.
+/// As [`synthetic`], calibrated on two random images, so that it can run in int8.
 ///
 /// # Errors
-/// As there.
+/// As [`synthetic`].
 pub fn synthetic_quantised(name: &str, threads: &ThreadPool) -> Result<Checkpoint> {
     let checkpoint = synthetic(name)?;
     let mut calibration = Calibration::new(&checkpoint, threads)?;

@@ -1,36 +1,38 @@
-//! The layer table of a network, as papers and lectures draw it: one line a
-//! layer, a stage's equal blocks drawn once.
+//! The layer table of a network, as in the ResNet paper: one line per layer.
+//! Consecutive equal blocks of a stage are listed once, with their number.
 
 use crate::graph::{Graph, Node, Op};
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// The layer's name, or that of its stage's first such block.
+    /// The name of the layer, in the first of the equal blocks.
     pub name: String,
-    /// How many equal blocks in a row have this line.
+    /// Number of consecutive equal blocks that have this layer.
     pub repeat: usize,
-    /// What it is: `conv`, `max-pool`, ...
+    /// The operation: `conv`, `max-pool`, ...
     pub what: &'static str,
-    /// Side of the kernel; 0 where there is none.
+    /// Height and width of the kernel; 0 if it has none.
     pub kernel: usize,
-    /// Step between outputs.
+    /// Stride, in pixels.
     pub stride: usize,
-    /// Zeros on each side.
+    /// Padding on each side, in pixels.
     pub padding: usize,
-    /// Groups of channels.
+    /// Number of groups of channels.
     pub groups: usize,
-    /// Channels, height, width of the output.
+    /// Shape of the output: channels, height, width.
     pub output: [usize; 3],
 }
 
-/// The layers of `graph` that have a kernel or a shape of their own.
+/// The layer table of `graph`. Norms, activations and elementwise operations are
+/// left out.
 #[must_use]
 pub fn layers(graph: &Graph) -> Vec<Layer> {
     let mut blocks: Vec<(String, Vec<Layer>)> = Vec::new();
     for node in &graph.nodes {
         let Some(layer) = layer(node) else { continue };
         let block = block(&layer.name);
+        // inside the stages, a layer without a name belongs to the current block
         match blocks.last_mut() {
             Some((name, lines))
                 if *name == block || layer.name.is_empty() && name.starts_with("layer") =>
@@ -43,7 +45,7 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
     let mut table: Vec<(String, Vec<Layer>)> = Vec::new();
     for (name, lines) in blocks {
         match table.last_mut() {
-            Some((first, same)) if stage(first) == stage(&name) && alike(same, &lines) => {
+            Some((first, same)) if stage(first) == stage(&name) && equal_blocks(same, &lines) => {
                 same.iter_mut().for_each(|line| line.repeat += 1);
             }
             _ => table.push((name, lines)),
@@ -52,7 +54,8 @@ pub fn layers(graph: &Graph) -> Vec<Layer> {
     table.into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
-/// `layer1.0` of `layer1.0.conv1`; the whole name outside the stages.
+/// The block of a layer: `layer1.0` for `layer1.0.conv1`. Outside the stages, the
+/// name itself.
 fn block(name: &str) -> String {
     if !name.starts_with("layer") {
         return name.to_owned();
@@ -60,7 +63,8 @@ fn block(name: &str) -> String {
     name.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
-/// `layer1` of `layer1.0`.
+/// The stage of a block: `layer1` for `layer1.0`. Outside the stages, the name
+/// itself.
 fn stage(block: &str) -> &str {
     block
         .split('.')
@@ -69,11 +73,11 @@ fn stage(block: &str) -> &str {
         .unwrap_or(block)
 }
 
-/// Whether two blocks differ in nothing but their names.
-fn alike(a: &[Layer], b: &[Layer]) -> bool {
+/// Whether two blocks are equal except for their names.
+fn equal_blocks(a: &[Layer], b: &[Layer]) -> bool {
     let same = |(a, b): (&Layer, &Layer)| {
-        let shape = |l: &Layer| (l.what, l.kernel, l.stride, l.padding, l.groups, l.output);
-        shape(a) == shape(b)
+        let fields = |l: &Layer| (l.what, l.kernel, l.stride, l.padding, l.groups, l.output);
+        fields(a) == fields(b)
     };
     a.len() == b.len() && a.iter().zip(b).all(same)
 }
@@ -112,14 +116,14 @@ mod tests {
     use crate::{build::build, family};
 
     #[test]
-    fn equal_blocks_are_drawn_once() {
+    fn equal_blocks_are_listed_once() {
         let graph = build(family::find("resnet50").unwrap(), 224, 1000);
         let table = layers(&graph);
         let stage1: Vec<_> = table
             .iter()
             .filter(|l| l.name.starts_with("layer1"))
             .collect();
-        // the first block with its projection, then the two others as one
+        // four convolutions of the first block, then three of the two equal blocks
         assert_eq!(
             stage1.iter().map(|l| l.repeat).collect::<Vec<_>>(),
             [1, 1, 1, 1, 2, 2, 2]
@@ -129,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn the_original_five_cost_what_the_paper_says() {
+    fn multiply_adds_are_within_three_percent_of_the_paper() {
         for row in family::FAMILY {
             let Some(published) = row.published_flops else {
                 continue;
             };
-            // the paper's counts are for the stride on the first 1x1
+            // in the paper, the first 1x1 convolution of a bottleneck has the stride
             let original = family::Architecture {
                 stride_on: family::StrideOn::Conv1,
                 ..*row

@@ -1,4 +1,5 @@
-//! A forward pass: the steps one after another, each a call of a kernel.
+//! A forward pass: runs the steps in order. Each step calls one kernel; a pooling
+//! step may be fused into the kernel of the convolution before it.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
@@ -17,8 +18,8 @@ use crate::outputs::{Output, Requested};
 use crate::packed::{Packed, activation};
 
 impl CpuPlan {
-    /// Runs all steps on feature maps of `E`: the early ones for a few images
-    /// at a time, then the others for the whole batch.
+    /// Runs all steps on feature maps with elements of type `E`: the early steps for
+    /// a few images at a time, then the other steps for the whole batch.
     pub(super) fn run<E: Element>(
         &self,
         arena: &mut Arena,
@@ -43,7 +44,7 @@ impl CpuPlan {
         requested.read(|value| pass.values::<E>(value))
     }
 
-    /// Some images of an input.
+    /// The images `images` of `input`.
     fn part<'a>(&self, input: Input<'a>, images: Range<usize>) -> Input<'a> {
         let values = 3 * self.size * self.size;
         match input {
@@ -54,7 +55,8 @@ impl CpuPlan {
         }
     }
 
-    /// Some steps for some images, which `input` holds.
+    /// Runs some of the steps for some images of the batch. `input` contains only
+    /// these images.
     fn run_steps<E: Element>(
         &self,
         steps: Range<usize>,
@@ -77,13 +79,15 @@ impl CpuPlan {
                 .map(|(next, _)| next)
                 .filter(|next| runs_with(step, next));
             let start = Instant::now();
-            // outputs are lent out of the arena while the inputs are read from it
+            // The output buffers are moved out of the arena while the step runs, because it
+            // borrows the other slots to read its inputs.
             let slot = self.slot(step.output)?;
-            let pooled = pool.map(|pool| self.slot(pool.output)).transpose()?;
-            let mut lent = pass.arena.lend(slot, pooled);
-            let done = pass.step::<E>(step, packed, pool, &mut lent);
-            pass.arena.take_back(slot, pooled, lent);
-            done?;
+            let pool_slot = pool.map(|pool| self.slot(pool.output)).transpose()?;
+            let mut buffers = pass.arena.take_buffers(slot, pool_slot);
+            let result = pass.step::<E>(step, packed, pool, &mut buffers);
+            pass.arena.put_back(slot, pool_slot, buffers);
+            result?;
+            // the time of a fused pooling step is included in that of its convolution
             let times = [start.elapsed(), Duration::ZERO];
             let steps = std::iter::once(step).chain(pool);
             for (step, time) in steps.zip(times) {
@@ -100,21 +104,22 @@ impl CpuPlan {
     }
 }
 
-/// What a step writes, out of the arena while it runs.
-struct Lent {
-    to: AlignedBuffer,
-    /// What the pool that runs with it writes.
-    pooled: AlignedBuffer,
+/// The buffers that a step writes, moved out of the arena while it runs.
+struct StepBuffers {
+    output: AlignedBuffer,
+    /// The output of the pooling step that is fused with it; empty if there is none.
+    pool_output: AlignedBuffer,
     workspace: AlignedBuffer,
     pending: Vec<AtomicUsize>,
 }
 
 impl Arena {
-    /// The slot that a step writes, and that of the pool that runs with it.
-    fn lend(&mut self, slot: usize, pooled: Option<usize>) -> Lent {
-        Lent {
-            to: std::mem::take(&mut self.slots[slot]),
-            pooled: pooled.map_or_else(AlignedBuffer::default, |slot| {
+    /// Moves out the slot that a step writes, the slot of the pooling step that is
+    /// fused with it, the workspace and the counters.
+    fn take_buffers(&mut self, slot: usize, pool_slot: Option<usize>) -> StepBuffers {
+        StepBuffers {
+            output: std::mem::take(&mut self.slots[slot]),
+            pool_output: pool_slot.map_or_else(AlignedBuffer::default, |slot| {
                 std::mem::take(&mut self.slots[slot])
             }),
             workspace: std::mem::take(&mut self.workspace),
@@ -122,115 +127,124 @@ impl Arena {
         }
     }
 
-    fn take_back(&mut self, slot: usize, pooled: Option<usize>, lent: Lent) {
-        self.slots[slot] = lent.to;
-        if let Some(slot) = pooled {
-            self.slots[slot] = lent.pooled;
+    /// Moves the buffers back into the arena.
+    fn put_back(&mut self, slot: usize, pool_slot: Option<usize>, buffers: StepBuffers) {
+        self.slots[slot] = buffers.output;
+        if let Some(slot) = pool_slot {
+            self.slots[slot] = buffers.pool_output;
         }
-        self.workspace = lent.workspace;
-        self.pending = lent.pending;
+        self.workspace = buffers.workspace;
+        self.pending = buffers.pending;
     }
 }
 
-/// What the steps of one pass share.
+/// The state that the steps share while they run for some images of a batch.
 struct Pass<'a> {
     plan: &'a CpuPlan,
     arena: &'a mut Arena,
     input: Input<'a>,
-    /// Which of the batch's.
+    /// The indices of the images in the batch.
     images: Range<usize>,
 }
 
 impl Pass<'_> {
-    /// The map of this pass's images of a value, and where it lies in the slot.
-    fn place(&self, value: Value) -> Result<(FeatureMap, Range<usize>)> {
+    /// The feature map of `value` for the images of this pass, and the range of its
+    /// elements in its slot.
+    fn map_and_range(&self, value: Value) -> Result<(FeatureMap, Range<usize>)> {
         let map = self.plan.map(value, self.images.len())?;
-        let before = match self.plan.layout.is_whole(value) {
+        let start = match self.plan.layout.is_whole(value) {
             true => self.images.start * map.image_stride(),
             false => 0,
         };
-        Ok((map, before..before + map.len()))
+        Ok((map, start..start + map.len()))
     }
 
-    /// A value's interior as floats, `[N, H, W, C]`.
+    /// The elements of `value` without its border, converted to f32: `[N, H, W, C]`.
     fn values<E: Element>(&self, value: Value) -> Result<Vec<f32>> {
         let slot = &self.arena.slots[self.plan.slot(value)?];
-        let (map, place) = self.place(value)?;
+        let (map, range) = self.map_and_range(value)?;
         if value == self.plan.graph.output() {
-            return Ok(slot[place].to_vec());
+            return Ok(slot[range].to_vec());
         }
         let view = self.view::<E>(value)?;
         let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
-        let numbers = rows.flat_map(|(n, y)| view.row(n, y).iter());
-        Ok(numbers.map(|x| x.to_f32(view.affine())).collect())
+        let elements = rows.flat_map(|(n, y)| view.row(n, y).iter());
+        Ok(elements.map(|x| x.to_f32(view.affine())).collect())
     }
 
+    /// A read-only view of `value` for the images of this pass.
     fn view<E: Element>(&self, value: Value) -> Result<View<'_, E>> {
-        let (map, place) = self.place(value)?;
+        let (map, range) = self.map_and_range(value)?;
         let slot = &self.arena.slots[self.plan.slot(value)?];
-        // a value whose slot is lent out would be read while it is written
-        let data = slot.elements().get(place);
-        let data = data.ok_or_else(|| Error::Internal(format!("value {value} is overwritten")))?;
+        // the slot that the running step writes is moved out of the arena, so it is empty
+        let data = slot.elements().get(range);
+        let data = data.ok_or_else(|| {
+            Error::Internal(format!(
+                "a step reads value {value} from the slot it writes"
+            ))
+        })?;
         Ok(View::new(data, map, self.plan.affines[value]))
     }
 
+    /// Runs `step`, and in the same kernel the pooling step `pool` that is fused with
+    /// it.
     fn step<E: Element>(
         &self,
         step: &Step,
         packed: &Packed,
         pool: Option<&Step>,
-        lent: &mut Lent,
+        buffers: &mut StepBuffers,
     ) -> Result<()> {
-        let Lent {
-            to,
-            pooled,
+        let StepBuffers {
+            output: buffer,
+            pool_output: pool_buffer,
             workspace,
             pending,
-        } = lent;
-        let (map, place) = self.place(step.output)?;
+        } = buffers;
+        let (map, range) = self.map_and_range(step.output)?;
         let affine = self.plan.affines[step.output];
         if let (Kind::Linear { .. }, Packed::Conv(conv)) = (&step.kind, packed) {
-            let output = Target::Floats(ViewMut::new(&mut to[place], map, affine));
+            let output = Target::Floats(ViewMut::new(&mut buffer[range], map, affine));
             let x = self.view::<E>(step.inputs[0])?;
             let output = (output, None);
             conv.run(&self.plan.threads, x, Residual::None, output, workspace);
             return Ok(());
         }
-        let output = self.output::<E>(step.output, to)?;
+        let output = self.output::<E>(step.output, buffer)?;
         match packed {
             Packed::Conv(conv) => {
                 let residual = self.residual(step)?;
                 let x = self.view(step.inputs[0])?;
-                let follower = match pool {
+                let pool_epilogue = match pool {
                     Some(pool) => Some(PoolEpilogue {
                         pooling: pooling(&pool.kind)?,
-                        output: self.output(pool.output, pooled)?,
+                        output: self.output(pool.output, pool_buffer)?,
                         pending,
                     }),
                     None => None,
                 };
-                let output = (Target::Same(output), follower);
+                let output = (Target::Same(output), pool_epilogue);
                 conv.run(&self.plan.threads, x, residual, output, workspace);
                 Ok(())
             }
-            _ => self.small(step, packed, output),
+            _ => self.run_other(step, packed, output),
         }
     }
 
-    /// Where a value is written, its border zeroed.
+    /// A writable view of `value` in `buffer`. Its border is set to zero.
     fn output<'a, E: Element>(
         &self,
         value: Value,
-        to: &'a mut AlignedBuffer,
+        buffer: &'a mut AlignedBuffer,
     ) -> Result<ViewMut<'a, E>> {
-        let (map, place) = self.place(value)?;
+        let (map, range) = self.map_and_range(value)?;
         let affine = self.plan.affines[value];
-        let mut output = ViewMut::new(&mut to.elements_mut::<E>()[place], map, affine);
+        let mut output = ViewMut::new(&mut buffer.elements_mut::<E>()[range], map, affine);
         output.clear_border();
         Ok(output)
     }
 
-    /// What a convolution adds to its sums.
+    /// Where a convolution reads its residual from.
     fn residual<E: Element>(&self, step: &Step) -> Result<Residual<'_, E>> {
         let layout = &self.plan.layout;
         Ok(match step.kind {
@@ -246,8 +260,13 @@ impl Pass<'_> {
         })
     }
 
-    /// The steps that are no convolutions.
-    fn small<E: Element>(&self, step: &Step, packed: &Packed, output: ViewMut<E>) -> Result<()> {
+    /// Runs a step other than a convolution or the classifier.
+    fn run_other<E: Element>(
+        &self,
+        step: &Step,
+        packed: &Packed,
+        output: ViewMut<E>,
+    ) -> Result<()> {
         let plan = self.plan;
         let (threads, isa) = (&plan.threads, plan.config.isa);
         let x = |i: usize| self.view::<E>(step.inputs[i]);
@@ -270,7 +289,7 @@ impl Pass<'_> {
             (Kind::MaxPool { outside, .. }, _) => {
                 let view = match outside {
                     Outside::Nothing => x(0)?,
-                    // the border's zeros compete: they are read as part of the map
+                    // the padding counts as zeros: the zero border is read as part of the map
                     Outside::Zeros => x(0)?.with_border_inside(),
                 };
                 cpu::pool(threads, isa, pooling(&step.kind)?, view, output);
@@ -289,7 +308,7 @@ impl Pass<'_> {
             (Kind::Highway, _) => cpu::highway(threads, x(0)?, x(1)?, x(2)?, output),
             (kind, _) => {
                 return Err(Error::Internal(format!(
-                    "{kind:?} has other weights than it needs"
+                    "the packed weights do not match step {kind:?}"
                 )));
             }
         }
@@ -297,7 +316,7 @@ impl Pass<'_> {
     }
 }
 
-/// How a step pools.
+/// The kind and the window of a pooling step.
 fn pooling(kind: &Kind) -> Result<Pooling> {
     Ok(match *kind {
         Kind::MaxPool {
@@ -310,6 +329,7 @@ fn pooling(kind: &Kind) -> Result<Pooling> {
             stride,
             padding: match outside {
                 Outside::Nothing => padding,
+                // `run_other` makes the padding a part of the input
                 Outside::Zeros => 0,
             },
         }),
@@ -319,6 +339,6 @@ fn pooling(kind: &Kind) -> Result<Pooling> {
             padding: 0,
         }),
         Kind::GlobalAvgPool => Pooling::GlobalAverage,
-        _ => return Err(Error::Internal(format!("{kind:?} is no pool"))),
+        _ => return Err(Error::Internal(format!("{kind:?} is not a pooling step"))),
     })
 }
