@@ -191,8 +191,8 @@ impl ArenaLayout {
         for (at, step) in steps.iter().enumerate() {
             let is_last_read = |v: &Value| last_read[*v] == at;
             // The early steps run once for each group of images, and each run writes a part
-            // of their last output. In a slot of an earlier step, the next run would
-            // overwrite that part.
+            // of their last output. This output needs a slot that no other early step uses,
+            // or the next run would overwrite the part.
             let is_filled_in_parts = at + 1 == self.early.steps;
             let residual = step.inputs.get(1).filter(|v| is_last_read(v));
             let residual = residual.filter(|v| self.in_place(step, **v));

@@ -29,9 +29,9 @@ pub(crate) fn load(source: Source, options: &Options) -> Result<Box<dyn Backend>
     first_correct(candidates(source, options)?, &mut checker)
 }
 
-/// The first candidate that loads and passes its self-check. A candidate whose
-/// self-check fails is skipped, and so is a GPU candidate with any error. The last
-/// candidate is never skipped: its error is returned.
+/// The first candidate that loads and passes its self-check. If the self-check of
+/// a candidate fails, or a GPU candidate fails for any reason, the next candidate
+/// is tried. Other errors, and those of the last candidate, are returned.
 fn first_correct(
     candidates: Vec<Candidate>,
     checker: &mut SelfChecker,
