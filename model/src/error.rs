@@ -61,12 +61,12 @@ pub enum Error {
     Internal(String),
     /// A GPU failed while the network was loaded or run.
     #[cfg(feature = "cuda")]
-    #[error("cuda:{ordinal}: {fault}")]
+    #[error("cuda:{ordinal}: {error}")]
     Cuda {
-        /// The GPU.
+        /// Device ordinal of the GPU.
         ordinal: usize,
-        /// What failed.
-        fault: crate::cuda::CudaError,
+        /// The call that failed, and its status.
+        error: crate::cuda::CudaError,
     },
     /// An operation of candle failed.
     #[error("candle: {0}")]
