@@ -40,7 +40,7 @@ const NAMES: [&str; 11] = [
     "group_norm",
 ];
 
-/// Block size of kernels whose threads are independent.
+/// Threads per block of the kernels with one-dimensional blocks.
 const THREADS: u32 = 256;
 
 /// The kernels for one dtype, loaded on one GPU.
@@ -75,7 +75,7 @@ impl Launch {
             })
             .collect();
         // SAFETY: the arguments match the kernel's parameters in count and type;
-        // the driver that the tests use checks their sizes against the PTX. The
+        // the fake driver of the tests checks their sizes against the PTX. The
         // tensors' memory is allocated (see `DeviceTensor`), and the kernel does
         // not access memory outside them.
         unsafe {
@@ -161,7 +161,7 @@ impl Kernels {
         self.elementwise("pixels", y.n * y.pixels(), arguments)
     }
 
-    /// Max pooling. `outside` says whether the padding counts as zeros.
+    /// Max pooling. `outside`: whether the padding counts as zeros or is ignored.
     pub(super) fn max_pool(
         &self,
         x: &DeviceTensor,
@@ -212,8 +212,8 @@ impl Kernels {
         self.elementwise("scale_shift", y.len() / 8, arguments)
     }
 
-    /// The shortcut of option A: every `stride`-th pixel, with zero channels
-    /// added before and after.
+    /// The option A shortcut (He et al. 2015): every `stride`-th pixel of every
+    /// `stride`-th row, with zero channels added before and after.
     pub(super) fn zero_pad(
         &self,
         x: &DeviceTensor,
