@@ -1,5 +1,5 @@
-//! Failures of single driver and cuDNN calls: each is reported as an error, and
-//! nothing is leaked.
+//! Lets single driver and cuDNN calls fail. Each failure is reported as an error,
+//! and no memory or object is leaked.
 
 use crate::fake_driver::{counts, fail_again_in, reject_plans, reset, with_driver};
 use crate::networks::{Network, difference, forward, one_stream};
@@ -11,9 +11,10 @@ fn network() -> Network {
     Network::new("cifar_resnet20", 16, 1)
 }
 
-/// Loads a network repeatedly with a failure at call `k`. `k` starts at 0 and
-/// grows by `step`, which is passed the number of convolutions that ran.
-/// Returns how many loads failed and how many succeeded in spite of the failure.
+/// Loads a network repeatedly. In each load, call `k` fails. `k` starts at 0 and
+/// increases by the result of `step`, whose argument is the number of convolutions
+/// that ran. Returns how many loads failed, and how many succeeded in spite of the
+/// failed call.
 fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
     let network = network();
     let expected = network.expected();
@@ -38,7 +39,7 @@ fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
                 convolutions = counts().convolutions;
                 failed += 1;
             }
-            // a failing engine is skipped
+            // the load succeeds because an engine that fails is skipped
             Ok(plan) => {
                 reset(None, false);
                 let logits = forward(&plan, Input::Planes(&network.images)).unwrap();
@@ -62,9 +63,9 @@ fn a_load_handles_a_failure_of_any_call() {
     });
 }
 
-/// Every call fails once until the engines of two convolutions have been
-/// measured, and then every seventh: the remaining calls repeat the same code for
-/// other shapes.
+/// Every call fails once until the engines of two convolutions have been measured,
+/// and then every seventh call. The remaining calls run the same code for other
+/// shapes.
 #[test]
 fn a_load_that_measures_engines_handles_a_failure_of_any_call() {
     with_driver(
@@ -74,7 +75,7 @@ fn a_load_that_measures_engines_handles_a_failure_of_any_call() {
                 tuning: Tuning::Measure(None),
                 ..one_stream(1)
             };
-            // four usable engines of each convolution run seven times
+            // each of four engines of a convolution runs seven times
             let two = 2 * 4 * 7;
             let step = |convolutions| if convolutions <= two { 1 } else { 7 };
             let (failed, succeeded) = fail_loads(&measured, step);

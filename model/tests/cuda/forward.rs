@@ -1,5 +1,5 @@
-//! How a forward pass runs: allocations, synchronization and graph replays;
-//! batch sizes, streams and several GPUs; deferred execution.
+//! Forward passes: their allocations, synchronizations and graph replays; batch
+//! sizes, streams and several GPUs; deferred execution.
 
 use crate::fake_driver::{counts, defer, reset, with_driver, workspace};
 use crate::networks::{CLASSES, Network, difference, forward, one_stream};
@@ -28,7 +28,7 @@ fn a_forward_pass_allocates_nothing_and_synchronizes_once() {
             let first = forward(&plan, Input::Pixels(&images)).unwrap();
             let before = counts();
             reset(None, false);
-            // deferred, because a wait for finished work is not counted
+            // deferred, because a wait for completed work is not counted
             defer(true);
             assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), first);
             let after = counts();
@@ -55,15 +55,15 @@ fn images_are_copied_eight_at_a_time() {
         let plan = network.plan(&one_stream(19)).unwrap();
         let pixels = pixels(16, 19);
         let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
-        let alone = images
+        let one_by_one = images
             .iter()
             .map(|image| forward(&plan, Input::Pixels(&[image])).unwrap());
-        let alone = alone.collect::<Vec<_>>().concat();
+        let one_by_one = one_by_one.collect::<Vec<_>>().concat();
         for (n, copies) in [(1, 1), (8, 1), (9, 2), (16, 2), (19, 3)] {
             reset(None, false);
             let logits = forward(&plan, Input::Pixels(&images[..n])).unwrap();
             assert_eq!(counts().uploads, copies, "{n} images");
-            assert_eq!(logits, alone[..n * CLASSES], "{n} images");
+            assert_eq!(logits, one_by_one[..n * CLASSES], "{n} images");
         }
     });
 }
@@ -106,7 +106,8 @@ fn a_batch_above_the_workspace_limit_runs_in_parts() {
                 ..one_stream(6)
             };
             let whole = convolutions(&one_stream(6));
-            // limit 256 MiB: six images need 600 MiB, three 300, one 100
+            // The limit is 256 MiB. Six images need 600 MiB, three need 300, one needs
+            // 100.
             workspace(100 << 20);
             assert_eq!(convolutions(&one_stream(6)), 6 * whole);
             // three images need 240 MiB
@@ -135,8 +136,8 @@ fn deferred_execution_gives_the_same_logits() {
         let pixels = pixels(32, 4);
         let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
         let deferred = forward(&plan, Input::Pixels(&images)).unwrap();
-        let backwards: Vec<&[u8]> = images.iter().rev().copied().collect();
-        forward(&plan, Input::Pixels(&backwards)).unwrap();
+        let reversed: Vec<&[u8]> = images.iter().rev().copied().collect();
+        forward(&plan, Input::Pixels(&reversed)).unwrap();
         defer(false);
         assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), deferred);
         drop(plan);

@@ -1,5 +1,5 @@
-//! What a loaded network reports about itself: the engine of every step, and the
-//! ISA in the model's information.
+//! The information about a loaded network: the engine of every step, and the ISA of
+//! the model.
 
 use crate::fake_driver::{counts, machine, with_driver, workspace};
 use crate::networks::{Network, one_stream};
