@@ -65,8 +65,7 @@ pub(crate) enum Pooling {
     GlobalAverage,
 }
 
-/// A feature map as a raw pointer: other tasks may still be writing parts of
-/// it.
+/// A feature map as a raw pointer, because other tasks may still write parts of it.
 #[derive(Clone, Copy)]
 pub(crate) struct RawMap<E> {
     pub(crate) start: SendPtr<E>,

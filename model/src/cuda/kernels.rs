@@ -17,8 +17,9 @@ use crate::graph::{NORM_EPSILON, Outside};
 /// the GPU. `make cuda-ptx` generates the file.
 #[cfg(not(feature = "cubins"))]
 const IMAGE: &[u8] = concat!(include_str!("../../kernels/kernels.ptx"), "\0").as_bytes();
-/// A fat binary: this PTX, and machine code for some compute capabilities. The
-/// driver loads the machine code that matches the GPU, or else compiles the PTX.
+/// A fat binary: the PTX, and machine code for some compute capabilities. The
+/// driver loads the machine code that matches the GPU. If there is none, it compiles
+/// the PTX.
 #[cfg(feature = "cubins")]
 const IMAGE: &[u8] = include_bytes!(env!(
     "RESNET_KERNELS",
