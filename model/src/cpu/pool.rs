@@ -172,7 +172,7 @@ impl<E: Element> Pool<E> {
     ///
     /// # Safety
     /// Both feature maps are still allocated. No other task writes the input of
-    /// the row's windows, nor these channels of the row.
+    /// the row's windows or these channels of the row.
     pub(crate) unsafe fn pool_row(&self, row: usize, channels: Range<usize>) {
         let map = &self.output.map;
         let row = PooledRow {

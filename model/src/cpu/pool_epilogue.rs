@@ -100,7 +100,7 @@ impl<'a, E: Element> PoolTracker<'a, E> {
             let common = reads.end.min(rows.end) - reads.start.max(rows.start);
             let unit = panel / self.unit_panels;
             let pending = &self.pending[row * self.panels / self.unit_panels + unit];
-            // AcqRel: the task that pools must see what the others wrote
+            // AcqRel: the task that pools must read what the other tasks wrote
             if pending.fetch_sub(common * columns, Ordering::AcqRel) == common * columns {
                 let channels = match self.unit_panels {
                     1 => channels.clone(),

@@ -55,7 +55,7 @@ fn check(row: &Architecture, threads: &ThreadPool) {
     println!("{} in {}: {error:.1e}", row.name, dtype.name());
     assert!(error < tolerance, "{}: {error}", row.name);
     drop(plan);
-    assert_eq!(counts().alive(), [], "{} leaks", row.name);
+    assert_eq!(counts().live_objects(), [], "{} leaks", row.name);
     assert_eq!(counts().violations, 0, "{}", row.name);
 }
 

@@ -47,7 +47,7 @@ fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
                 succeeded += 1;
             }
         }
-        assert_eq!(counts().alive(), [], "call {k} of {calls}");
+        assert_eq!(counts().live_objects(), [], "call {k} of {calls}");
         assert_eq!(counts().violations, 0, "call {k} of {calls}");
         k += step(convolutions);
     }
@@ -103,10 +103,14 @@ fn a_pass_reports_a_failure_of_any_call_and_the_next_one_succeeds() {
                 // the stream was recreated
                 assert_eq!((plan.streams(), plan.failure()), (1, None), "call {k}");
                 assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), expected);
-                assert_eq!(counts().alive(), before.alive(), "call {k} of {calls}");
+                assert_eq!(
+                    counts().live_objects(),
+                    before.live_objects(),
+                    "call {k} of {calls}"
+                );
             }
             drop(plan);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -123,7 +127,7 @@ fn recreating_a_stream_handles_a_failure_of_any_call() {
             let planes = Input::Planes(&network.images);
             let mut plan = network.plan(&one_stream(1)).unwrap();
             let expected = forward(&plan, planes).unwrap();
-            let before = counts().alive();
+            let before = counts().live_objects();
             reset(Some(0), false);
             forward(&plan, planes).unwrap_err();
             let calls = counts().calls;
@@ -138,14 +142,14 @@ fn recreating_a_stream_handles_a_failure_of_any_call() {
                 if plan.streams() == 1 {
                     assert_eq!(plan.failure(), None, "call {j}");
                     assert_eq!(forward(&plan, planes).unwrap(), expected, "call {j}");
-                    assert_eq!(counts().alive(), before, "call {j} of {calls}");
+                    assert_eq!(counts().live_objects(), before, "call {j} of {calls}");
                     recreated += 1;
                 } else {
                     assert_eq!(plan.streams(), 0, "call {j}");
                     assert!(plan.failure().unwrap().contains("cuda:0"), "call {j}");
                     forward(&plan, planes).unwrap_err();
                     drop(plan);
-                    assert_eq!(counts().alive(), [], "call {j} of {calls}");
+                    assert_eq!(counts().live_objects(), [], "call {j} of {calls}");
                     plan = network.plan(&one_stream(1)).unwrap();
                     lost += 1;
                 }
@@ -171,7 +175,7 @@ fn a_lost_gpu_is_reported_and_leaks_nothing() {
         assert!(error.contains("no CUDA stream is usable"), "{error}");
         drop(plan);
         // the memory was freed with the context
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
         reset(None, false);
         let plan = network.plan(&one_stream(1)).unwrap();
         forward(&plan, planes).unwrap();
@@ -193,7 +197,7 @@ fn the_error_names_a_convolution_without_a_plan() {
                 let error = network.plan(&placement).err().unwrap().to_string();
                 assert!(error.contains("cuda:0"), "{error}");
                 assert!(error.contains("8x16x16 3x3/1 g1 16x16x16"), "{error}");
-                assert_eq!(counts().alive(), []);
+                assert_eq!(counts().live_objects(), []);
             }
             reject_plans(false);
             let plan = network.plan(&one_stream(2)).unwrap();

@@ -143,8 +143,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Names and counts of the objects that exist.
-    pub(crate) fn alive(&self) -> Vec<(&'static str, u64)> {
+    /// Names and counts of the objects that have not been freed.
+    pub(crate) fn live_objects(&self) -> Vec<(&'static str, u64)> {
         let all = [
             ("buffers", self.buffers),
             ("pinned", self.pinned),

@@ -33,7 +33,7 @@ fn a_forward_pass_allocates_nothing_and_synchronizes_once() {
             assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), first);
             let after = counts();
             defer(false);
-            assert_eq!(after.alive(), before.alive());
+            assert_eq!(after.live_objects(), before.live_objects());
             assert_eq!((after.allocations, after.waits), (0, 1));
             assert_eq!((after.uploads, after.downloads), (1, 1));
             // one launch converts the pixels; the graph runs everything else
@@ -116,7 +116,7 @@ fn a_batch_above_the_workspace_limit_runs_in_parts() {
             // a single image may exceed the limit; no engine is measured then
             workspace(300 << 20);
             assert_eq!(convolutions(&measured), 6 * whole);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -141,7 +141,7 @@ fn deferred_execution_gives_the_same_logits() {
         defer(false);
         assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), deferred);
         drop(plan);
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
         assert_eq!(counts().violations, 0);
     });
 }
@@ -174,10 +174,10 @@ fn a_thousand_passes_on_two_gpus_leak_nothing() {
                 }
             });
             let after = counts();
-            assert_eq!(after.alive(), before.alive());
+            assert_eq!(after.live_objects(), before.live_objects());
             assert_eq!(after.bytes, before.bytes);
             drop(plan);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -235,7 +235,7 @@ fn the_fastest_engine_is_measured_once_and_stored() {
             // the second engine of the fake cuDNN is the fastest
             assert!(text.lines().count() > 10 && text.lines().all(|l| l.ends_with("\t1")));
             std::fs::remove_dir_all(folder).unwrap();
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }

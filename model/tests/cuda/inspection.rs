@@ -35,7 +35,7 @@ fn a_step_reports_its_engine_workspace_and_parts() {
             // the second engine of the fake cuDNN is the fastest
             let halves = ["cudnn engine 1, 157.3 MB, 2 parts"];
             assert_eq!(convolutions(&measured), halves);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }

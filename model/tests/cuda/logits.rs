@@ -36,7 +36,7 @@ fn check(row: &str, size: usize, dtype: Dtype, tolerance: f32) {
     println!("{row} in {}: {error:.1e}", dtype.name());
     assert!(error < tolerance, "{row} in {dtype:?}: {error}");
     drop(plan);
-    assert_eq!(counts().alive(), [], "{row} leaks");
+    assert_eq!(counts().live_objects(), [], "{row} leaks");
     assert_eq!(counts().violations, 0, "{row}");
 }
 

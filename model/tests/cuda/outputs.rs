@@ -56,7 +56,7 @@ fn the_outputs_of_every_image_match_the_reference() {
                     assert!(within, "{name} in {dtype}, {largest}: {errors:?}");
                 }
             }
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );

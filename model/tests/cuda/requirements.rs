@@ -27,7 +27,7 @@ fn check_without(library: &str, test: &str, parts: [&str; 2]) {
             error.contains("cuda:0") && error.contains(&missing),
             "{error}"
         );
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
     });
 }
 
@@ -120,7 +120,7 @@ fn missing_gpus_capabilities_and_driver_versions_are_reported() {
             assert!(CudaPlan::missing().unwrap().contains("update the driver"));
             machine(0, 90, 13_000, 16 << 30);
             assert!(CudaPlan::missing().unwrap().contains("found no GPU"));
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
@@ -145,7 +145,7 @@ fn an_out_of_memory_error_states_the_largest_batch_that_fits() {
             let fits: usize = fits.parse().unwrap();
             assert!(network.plan(&batches(fits)).is_ok(), "{error}");
             assert!(network.plan(&batches(fits + 1)).is_err(), "{error}");
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -177,7 +177,7 @@ fn an_out_of_memory_error_states_the_size_of_the_weights() {
                 ] {
                     assert!(error.contains(part), "{part}: {error}");
                 }
-                assert_eq!(counts().alive(), []);
+                assert_eq!(counts().live_objects(), []);
             }
             assert_eq!(counts().violations, 0);
         },

@@ -69,7 +69,7 @@ fn a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_difference() {
             ] {
                 assert!(text.contains(part), "{part}: {text}");
             }
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
@@ -84,7 +84,7 @@ fn auto_uses_the_cpu_if_the_gpu_computes_wrong_logits() {
             let model = load(&options(Choice::Auto)).unwrap();
             assert_eq!(model.info().device, Device::Cpu);
             assert_eq!(logits(&model), logits(&cpu));
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
