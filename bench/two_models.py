@@ -1,10 +1,11 @@
-"""Latency of a quiet model beside a saturated one, on one server.
+"""Latency of a model with few requests while another model on the same server is saturated.
 
     python3 bench/two_models.py target/release/resnet [--busy SOURCE] [--quiet SOURCE] [--seconds S]
 
-Starts the server with two models. One client sends single images to the quiet model, one at a time: first alone, then
-while 4 clients keep 64 images of the busy model in flight. Prints the median and the 99th percentile of both phases, the
-busy model's throughput with and without the quiet client, and the time of one of its batches. Needs only Python 3.
+Starts the server with two models, `busy` and `quiet`. One client sends single images to `quiet`, one at a time: first
+without other clients, then while 4 clients keep 64 images in flight for `busy`. Prints the median and the 99th
+percentile of the latency in both phases, the throughput of `busy` with and without the client of `quiet`, and the
+median time of the batches of `busy`. Needs only Python 3.
 """
 import argparse
 import http.client

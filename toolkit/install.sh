@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# install.sh FOLDER [real]: creates a CUDA_HOME in FOLDER for builds of this
-# project. It contains a substitute nvcc (see `nvcc`) and stub libraries that open
+# install.sh FOLDER [real]: creates a CUDA_HOME in FOLDER, with which this project
+# is built. It contains a substitute nvcc (see `nvcc`) and stub libraries that open
 # NVIDIA's libraries at run time (see `libraries.py`). With `real`, it also installs
 # NVIDIA's compiler from PyPI into FOLDER/venv (a download of 105 MB), and exits with
 # status 75 if the download fails. Prints `export` commands for the shell. Requires

@@ -20,11 +20,11 @@ exports=$("$here/install.sh" "$folder" real) || {
 eval "$exports"
 cd "$here/../model/kernels"
 
-known=$("$NVCC_REAL" --list-gpu-code | sed -n 's/^sm_\([0-9]*\)$/\1/p' | sort -n | xargs)
+supported=$("$NVCC_REAL" --list-gpu-code | sed -n 's/^sm_\([0-9]*\)$/\1/p' | sort -n | xargs)
 capabilities=${CAPABILITIES-75 80 86 89 90 100 120}
 for capability in $capabilities; do
-    if [[ " $known " != *" $capability "* ]]; then
-        echo "CAPABILITIES: invalid compute capability \"$capability\"; the compiler supports $known" >&2
+    if [[ " $supported " != *" $capability "* ]]; then
+        echo "CAPABILITIES: invalid compute capability \"$capability\"; the compiler supports $supported" >&2
         exit 1
     fi
 done

@@ -3,9 +3,9 @@
 
 Each function is a jump through a pointer. When the program starts, the pointers are
 set to the functions of the shared libraries that are installed. A function of a
-library that is not installed returns an error code of that library. So one binary
-runs with a GPU, with an outdated driver and without a driver, and can report which
-of these is the case.
+library that is not installed returns an error code of that library. So the same
+binary starts with a GPU, with an outdated driver and without a driver, and reports
+what is missing.
 """
 
 import re

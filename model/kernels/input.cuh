@@ -1,7 +1,7 @@
 // Converts pixels to the network's input.
 
 // Converts RGB bytes [count, 3] to [count, 8]: y[i, c] = x[i, c] * scale[c] +
-// shift[c] for c < 3, or else 0. scale = 1 / (255 std), shift = -mean / std.
+// shift[c] for c < 3, otherwise 0. scale = 1 / (255 std), shift = -mean / std.
 extern "C" __global__ void NAMED(pixels)(const uint8_t* x, VALUE* y, float scale_r, float scale_g, float scale_b,
                                          float shift_r, float shift_g, float shift_b, int count) {
   EACH(i, count) {

@@ -1,8 +1,8 @@
 // Pooling over windows and global pooling. One loop item is eight channels of an
 // output pixel; `count` = n * hout * wout * channels / 8.
 
-// Max pooling. If `zeros` is not 0, the padding counts as zeros; or else it is
-// ignored.
+// Max pooling. If `zeros` is 0, the padding is ignored; otherwise it counts as
+// zeros.
 extern "C" __global__ void NAMED(max_pool)(const VALUE* x, VALUE* y, int channels, int hin, int win, int hout,
                                            int wout, int kernel, int stride, int padding, int zeros, int count) {
   const unsigned eights = channels / EIGHT;

@@ -1,14 +1,14 @@
 // Common code of the kernels: conversion between stored values and floats, eight
 // at a time, and the grid-stride loop. Feature maps are NHWC, with channels
-// zero-padded to a multiple of eight. So eight values always belong to one pixel
-// and are aligned to 16 bytes.
+// zero-padded to a multiple of eight. So each group of eight values belongs to one
+// pixel and is aligned to 16 bytes.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <stdint.h>
 
 // Registers a kernel in the CPU build; `WITH_BARRIERS` if its threads synchronize.
-// CUDA looks kernels up by name.
+// In CUDA builds both are empty, because the driver finds kernels by name.
 #ifndef HOST_KERNEL
 #define HOST_KERNEL(name)
 #define HOST_KERNEL_WITH_BARRIERS(name)
@@ -49,7 +49,7 @@ __device__ __forceinline__ void store_eight(T* p, const float (&x)[EIGHT]) {
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// ReLU if `relu` is not 0, or else the identity.
+// The identity if `relu` is 0, otherwise ReLU.
 __device__ __forceinline__ float activate(float x, int relu) { return relu ? fmaxf(x, 0.0f) : x; }
 
 // Grid-stride loop: `i` runs over this thread's share of `count` items. Counts

@@ -61,12 +61,12 @@ pub enum Error {
     Internal(String),
     /// A GPU failed while it loaded or ran the network.
     #[cfg(feature = "cuda")]
-    #[error("cuda:{ordinal}: {fault}")]
+    #[error("cuda:{ordinal}: {error}")]
     Cuda {
         /// The device ordinal of the GPU.
         ordinal: usize,
-        /// What failed.
-        fault: crate::cuda::CudaError,
+        /// The call that failed, and its status.
+        error: crate::cuda::CudaError,
     },
     /// An operation of candle failed.
     #[error("candle: {0}")]

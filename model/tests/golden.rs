@@ -1,6 +1,6 @@
-//! 43 networks with pseudo-random weights, whose logits their own frameworks
-//! computed in float64: the candle backend and the fused plan must both give
-//! these logits, for every image of the batch.
+//! Compares the logits of the candle backend and of the fused CPU plan with those
+//! of the original frameworks, which computed them in float64. There are 43
+//! networks, with pseudo-random weights.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use resnet_model::{
 };
 use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
-/// Golden name and the row that computes it.
+/// Name of each golden, and the architecture that computes it.
 const GOLDENS: &[(&str, &str)] = &[
     ("torchvision.resnet18", "resnet18"),
     ("torchvision.resnet34", "resnet34"),
@@ -62,15 +62,17 @@ const GOLDENS: &[(&str, &str)] = &[
     ("cifar.wrn-28-10", "wrn_28_10"),
 ];
 
-/// One golden: its checkpoint, input and expected logits.
+/// The checkpoint, the input and the expected logits of a network.
 struct Golden {
     checkpoint: Checkpoint,
-    /// [N, 3, S, S]
+    /// `[N, 3, S, S]`
     input: Vec<f32>,
     shape: [usize; 4],
+    /// `[N, classes]`
     logits: Vec<f32>,
 }
 
+/// The folder of the goldens. Prints a line if it does not exist.
 fn folder() -> Option<PathBuf> {
     let shared = std::env::var_os("SHARED_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
@@ -105,17 +107,18 @@ fn load_golden(folder: &Path, name: &str) -> Golden {
     }
 }
 
-/// Largest difference over the largest logit.
-fn error(got: &[f32], want: &[f32]) -> f32 {
-    assert_eq!(got.len(), want.len());
-    let largest = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+/// Largest absolute difference, divided by the largest absolute expected logit.
+fn error(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
     got.iter()
-        .zip(want)
+        .zip(expected)
         .fold(0f32, |m, (a, b)| m.max((a - b).abs()))
         / largest
 }
 
-/// Compares the logits of `load`'s backend on every golden.
+/// Compares the logits of the backend that `load` creates with every golden, or
+/// with those whose name contains the value of `GOLDEN`.
 fn check(load: impl Fn(&Graph, &Checkpoint) -> Result<Box<dyn Backend>>) {
     let Some(folder) = folder() else { return };
     let only = std::env::var("GOLDEN").unwrap_or_default();
@@ -136,7 +139,7 @@ fn check(load: impl Fn(&Graph, &Checkpoint) -> Result<Box<dyn Backend>>) {
 }
 
 #[test]
-fn the_candle_backend_gives_the_frameworks_logits() {
+fn the_candle_backend_matches_the_frameworks() {
     let threads = ThreadPool::new(2).unwrap();
     let preprocessing = Preprocessing::imagenet();
     check(|graph, checkpoint| {
@@ -146,7 +149,7 @@ fn the_candle_backend_gives_the_frameworks_logits() {
 }
 
 #[test]
-fn the_plan_gives_the_frameworks_logits() {
+fn the_cpu_plan_matches_the_frameworks() {
     let threads = ThreadPool::new(2).unwrap();
     let preprocessing = Preprocessing::imagenet();
     check(|graph, checkpoint| {

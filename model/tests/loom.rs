@@ -1,8 +1,8 @@
 //! Model checking of the thread pool: loom runs `active_loop.rs` and
 //! `scheduler.rs` under all thread interleavings, including those of weak
-//! memory. The two files are compiled against loom's atomics and locks. A lost
-//! wake-up shows as a deadlock, an access after a loop or job has ended as a
-//! data race.
+//! memory. The two files are compiled against loom's atomics and locks. loom
+//! reports a lost wake-up as a deadlock, and an access after a loop or job has
+//! ended as a data race.
 
 #![cfg(not(miri))]
 #![allow(clippy::unwrap_used)]
@@ -21,8 +21,8 @@ mod sync {
     pub(super) use loom::thread::yield_now;
     pub(super) use std::sync::PoisonError;
 
-    /// A clock on which idle workers sleep immediately: spinning would only
-    /// repeat the same loads.
+    /// A clock that makes idle workers sleep immediately, because spinning only
+    /// repeats the same loads.
     pub(super) struct Instant;
 
     impl Instant {

@@ -1,5 +1,5 @@
 //! The binary with the CUDA feature on a machine without NVIDIA's driver: it
-//! starts, serves on the processor, and says what is missing.
+//! starts, runs on the CPU, and reports the library that is missing.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,12 +7,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What classifying a photo says, and whether it worked.
+/// Runs `resnet classify` on one image. Returns whether it succeeded, and its
+/// output.
 fn classify(device: &str) -> (bool, String) {
-    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../photos/cat.jpg");
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../photos/cat.jpg");
     let output = Command::new(env!("CARGO_BIN_EXE_resnet"))
         .args(["classify", "--json", "--device", device])
-        .arg(photo)
+        .arg(image)
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -20,8 +21,8 @@ fn classify(device: &str) -> (bool, String) {
     (output.status.success(), text)
 }
 
-/// The log of a server up to where it is ready.
-fn log_of_start(device: &str) -> String {
+/// The log of a server until it is ready.
+fn startup_log(device: &str) -> String {
     let mut server = Command::new(env!("CARGO_BIN_EXE_resnet"))
         .args(["serve", "--port", "0", "--device", device])
         .stderr(Stdio::piped())
@@ -41,21 +42,21 @@ fn log_of_start(device: &str) -> String {
 }
 
 #[test]
-fn without_a_driver_auto_is_the_processor_and_cuda_an_error() {
-    let (classified, said) = classify("cuda:1,0");
-    if !said.contains("libcuda.so.1 was not found") {
-        println!("skipped: there is a driver: {said}");
-        assert!(classified || said.contains("cuda:"), "{said}");
+fn without_a_driver_auto_selects_the_cpu_and_cuda_is_an_error() {
+    let (success, output) = classify("cuda:1,0");
+    if !output.contains("libcuda.so.1 was not found") {
+        println!("skipped: NVIDIA's driver is installed: {output}");
+        assert!(success || output.contains("cuda:"), "{output}");
         return;
     }
     assert!(
-        !classified && said.contains("`cuda:1` cannot be used"),
-        "{said}"
+        !success && output.contains("`cuda:1` cannot be used"),
+        "{output}"
     );
-    let (classified, said) = classify("auto");
-    assert!(classified && said.contains("Egyptian cat"), "{said}");
-    let log = log_of_start("auto");
-    let told = log.lines().find(|line| line.contains("device auto: cpu"));
-    let told = told.unwrap_or_else(|| panic!("no word of the device in\n{log}"));
-    assert!(told.contains("libcuda.so.1 was not found"), "{told}");
+    let (success, output) = classify("auto");
+    assert!(success && output.contains("Egyptian cat"), "{output}");
+    let log = startup_log("auto");
+    let line = log.lines().find(|line| line.contains("device auto: cpu"));
+    let line = line.unwrap_or_else(|| panic!("no line names the device:\n{log}"));
+    assert!(line.contains("libcuda.so.1 was not found"), "{line}");
 }

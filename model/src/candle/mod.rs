@@ -1,6 +1,6 @@
-//! The candle backend: the graph in candle's own operations, one node at a
-//! time, in f32. Slow, and the reference that the fused kernels are tested
-//! against.
+//! The candle backend: runs the graph with candle's operations, one node at a
+//! time, in f32. It is slow. It is the reference in the tests of the fused
+//! backends.
 
 mod operations;
 
@@ -20,19 +20,22 @@ use crate::options::EngineChoice;
 use crate::outputs::{Output, OutputValues, Outputs};
 use crate::threads::ThreadPool;
 
-/// A network in candle's operations.
+/// A network that runs with candle's operations.
 pub struct CandleBackend {
     graph: Graph,
     outputs: OutputValues,
     /// Parameters of each node, in the order of `Graph::parameters_of`.
     parameters: Vec<Vec<Tensor>>,
-    /// `1 / std` and `-mean / std`, `[1, 3, 1, 1]` each, of pixels from 0 to 1.
+    /// Scale `1 / std` and shift `-mean / std`, `[1, 3, 1, 1]` each, for pixels in
+    /// 0..=1.
     normalise: (Tensor, Tensor),
     device: Device,
     candle_device: candle_core::Device,
-    /// candle's operations on the CPU use as many threads as `threads`.
+    /// Threads of candle's CPU operations, as many as in `threads`. `None` on a
+    /// GPU.
     pool: Option<rayon::ThreadPool>,
     threads: ThreadPool,
+    /// Height and width of the input.
     size: usize,
 }
 
@@ -40,8 +43,8 @@ impl CandleBackend {
     /// Reads the parameters of `graph` onto `device`, in f32.
     ///
     /// # Errors
-    /// A parameter that is missing or wrong; a device that candle cannot use,
-    /// or more than one.
+    /// A parameter is missing or has the wrong shape; candle cannot use the
+    /// device; `device` is more than one GPU.
     pub fn new(
         graph: &Graph,
         checkpoint: &Checkpoint,
@@ -110,13 +113,13 @@ impl CandleBackend {
         requested.read(|value| {
             let tensor = values[value].as_ref();
             let tensor =
-                tensor.ok_or_else(|| Error::Internal(format!("value {value} is freed")))?;
+                tensor.ok_or_else(|| Error::Internal(format!("value {value} was freed")))?;
             read(tensor)
         })
     }
 
-    /// For each value the index of the last node that reads it; of a value that
-    /// a pass can return, an index past all nodes.
+    /// For each value, the index of the last node that reads it. For a value that
+    /// a pass can return, the number of nodes, so that it is not freed.
     fn last_uses(&self) -> Vec<usize> {
         let mut last_use = self.graph.last_uses();
         for value in self.outputs.kept() {
@@ -125,8 +128,9 @@ impl CandleBackend {
         last_use
     }
 
-    /// The values that a pass can return; the others are freed after their
-    /// last use, so that 1001 layers fit into memory.
+    /// Runs all nodes and returns the values that a pass can return. The other
+    /// values are freed after their last use, so that a network of 1001 layers
+    /// fits in memory.
     fn values(
         &self,
         planes: Tensor,
@@ -140,7 +144,7 @@ impl CandleBackend {
             let inputs = node.inputs.iter().map(|&v| values[v].clone());
             let inputs = inputs.collect::<Option<Vec<_>>>();
             let inputs =
-                inputs.ok_or_else(|| Error::Internal(format!("an input of node {i} is freed")))?;
+                inputs.ok_or_else(|| Error::Internal(format!("an input of node {i} was freed")))?;
             values[i] = Some(operations::apply(node, &inputs, &self.parameters[i])?);
             if let Some(observe) = &mut observe {
                 self.candle_device.synchronize()?;
@@ -154,7 +158,8 @@ impl CandleBackend {
     }
 }
 
-/// A value as `[N, H, W, C]`; logits and vectors as `[N, C]`.
+/// Copies a value to the host: feature maps as `[N, H, W, C]`, vectors and logits
+/// as `[N, C]`.
 fn read(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor = match tensor.rank() {
         4 => tensor.permute((0, 2, 3, 1))?.contiguous()?,
@@ -172,23 +177,26 @@ fn thread_pool(threads: usize) -> Result<rayon::ThreadPool> {
 }
 
 fn open(device: &Device) -> Result<candle_core::Device> {
-    let refuse = |reason: String| Error::Device {
+    let device_error = |reason: String| Error::Device {
         device: device.to_string(),
         reason,
     };
     match device {
         Device::Cpu => Ok(candle_core::Device::Cpu),
         Device::Cuda(gpus) => match gpus[..] {
-            [gpu] => open_gpu(gpu).map_err(refuse),
-            _ => Err(refuse("the candle engine runs on one GPU".into())),
+            [gpu] => open_gpu(gpu).map_err(device_error),
+            _ => Err(device_error(
+                "the candle engine supports only one GPU".into(),
+            )),
         },
     }
 }
 
-/// Opens a GPU and runs one operation on it, as a build may have placeholders
-/// for candle's kernels. The error says what is missing.
+/// Opens a GPU and runs one operation on it, because some builds contain empty
+/// PTX in place of candle's kernels (`toolkit/nvcc`). The error names what is
+/// missing.
 fn open_gpu(gpu: usize) -> Result<candle_core::Device, String> {
-    // candle panics where a library is missing
+    // candle panics if a library is missing
     #[cfg(feature = "cuda")]
     if let Some(reason) = crate::cuda::CudaPlan::missing() {
         return Err(reason);
@@ -200,7 +208,7 @@ fn open_gpu(gpu: usize) -> Result<candle_core::Device, String> {
     });
     opened.map_err(|error| {
         format!(
-            "candle does not run on it: {error}; it needs a build with its CUDA kernels \
+            "candle cannot run on it: {error}; build with candle's CUDA kernels \
              (`toolkit/install.sh FOLDER real`)"
         )
     })
@@ -255,8 +263,8 @@ impl Backend for CandleBackend {
         self.steps().iter().map(|step| step.weight_bytes).sum()
     }
 
-    /// The largest sum of values that are in memory at the same time, without
-    /// what candle allocates inside an operation.
+    /// The largest total size of the values that are in memory at the same time.
+    /// Memory that candle allocates inside an operation is not included.
     fn arena_bytes(&self, n: usize) -> usize {
         let last_use = self.last_uses();
         let floats = |value: Value| self.graph.shape(value).values();

@@ -1,5 +1,5 @@
-//! Each operation of the graph in candle's own operations: nothing folded,
-//! nothing fused.
+//! Computes each operation of the graph with candle's operations, without
+//! folding or fusion.
 
 use candle_core::Tensor;
 use candle_nn::{GroupNorm, Module, ops};
@@ -32,7 +32,8 @@ pub(super) fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
                 Outside::Zeros => first
                     .pad_with_zeros(2, padding, padding)?
                     .pad_with_zeros(3, padding, padding)?,
-                // a repeated edge adds no value to a window that includes the edge
+                // a window that contains repeated edge pixels also contains the edge
+                // pixels themselves, so its maximum is unchanged
                 Outside::Nothing => first
                     .pad_with_same(2, padding, padding)?
                     .pad_with_same(3, padding, padding)?,
@@ -41,7 +42,8 @@ pub(super) fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
         }
         Op::AvgPool { size } => {
             let (_, _, h, w) = first.dims4()?;
-            // where one pixel of a window of 2 is outside, a repeated edge keeps the mean
+            // in a window of 2, the repeated pixel equals the one inside, so the mean is
+            // that of the pixels inside
             let (down, right) = (h.next_multiple_of(size) - h, w.next_multiple_of(size) - w);
             first
                 .pad_with_same(2, 0, down)?

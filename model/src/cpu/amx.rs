@@ -1,7 +1,7 @@
-//! Safe wrappers of Intel AMX. A block of 2 x 2 tiles keeps the sums of 32
-//! pixels times 32 output channels in tile registers while bf16 or int8 words
-//! stream through. `detect` checks for AMX, `instructions` contains the inline
-//! assembly.
+//! A Rust interface to Intel AMX. A block of 2 x 2 tiles multiplies 32 pixels by 32
+//! output channels. Its sums stay in tile registers while the operands are loaded
+//! in steps of bf16 or int8 words. `detect` checks for AMX; `instructions` contains
+//! the inline assembly.
 
 mod detect;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
@@ -23,7 +23,7 @@ pub(crate) const ROWS: usize = 16;
 pub(crate) const ROW_BYTES: usize = 64;
 
 /// The tile registers of a block's operands. The sums of pixel tile `p` and
-/// channel tile `v` are in register `2 * p + v`, whatever the block's size.
+/// channel tile `v` are in register `2 * p + v` in blocks of every size.
 const PIXELS_0: u8 = 4;
 const PIXELS_1: u8 = 5;
 const WEIGHTS_0: u8 = 6;
@@ -32,7 +32,7 @@ const WEIGHTS_1: u8 = 7;
 /// The configured tile registers of the current thread, each 16 rows of 64
 /// bytes, released on drop.
 ///
-/// Releasing them spares the operating system from saving 8 KiB at each context
+/// While they are configured, the operating system saves 8 KiB at each context
 /// switch. Not `Send`, because the registers belong to the thread.
 pub(crate) struct Tiles(PhantomData<*const ()>);
 
@@ -41,7 +41,7 @@ impl Tiles {
     ///
     /// # Safety
     /// [`available`] returned true (or a test emulates the instructions), and
-    /// the thread has no other `Tiles`, whose registers these would be.
+    /// the thread has no other `Tiles`, because both would use the same registers.
     #[inline]
     pub(crate) unsafe fn configure() -> Self {
         // SAFETY: guaranteed by the caller.
@@ -74,9 +74,9 @@ impl Drop for Tiles {
 ///
 /// On Sapphire Rapids a product takes 16 cycles, a load about 8, and a sum is
 /// ready after about 52 cycles (Intel's figures, not measured here). The four
-/// products of a 2 x 2 block hide each other's latency and their four loads. A
-/// block of 1 x 2 or 2 x 1 would stall a third of the time, one of 1 x 1 two
-/// thirds, so the small blocks are for edges only.
+/// products of a 2 x 2 block are independent, so their latencies and their four
+/// loads overlap. A block of 1 x 2 or 2 x 1 would stall a third of the time, and a
+/// block of 1 x 1 two thirds. So the small blocks are for edges only.
 pub(crate) struct Block<'t, D, const PT: usize, const VT: usize>(PhantomData<(&'t mut Tiles, D)>);
 
 impl<D: DotProduct, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {

@@ -19,8 +19,8 @@
 //!   (`weight_order`).
 //! - Only 1x1 convolutions with more channels read both from L2 and are a
 //!   quarter slower. Splitting their K and keeping partial sums in memory would
-//!   gain less than it costs: 128 cache lines of sums would be loaded and
-//!   stored for every 12 steps.
+//!   be slower still: 128 cache lines of sums would be loaded and stored for
+//!   every 12 steps.
 //! - A panel (288 KiB for 3x3 x 512 bf16) and the input of a task stay in L2
 //!   for all blocks of the task. Weights are prefetched, because with few
 //!   pixels they come from memory.
@@ -43,7 +43,7 @@ pub(crate) use pass::workspace;
 const TASK_INPUT: usize = 512 * 1024;
 
 /// The fewest pixels of a task, if the batch has as many: two blocks, so that
-/// the second one finds the weights in L1.
+/// the second block reads the weights from L1.
 const MIN_PIXELS: usize = 4 * ROWS;
 
 /// Prefetch distance of the weights, in steps: 256 cycles.

@@ -24,8 +24,8 @@ use super::winograd::Winograd;
 use super::winograd::tile_layout::TileLayout;
 use crate::threads::ThreadPool;
 
-/// The most input bytes of a task, which reads them once per panel: well within
-/// L2.
+/// The most input bytes of a task. A task reads its input once per panel, so the
+/// input must stay in L2.
 const TASK_INPUT: usize = 192 * 1024;
 
 impl PackedConv {
@@ -134,8 +134,8 @@ impl PackedConv {
     }
 
     /// Pixels of a task, and the number of parts that the panels are split
-    /// into. Tasks are small enough for their input to stay in cache and
-    /// numerous enough to occupy every thread.
+    /// into. Tasks are small enough for their input to stay in cache, and there
+    /// are enough of them for every thread.
     fn split(&self, pixels: usize, threads: usize) -> (usize, usize) {
         let bytes = 4 * self.spec.cin / self.per_word * self.spec.stride * self.spec.stride;
         let most = (TASK_INPUT / bytes).clamp(8 * PIXELS, TASK_PIXELS);

@@ -1,4 +1,4 @@
-//! Input of the network: pixels or planes to the stem's padded feature map.
+//! Converts pixels or planes to the padded feature map that the stem reads.
 
 use super::element::{Affine, Element};
 use super::feature_map::ViewMut;
@@ -85,8 +85,8 @@ impl<E: Element> Kernel for PixelRow<'_, E> {
                 unsafe {
                     let scale = S::load(self.scale.as_ptr().add(i));
                     let shift = S::load(self.shift.as_ptr().add(i));
-                    // separate multiply and add, so that all instruction sets
-                    // round alike
+                    // separate multiply and add, so that the rounding is the same on
+                    // all instruction sets
                     E::store_result(S::load_u8(x.add(i)).mul(scale).add(shift), y.add(i));
                 }
             }

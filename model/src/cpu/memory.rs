@@ -17,8 +17,8 @@ struct Line([f32; 16]);
 /// Floats in a cache line.
 const LINE: usize = 16;
 
-/// A fixed number of 32-bit words, aligned to a cache line: floats, or pairs of
-/// bf16, or four bytes each.
+/// A fixed number of 32-bit words, aligned to a cache line. A word is one float,
+/// two bf16 or four bytes.
 #[derive(Default)]
 pub(crate) struct AlignedBuffer {
     memory: Memory,
@@ -155,14 +155,13 @@ impl HugePages {
 }
 
 /// Floats to allocate for a buffer of `len`. At least one cache line after the
-/// buffer stays zero: where channels do not fill words, the last word of a
+/// buffer stays zero: if the channels do not fill whole words, the last word of a
 /// window may extend past the end of its feature map.
 fn padded_len(len: usize) -> usize {
     len.next_multiple_of(LINE) + LINE
 }
 
-/// An anonymous mapping of zeros in huge pages; `None` if the system refuses
-/// it.
+/// An anonymous mapping of zeros in huge pages; `None` if the mapping fails.
 fn map_zeros(floats: usize) -> Option<Arc<MmapRaw>> {
     let mapping = MmapMut::map_anon(floats * size_of::<f32>()).ok()?;
     // without transparent huge pages the mapping uses small ones

@@ -72,7 +72,7 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
                     }
                 }
                 weights = weights.add(V * S::LANES);
-                // 8-lane kernels have no free load slot
+                // 8-lane kernels have no free load slot for the prefetch
                 if S::LANES == LINE {
                     prefetch_l2(next_weights);
                     next_weights = next_weights.wrapping_add(LINE);

@@ -3,8 +3,8 @@
 //!
 //! - `input`: pixels or planes to the stem's padded feature map.
 //! - `conv`: direct convolution, with its weights packed by `pack` and its inner
-//!   loop in `micro`. `winograd` replaces it where that takes fewer operations,
-//!   `amx_conv` where the CPU has AMX tiles.
+//!   loop in `micro`. `winograd` replaces it if that takes fewer operations,
+//!   `amx_conv` if the CPU has AMX tiles.
 //! - `epilogue`: bias, residual, ReLU and requantisation, in registers.
 //! - `pool`: pooling, also inside a convolution's parallel loop (`pool_epilogue`).
 //! - A linear layer is a 1x1 convolution.

@@ -1,5 +1,5 @@
-//! The CPU's peak multiply-add rate: the inner loops on data in the L1 cache,
-//! on every thread. Benchmarks compare the layers with it.
+//! Measures the CPU's peak multiply-add rate: runs the inner loops on data in the
+//! L1 cache, on every thread. Benchmarks compare the layers with it.
 
 use std::marker::PhantomData;
 use std::time::Instant;
@@ -20,7 +20,7 @@ const STEPS: usize = 8;
 /// Repetitions in one measurement: a few milliseconds.
 const REPETITIONS: usize = 4000;
 
-/// Measurements, of which the fastest counts.
+/// Number of measurements; the fastest one is the result.
 const ROUNDS: usize = 8;
 
 /// Measured multiply-adds per second of all threads together, for feature maps

@@ -65,8 +65,7 @@ pub(crate) enum Pooling {
     GlobalAverage,
 }
 
-/// A feature map as a raw pointer: other tasks may still be writing parts of
-/// it.
+/// A feature map as a raw pointer, because other tasks may still write parts of it.
 #[derive(Clone, Copy)]
 pub(crate) struct RawMap<E> {
     pub(crate) start: SendPtr<E>,
@@ -173,7 +172,7 @@ impl<E: Element> Pool<E> {
     ///
     /// # Safety
     /// Both feature maps are still allocated. No other task writes the input of
-    /// the row's windows, nor these channels of the row.
+    /// the row's windows or these channels of the row.
     pub(crate) unsafe fn pool_row(&self, row: usize, channels: Range<usize>) {
         let map = &self.output.map;
         let row = PooledRow {

@@ -29,9 +29,10 @@ pub(crate) struct PoolTracker<'a, E> {
     pool: Pool<E>,
     /// Panels of the convolution's output channels.
     panels: usize,
-    /// Panels of a unit, which are pooled together. Global pooling uses one,
-    /// because a task may compute all pixels of a few panels. Pooling of windows
-    /// uses all, because a task computes a few rows of all panels, or nearly so.
+    /// Panels of a unit, which are pooled together. In global pooling, a unit is one
+    /// panel, because a task may compute all pixels of a few panels. In window
+    /// pooling, a unit is all panels, because most tasks compute a few rows of all
+    /// panels.
     unit_panels: usize,
     /// `[rows, units]`
     pending: &'a [AtomicUsize],
@@ -99,14 +100,14 @@ impl<'a, E: Element> PoolTracker<'a, E> {
             let common = reads.end.min(rows.end) - reads.start.max(rows.start);
             let unit = panel / self.unit_panels;
             let pending = &self.pending[row * self.panels / self.unit_panels + unit];
-            // AcqRel: the task that pools must see what the others wrote
+            // AcqRel: the task that pools must read what the other tasks wrote
             if pending.fetch_sub(common * columns, Ordering::AcqRel) == common * columns {
                 let channels = match self.unit_panels {
                     1 => channels.clone(),
                     _ => 0..self.pool.input().channels,
                 };
                 // SAFETY: everything that the row's windows read is written, and
-                // only one task takes the counter to zero.
+                // only one task decrements the counter to zero.
                 unsafe { self.pool.pool_row(row, channels) };
             }
         }

@@ -58,8 +58,8 @@ impl WeightOrder {
         (runs, order)
     }
 
-    /// The order for AMX: every run is a whole number of 64-byte steps. A run is
-    /// extended with whatever follows it in memory; the weights there are zero.
+    /// The order for AMX: every run is a whole number of 64-byte steps. A run may
+    /// extend over the elements after it in memory; their weights are zero.
     ///
     /// If the channels fill whole steps, K is ordered by channel slice: 64 bytes
     /// of every pixel of the window come before the next 64 bytes. Adjacent
@@ -69,9 +69,9 @@ impl WeightOrder {
     /// after all `cin` channels of 34 pixels, which is 34 KiB for 512 bf16
     /// channels.
     ///
-    /// If the channels do not fill a step, one run per kernel row wastes less: 7
-    /// pixels of 3 channels fill a third of a step of bytes, one pixel fills a
-    /// twentieth.
+    /// If the channels do not fill a step, one run per kernel row leaves less of the
+    /// step empty: in int8, 7 pixels of 3 channels fill a third of a step, one pixel
+    /// fills a twentieth.
     pub(crate) fn of_tiles(spec: &ConvSpec, groups: usize, per_word: usize) -> (Vec<Run>, Self) {
         let (kh, kw) = spec.kernel;
         let cin = spec.cin / groups;

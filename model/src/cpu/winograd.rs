@@ -42,9 +42,9 @@ use transform::{INPUT_TILE, OUTPUT_TILE, POINTS};
 const PRECOMPUTED_CHANNELS: usize = 128;
 
 impl PackedConv {
-    /// Whether Winograd applies. It does not for u8, whose transformed values
-    /// would not fit a byte, nor with AMX, which multiplies faster than the vector
-    /// units transform.
+    /// Whether Winograd applies. It does not apply to u8, whose transformed values
+    /// do not fit in a byte. It does not apply with AMX either: the products of the
+    /// direct convolution take less time there than the transforms.
     fn winograd_applies(&self) -> bool {
         let (spec, lanes) = (&self.spec, self.isa.lanes());
         self.per_word < 4

@@ -1,4 +1,5 @@
-//! How the CUDA backend stores a [`Dtype`].
+//! The compute capability that each [`Dtype`] needs, and the encoding of its
+//! values in device memory.
 
 use half::{bf16, f16};
 
@@ -16,14 +17,16 @@ impl Dtype {
         }
     }
 
+    /// Checks that the CUDA backend supports the dtype.
+    ///
     /// # Errors
-    /// 8-bit integers, which the CUDA backend does not support.
+    /// The dtype is int8.
     pub(super) fn check_on_gpu(self) -> Result<Self> {
         match self {
             Self::F16 | Self::Bf16 | Self::F32 => Ok(self),
             Self::Int8 => Err(Error::Option {
                 option: "dtype int8".into(),
-                reason: "GPUs compute in f16, bf16 or f32".into(),
+                reason: "the CUDA backend supports f16, bf16 and f32".into(),
             }),
         }
     }
@@ -69,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn int8_is_not_for_gpus() {
+    fn int8_is_rejected() {
         let error = Dtype::Int8.check_on_gpu().unwrap_err().to_string();
         assert!(error.contains("int8") && error.contains("f16"), "{error}");
     }

@@ -1,5 +1,5 @@
 //! Opens a GPU. The installed libraries and the compute capability are checked
-//! before anything is loaded, and the error says what is missing.
+//! before anything is loaded. The error names what is missing.
 
 use std::sync::Arc;
 
@@ -66,7 +66,8 @@ pub(super) fn memory(ordinal: usize) -> Option<(usize, usize)> {
     context.mem_get_info().ok()
 }
 
-/// The driver error inside candle's error, if candle ran out of device memory.
+/// The driver's out-of-memory error, if `error` is an out-of-memory error of
+/// candle.
 fn out_of_memory(error: &candle_core::Error) -> Option<DriverError> {
     let cause = match error {
         candle_core::Error::WithBacktrace { inner, .. } => inner,
@@ -92,29 +93,26 @@ impl Gpu {
     /// `Error::Device` if the GPU, a library or the compute capability is
     /// missing; `Error::Cuda` if a driver call fails.
     pub(super) fn open(ordinal: usize, dtype: Dtype) -> Result<Arc<Self>> {
-        let refuse = |reason: String| Error::Device {
+        let device_error = |reason: String| Error::Device {
             device: format!("cuda:{ordinal}"),
             reason,
         };
-        let count = libraries::device_count().map_err(refuse)?;
+        let count = libraries::device_count().map_err(device_error)?;
         if ordinal >= usize::try_from(count).unwrap_or(0) {
-            return Err(refuse(match count {
+            return Err(device_error(match count {
                 0 => libraries::NO_GPU.into(),
                 1 => "the only GPU is cuda:0".into(),
                 _ => format!("the available GPUs are cuda:0 to cuda:{}", count - 1),
             }));
         }
-        libraries::check().map_err(refuse)?;
-        let failed = |error: CudaError| Error::Cuda {
-            ordinal,
-            fault: error,
-        };
-        // candle would hide an out-of-memory error of the context: create the
-        // context before candle does
+        libraries::check().map_err(device_error)?;
+        let failed = |error: CudaError| Error::Cuda { ordinal, error };
+        // create the context before candle does: candle's error does not show
+        // that the context ran out of memory
         let context = CudaContext::new(ordinal).map_err(|e| failed(e.into()))?;
         let device = CudaDevice::new_with_stream(ordinal).map_err(|e| match out_of_memory(&e) {
             Some(error) => failed(error.into()),
-            None => refuse(format!("candle cannot open it: {e}")),
+            None => device_error(format!("candle cannot open it: {e}")),
         })?;
         drop(context);
         // SAFETY: buffers allocated from here on have no events. The buffers of
@@ -127,7 +125,7 @@ impl Gpu {
         let (major, minor) = capability.map_err(|e| failed(e.into()))?;
         let required = dtype.capability();
         if (major, minor) < required {
-            return Err(refuse(format!(
+            return Err(device_error(format!(
                 "its compute capability is {major}.{minor}, and {} needs {}.{}",
                 dtype.name(),
                 required.0,
@@ -163,11 +161,11 @@ impl Gpu {
         self.device.cuda_stream()
     }
 
-    /// `error` with this GPU's ordinal.
+    /// Adds the ordinal of this GPU to `error`.
     pub(super) fn error(&self, error: CudaError) -> Error {
         Error::Cuda {
             ordinal: self.ordinal,
-            fault: error,
+            error,
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::graph::{NORM_EPSILON, Outside};
 /// the GPU. `make cuda-ptx` generates the file.
 #[cfg(not(feature = "cubins"))]
 const IMAGE: &[u8] = concat!(include_str!("../../kernels/kernels.ptx"), "\0").as_bytes();
-/// A fat binary: this PTX, and machine code for some compute capabilities. The
-/// driver loads the machine code that matches the GPU, or else compiles the PTX.
+/// A fat binary: the PTX, and machine code for some compute capabilities. The
+/// driver loads the machine code that matches the GPU. If there is none, it compiles
+/// the PTX.
 #[cfg(feature = "cubins")]
 const IMAGE: &[u8] = include_bytes!(env!(
     "RESNET_KERNELS",
@@ -40,7 +41,7 @@ const NAMES: [&str; 11] = [
     "group_norm",
 ];
 
-/// Block size of kernels whose threads are independent.
+/// Threads per block of the kernels with one-dimensional blocks.
 const THREADS: u32 = 256;
 
 /// The kernels for one dtype, loaded on one GPU.
@@ -75,7 +76,7 @@ impl Launch {
             })
             .collect();
         // SAFETY: the arguments match the kernel's parameters in count and type;
-        // the driver that the tests use checks their sizes against the PTX. The
+        // the fake driver of the tests checks their sizes against the PTX. The
         // tensors' memory is allocated (see `DeviceTensor`), and the kernel does
         // not access memory outside them.
         unsafe {
@@ -161,7 +162,7 @@ impl Kernels {
         self.elementwise("pixels", y.n * y.pixels(), arguments)
     }
 
-    /// Max pooling. `outside` says whether the padding counts as zeros.
+    /// Max pooling. `outside`: whether the padding counts as zeros or is ignored.
     pub(super) fn max_pool(
         &self,
         x: &DeviceTensor,
@@ -212,8 +213,8 @@ impl Kernels {
         self.elementwise("scale_shift", y.len() / 8, arguments)
     }
 
-    /// The shortcut of option A: every `stride`-th pixel, with zero channels
-    /// added before and after.
+    /// The option A shortcut (He et al. 2015): every `stride`-th pixel of every
+    /// `stride`-th row, with zero channels added before and after.
     pub(super) fn zero_pad(
         &self,
         x: &DeviceTensor,

@@ -1,7 +1,8 @@
-//! A lane: a CUDA stream with its own arena, which runs one forward pass at a
-//! time. All memory is allocated, and all graphs are captured, when the lane is
-//! created. A forward pass copies the pixels, replays a graph and synchronizes
-//! once, at its end.
+//! A lane is one CUDA stream with its own buffers: the arena, the workspace and
+//! pinned host memory. It also has a second stream for copies to the device. It
+//! runs one forward pass at a time. All memory is allocated, and all graphs are
+//! captured, when the lane is created. A forward pass copies the pixels, replays
+//! a graph and synchronizes once, at its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,15 +36,15 @@ pub(super) fn buckets(largest: usize) -> Vec<usize> {
 }
 
 /// Images per asynchronous copy to the device. While a copy runs, the host writes
-/// the next images to pinned memory. One copy per image would cost the host a few
-/// microseconds each.
-const COPIED: usize = 8;
+/// the next images to pinned memory. Each copy costs the host a few microseconds,
+/// so there is not one copy per image.
+const IMAGES_PER_COPY: usize = 8;
 
 /// Time spent by the GPU, measured with CUDA events.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct GpuTime {
-    /// From the start of a batch's first copy to the end of its last one. It
-    /// includes the time in which the GPU waits for the host.
+    /// From the start of a batch's first copy to the end of its last one,
+    /// including the time in which the GPU waits for the host.
     pub(super) upload: Duration,
     /// From the end of the last copy until the outputs are on the host.
     pub(super) compute: Duration,
@@ -59,53 +60,60 @@ struct Bucket {
     graph: Option<Captured>,
 }
 
-/// A captured graph that can be moved to another thread with its lane.
+/// A captured graph. It is `Send`, so that its lane can move to another thread.
 struct Captured(CudaGraph);
 
 // SAFETY: a graph is not bound to a thread. It must be used by one thread at a
 // time, and only the thread that holds the lane uses it.
 unsafe impl Send for Captured {}
 
-/// A CUDA stream with its own arena; see the module documentation. Fields are
-/// declared before the fields they depend on, so that they are dropped first.
+/// A CUDA stream with its own buffers; see the module documentation. Each field
+/// is declared before the fields that it depends on, so that it is dropped first.
 pub(super) struct Lane {
     buckets: Vec<Bucket>,
+    /// The cuDNN handle of `stream`.
     handle: Handle,
+    /// The arena: one buffer per slot of the network.
     slots: Vec<DeviceBuffer>,
+    /// Workspace of the execution plans and of group norm.
     workspace: DeviceBuffer,
     /// Pixels of a batch in device memory.
     pixels: DeviceBuffer,
-    /// Pixels in pinned host memory.
-    sent: PinnedBuffer,
+    /// Pixels of a batch in pinned host memory.
+    pinned_pixels: PinnedBuffer,
     /// Outputs in pinned host memory. It has room for the logits; it grows when
     /// a pass returns the embedding or the feature map for the first time.
-    received: PinnedBuffer,
-    /// Events: start of the copies, end of the copies, end of the pass.
-    began: CudaEvent,
-    uploaded: CudaEvent,
-    done: CudaEvent,
+    pinned_outputs: PinnedBuffer,
+    /// Event on `copies` before the first copy of a pass.
+    upload_start: CudaEvent,
+    /// Event on `copies` after the last copy of a pass.
+    upload_end: CudaEvent,
+    /// Event on `stream` after the outputs are on the host.
+    pass_end: CudaEvent,
+    /// GPU time since the last `take_time`.
     time: GpuTime,
     /// The stream of the asynchronous copies to the device. The copies of one
-    /// lane overlap with the computation of another; within a lane, computation
-    /// starts after the copies.
+    /// lane overlap with the computation of another lane. Within a lane, the
+    /// computation starts after the copies.
     copies: Arc<CudaStream>,
+    /// The stream of the computation and of the copies to the host.
     stream: Arc<CudaStream>,
     weights: Arc<Weights>,
     network: Arc<Network>,
-    card: Arc<Gpu>,
+    gpu: Arc<Gpu>,
 }
 
 impl Lane {
-    /// Creates a lane on `card` for batches of `sizes`, ascending: plans every
+    /// Creates a lane on `gpu` for batches of `sizes`, ascending: plans every
     /// convolution, allocates memory, runs every batch size once and captures it.
     pub(super) fn new(
-        card: &Arc<Gpu>,
+        gpu: &Arc<Gpu>,
         network: &Arc<Network>,
         weights: &Arc<Weights>,
         tuner: &Tuner,
         sizes: &[usize],
     ) -> Result<Self, CudaError> {
-        let context = card.context();
+        let context = gpu.context();
         let (stream, copies) = (context.new_stream()?, context.new_stream()?);
         let handle = Handle::new(&stream)?;
         let largest = sizes.last().copied().unwrap_or(1);
@@ -120,7 +128,8 @@ impl Lane {
             .collect::<Result<Vec<_>, _>>()?;
         let workspace = plans.workspace().max(statistics_bytes(network, largest));
         let logits = largest * padded(network.classes()) * network.dtype.bytes();
-        // block instead of spinning: other threads decode images meanwhile
+        // the host thread blocks instead of spinning, so that other threads can
+        // decode images while it waits
         let blocking = CUevent_flags::CU_EVENT_BLOCKING_SYNC;
         let mut lane = Self {
             buckets: Vec::new(),
@@ -128,19 +137,20 @@ impl Lane {
             slots,
             workspace: DeviceBuffer::zeros(&stream, workspace)?,
             pixels: DeviceBuffer::zeros(&stream, largest * network.pixel_bytes())?,
-            sent: PinnedBuffer::zeros(&context, largest * network.pixel_bytes())?,
-            received: PinnedBuffer::zeros(&context, logits)?,
-            began: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
-            uploaded: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
-            done: context.new_event(Some(blocking))?,
+            pinned_pixels: PinnedBuffer::zeros(&context, largest * network.pixel_bytes())?,
+            pinned_outputs: PinnedBuffer::zeros(&context, logits)?,
+            upload_start: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
+            upload_end: context.new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))?,
+            pass_end: context.new_event(Some(blocking))?,
             time: GpuTime::default(),
             copies,
             stream,
             weights: Arc::clone(weights),
             network: Arc::clone(network),
-            card: Arc::clone(card),
+            gpu: Arc::clone(gpu),
         };
-        // the zeros queued on `stream` must be written before `copies` is used
+        // `stream` fills the buffers with zeros; wait for this before `copies` is
+        // used
         lane.stream.synchronize()?;
         for &n in sizes {
             let bucket = lane.bucket(n, &plans)?;
@@ -151,7 +161,7 @@ impl Lane {
 
     /// The GPU's ordinal.
     pub(super) fn ordinal(&self) -> usize {
-        self.card.ordinal
+        self.gpu.ordinal
     }
 
     /// The cuDNN engine of each step in the largest batch; see
@@ -167,7 +177,7 @@ impl Lane {
     /// Prepares batches of `n`: runs the steps once, so that every kernel is
     /// loaded, and then captures them as a graph.
     fn bucket(&self, n: usize, plans: &Plans) -> Result<Bucket, CudaError> {
-        let (network, kernels) = (&self.network, &self.card.kernels);
+        let (network, kernels) = (&self.network, &self.gpu.kernels);
         let map = |value| self.map(value, n);
         let input = kernels.pixels(self.pixels.address(), &map(0)?, network.mean, network.std)?;
         let program = Program::new(
@@ -190,6 +200,7 @@ impl Lane {
         })
     }
 
+    /// Captures the launches of `program` as a CUDA graph.
     fn capture(&self, program: &Program) -> Result<Option<Captured>, CudaError> {
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode)?;
@@ -217,25 +228,29 @@ impl Lane {
         Ok(map)
     }
 
-    /// The smallest bucket for at least `n` images.
+    /// The smallest bucket whose batch size is at least `n`.
     fn bucket_of(&self, n: usize) -> Result<&Bucket, CudaError> {
         let bucket = self.buckets.iter().find(|bucket| bucket.n >= n);
         bucket.ok_or_else(|| CudaError::Internal(format!("no bucket for {n} images")))
     }
 
-    /// Returns the requested outputs of RGB images `[S, S, 3]`. Takes at most as
-    /// many images as the largest bucket holds. If the bucket is larger than
-    /// `images`, the remainder is computed from stale pixels and discarded.
+    /// Returns the requested outputs of RGB images `[S, S, 3]`, at most as many as
+    /// the batch size of the largest bucket. If the bucket is larger than `images`,
+    /// its remaining images are pixels of earlier passes, and their outputs are
+    /// discarded.
     pub(super) fn forward(
         &mut self,
         images: &[&[u8]],
         requested: Requested,
     ) -> Result<Output, CudaError> {
         let bytes = self.network.pixel_bytes();
-        self.began.record(&self.copies)?;
-        for (index, group) in images.chunks(COPIED).enumerate() {
-            let (start, length) = (index * COPIED * bytes, group.len() * bytes);
-            let part = self.sent.as_mut_slice().get_mut(start..start + length);
+        self.upload_start.record(&self.copies)?;
+        for (index, group) in images.chunks(IMAGES_PER_COPY).enumerate() {
+            let (start, length) = (index * IMAGES_PER_COPY * bytes, group.len() * bytes);
+            let part = self
+                .pinned_pixels
+                .as_mut_slice()
+                .get_mut(start..start + length);
             let part = part.filter(|_| group.iter().all(|image| image.len() == bytes));
             let Some(part) = part else {
                 return Err(CudaError::Internal("an image of the wrong size".into()));
@@ -243,10 +258,11 @@ impl Lane {
             for (to, image) in part.chunks_exact_mut(bytes).zip(group) {
                 to.copy_from_slice(image);
             }
-            self.sent.send(&self.copies, &self.pixels, start, length)?;
+            self.pinned_pixels
+                .copy_to_device(&self.copies, &self.pixels, start, length)?;
         }
-        self.uploaded.record(&self.copies)?;
-        self.stream.wait(&self.uploaded)?;
+        self.upload_end.record(&self.copies)?;
+        self.stream.wait(&self.upload_end)?;
         let bucket = self.bucket_of(images.len())?;
         bucket.input.run(&self.stream)?;
         match &bucket.graph {
@@ -255,8 +271,8 @@ impl Lane {
         }
         let output = self.finish(images.len(), requested)?;
         let milliseconds = |ms: f32| Duration::from_secs_f32(ms.max(0.0) / 1e3);
-        self.time.upload += milliseconds(self.began.elapsed_ms(&self.uploaded)?);
-        self.time.compute += milliseconds(self.uploaded.elapsed_ms(&self.done)?);
+        self.time.upload += milliseconds(self.upload_start.elapsed_ms(&self.upload_end)?);
+        self.time.compute += milliseconds(self.upload_end.elapsed_ms(&self.pass_end)?);
         Ok(output)
     }
 
@@ -265,8 +281,9 @@ impl Lane {
         std::mem::take(&mut self.time)
     }
 
-    /// Like [`Lane::forward`], for normalized planes `[N, 3, S, S]`. Calls
-    /// `observe`, if given, with each step's index and duration.
+    /// Like [`Lane::forward`], for normalized planes `[N, 3, S, S]`. If `observe`
+    /// is given, synchronizes after each step and calls it with the index and the
+    /// duration of the step.
     pub(super) fn forward_planes(
         &mut self,
         planes: &[f32],
@@ -306,7 +323,8 @@ impl Lane {
         self.finish(n, requested)
     }
 
-    /// Waits for the pass and returns the outputs of the first `n` images.
+    /// Copies the requested outputs to the host, waits for the pass to complete, and
+    /// returns the outputs of the first `n` images.
     fn finish(&mut self, n: usize, requested: Requested) -> Result<Output, CudaError> {
         let dtype = self.network.dtype;
         let mut tensors = Vec::new();
@@ -316,19 +334,20 @@ impl Lane {
             tensors.push((bytes, tensor));
             bytes += tensor.len() * dtype.bytes();
         }
-        if bytes > self.received.as_slice().len() {
+        if bytes > self.pinned_outputs.as_slice().len() {
             let largest = self.buckets.last().map_or(n, |bucket| bucket.n);
-            self.received = PinnedBuffer::zeros(&self.card.context(), bytes / n * largest)?;
+            self.pinned_outputs = PinnedBuffer::zeros(&self.gpu.context(), bytes / n * largest)?;
         }
         for (start, tensor) in &tensors {
-            self.received.receive(&self.stream, tensor, dtype, *start)?;
+            self.pinned_outputs
+                .copy_from_device(&self.stream, tensor, dtype, *start)?;
         }
-        self.done.record(&self.stream)?;
-        self.done.synchronize()?;
-        // without the channels that pad a pixel
+        self.pass_end.record(&self.stream)?;
+        self.pass_end.synchronize()?;
+        // drops the padding channels of each pixel
         let mut read = tensors.into_iter().map(|(start, tensor)| {
             let pixel = tensor.channels * dtype.bytes();
-            let bytes = &self.received.as_slice()[start..][..n * tensor.pixels() * pixel];
+            let bytes = &self.pinned_outputs.as_slice()[start..][..n * tensor.pixels() * pixel];
             let pixels = bytes.chunks_exact(pixel);
             let values = pixels.flat_map(|pixel| dtype.decode(pixel).take(tensor.real_channels));
             values.collect()
@@ -340,8 +359,8 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // no queued work may use the memory that is freed next; an error means
-        // that the context is unusable and runs nothing
+        // Queued work must finish before its memory is freed. After an error, the
+        // context is unusable and runs no more work.
         for stream in [&self.copies, &self.stream] {
             let _ = stream.synchronize();
         }

@@ -1,5 +1,6 @@
-//! The lanes of a network on all its GPUs. A forward pass runs on the next idle
-//! lane. A lane that fails is recreated, or removed if that fails too.
+//! The lanes of a network on all its GPUs (see `lane`). A forward pass runs on
+//! the next idle lane. If the pass fails, its lane is recreated. If that fails
+//! too, the lane is removed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,10 @@ use super::tune::Tuner;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 
-/// What the lanes of one GPU share.
+/// The GPU, the weights and the tuner that all lanes on one GPU share.
 #[derive(Clone)]
-pub(super) struct Source {
-    pub(super) card: Arc<Gpu>,
+pub(super) struct GpuResources {
+    pub(super) gpu: Arc<Gpu>,
     pub(super) weights: Arc<Weights>,
     pub(super) tuner: Arc<Tuner>,
 }
@@ -24,24 +25,24 @@ pub(super) struct Source {
 /// All lanes of a network; see the module documentation.
 pub(super) struct Lanes {
     network: Arc<Network>,
-    /// By device ordinal.
-    sources: HashMap<usize, Source>,
+    /// The resources of each GPU, by device ordinal.
+    resources: HashMap<usize, GpuResources>,
     /// Batch sizes, ascending.
     sizes: Vec<usize>,
     /// The cuDNN engine of each step in the largest batch, on the first GPU.
     engines: Vec<Option<String>>,
     state: Mutex<State>,
-    freed: Condvar,
+    /// Notified when a lane becomes idle or is removed.
+    changed: Condvar,
 }
 
 struct State {
     idle: Vec<Lane>,
-    /// Number of usable lanes, idle or running. The others failed and could not
-    /// be recreated.
-    alive: usize,
-    /// Error of the last lane that failed.
-    last_fault: Option<String>,
-    /// GPU time of the finished passes.
+    /// Number of usable lanes, idle or running. The other lanes were removed.
+    usable: usize,
+    /// The error of the last forward pass that failed.
+    last_error: Option<String>,
+    /// GPU time of the completed passes since the last `take_time`.
     time: GpuTime,
 }
 
@@ -53,15 +54,15 @@ impl Lanes {
     /// states the largest batch size that fits.
     pub(super) fn new(
         network: &Arc<Network>,
-        sources: HashMap<usize, Source>,
+        resources: HashMap<usize, GpuResources>,
         placement: &Placement,
     ) -> Result<Self> {
-        let make = |largest| make(network, &sources, placement, &buckets(largest));
-        let idle = make(placement.largest_batch).map_err(|e| match e {
-            Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => {
-                let fits = |largest| match make(largest) {
+        let create = |largest| create_lanes(network, &resources, placement, &buckets(largest));
+        let idle = create(placement.largest_batch).map_err(|e| match e {
+            Error::Cuda { ordinal, error } if error.is_out_of_memory() => {
+                let fits = |largest| match create(largest) {
                     Ok(_) => Ok(true),
-                    Err(Error::Cuda { fault, .. }) if fault.is_out_of_memory() => Ok(false),
+                    Err(Error::Cuda { error, .. }) if error.is_out_of_memory() => Ok(false),
                     Err(other) => Err(other),
                 };
                 too_large(ordinal, placement, fits)
@@ -72,14 +73,14 @@ impl Lanes {
             network: Arc::clone(network),
             sizes: buckets(placement.largest_batch),
             engines: idle.first().map(Lane::engines).unwrap_or_default(),
-            freed: Condvar::new(),
+            changed: Condvar::new(),
             state: Mutex::new(State {
-                alive: idle.len(),
+                usable: idle.len(),
                 idle,
-                last_fault: None,
+                last_error: None,
                 time: GpuTime::default(),
             }),
-            sources,
+            resources,
         })
     }
 
@@ -93,9 +94,9 @@ impl Lanes {
         self.sizes.last().copied().unwrap_or(1)
     }
 
-    /// What the lanes share, for each GPU.
-    pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.sources.values()
+    /// The shared resources of each GPU.
+    pub(super) fn resources(&self) -> impl Iterator<Item = &GpuResources> {
+        self.resources.values()
     }
 
     /// The cuDNN engine of a step in the largest batch; `None` if the step is not a
@@ -105,14 +106,14 @@ impl Lanes {
     }
 
     /// Number of usable lanes.
-    pub(super) fn alive(&self) -> usize {
-        self.lock().alive
+    pub(super) fn usable(&self) -> usize {
+        self.lock().usable
     }
 
-    /// The last error, if no lane is usable.
+    /// The error of the last forward pass that failed, if no lane is usable.
     pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
-        (state.alive == 0).then(|| state.last_fault.clone().unwrap_or_default())
+        (state.usable == 0).then(|| state.last_error.clone().unwrap_or_default())
     }
 
     /// GPU time since the last call.
@@ -124,122 +125,130 @@ impl Lanes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `pass` on the next idle lane. If it fails, the lane is dropped and
-    /// recreated; if that fails too, the lane is removed.
+    /// Runs `pass` on the next idle lane and waits for one if all are running. If
+    /// the pass fails, the lane is dropped and recreated. If that fails too, the
+    /// lane is removed.
+    ///
+    /// # Errors
+    /// The pass failed, or no lane is usable.
     pub(super) fn run<T>(&self, pass: impl FnOnce(&mut Lane) -> Result<T, CudaError>) -> Result<T> {
         let mut lane = self.take()?;
         let ordinal = lane.ordinal();
-        let watch = Watch(self);
-        let done = pass(&mut lane);
-        drop(watch);
-        let fault = match done {
+        let guard = RemoveOnPanic(self);
+        let result = pass(&mut lane);
+        drop(guard);
+        let error = match result {
             Ok(output) => {
-                self.give_back(lane);
+                self.put_back(lane);
                 return Ok(output);
             }
-            Err(fault) => fault,
+            Err(error) => error,
         };
         drop(lane);
-        tracing::error!(gpu = ordinal, error = %fault, "a forward pass failed; its CUDA stream is recreated");
-        self.replace(ordinal, &fault);
-        Err(Error::Cuda { ordinal, fault })
+        tracing::error!(gpu = ordinal, %error, "a forward pass failed; its CUDA stream is recreated");
+        self.replace(ordinal, &error);
+        Err(Error::Cuda { ordinal, error })
     }
 
+    /// Takes an idle lane; waits for one if all are running.
     fn take(&self) -> Result<Lane> {
         let mut state = self.lock();
         loop {
             if let Some(lane) = state.idle.pop() {
                 return Ok(lane);
             }
-            if state.alive == 0 {
+            if state.usable == 0 {
                 return Err(Error::Device {
                     device: "cuda".into(),
                     reason: format!(
                         "no CUDA stream is usable: reload the model; last error: {}",
-                        state.last_fault.as_deref().unwrap_or("none")
+                        state.last_error.as_deref().unwrap_or("none")
                     ),
                 });
             }
-            let woken = self.freed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            let locked = self.changed.wait(state);
+            state = locked.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn give_back(&self, mut lane: Lane) {
+    /// Adds the lane to the idle ones, and its GPU time to the total.
+    fn put_back(&self, mut lane: Lane) {
         let used = lane.take_time();
         let mut state = self.lock();
         state.time.upload += used.upload;
         state.time.compute += used.compute;
         state.idle.push(lane);
         drop(state);
-        self.freed.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Removes a lane permanently.
-    fn retire(&self) {
-        self.lock().alive -= 1;
-        self.freed.notify_all();
+    /// Counts a lane as removed. The caller has dropped it, or drops it.
+    fn remove(&self) {
+        self.lock().usable -= 1;
+        self.changed.notify_all();
     }
 
-    /// Replaces a failed lane of GPU `ordinal`.
-    fn replace(&self, ordinal: usize, fault: &CudaError) {
-        self.lock().last_fault = Some(format!("cuda:{ordinal}: {fault}"));
-        let made = self.sources.get(&ordinal).map(|source| {
+    /// Creates a lane on GPU `ordinal` in place of one that failed with `error`.
+    /// If this fails, counts the lane as removed.
+    fn replace(&self, ordinal: usize, error: &CudaError) {
+        self.lock().last_error = Some(format!("cuda:{ordinal}: {error}"));
+        let created = self.resources.get(&ordinal).map(|shared| {
             // clear errors recorded while the old lane was dropped
-            let _ = source.card.context().check_err();
-            source.lane(&self.network, &self.sizes)
+            let _ = shared.gpu.context().check_err();
+            shared.create_lane(&self.network, &self.sizes)
         });
-        match made {
-            Some(Ok(lane)) => return self.give_back(lane),
-            Some(Err(again)) => {
-                tracing::error!(gpu = ordinal, error = %again, "a CUDA stream cannot be recreated and is removed");
+        match created {
+            Some(Ok(lane)) => return self.put_back(lane),
+            Some(Err(error)) => {
+                tracing::error!(gpu = ordinal, %error, "a CUDA stream could not be recreated; it is removed");
             }
             None => {}
         }
-        self.retire();
+        self.remove();
     }
 }
 
-impl Source {
-    fn lane(&self, network: &Arc<Network>, sizes: &[usize]) -> Result<Lane, CudaError> {
-        Lane::new(&self.card, network, &self.weights, &self.tuner, sizes)
+impl GpuResources {
+    fn create_lane(&self, network: &Arc<Network>, sizes: &[usize]) -> Result<Lane, CudaError> {
+        Lane::new(&self.gpu, network, &self.weights, &self.tuner, sizes)
     }
 }
 
-/// Removes the lane if a pass panics: unwinding drops the lane.
-struct Watch<'a>(&'a Lanes);
+/// Counts the lane of a pass as removed if the pass panics, because unwinding
+/// drops the lane.
+struct RemoveOnPanic<'a>(&'a Lanes);
 
-impl Drop for Watch<'_> {
+impl Drop for RemoveOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.retire();
+            self.0.remove();
         }
     }
 }
 
 /// Creates all lanes, alternating between the GPUs so that the first batches use
 /// all of them.
-fn make(
+fn create_lanes(
     network: &Arc<Network>,
-    sources: &HashMap<usize, Source>,
+    resources: &HashMap<usize, GpuResources>,
     placement: &Placement,
     sizes: &[usize],
 ) -> Result<Vec<Lane>> {
     let mut lanes = Vec::new();
     for _ in 0..placement.streams.max(1) {
         for ordinal in &placement.gpus {
-            let source = &sources[ordinal];
+            let shared = &resources[ordinal];
             // clear errors recorded earlier
-            let _ = source.card.context().check_err();
-            let lane = source.lane(network, sizes);
-            lanes.push(lane.map_err(|fault| source.card.error(fault))?);
+            let _ = shared.gpu.context().check_err();
+            let lane = shared.create_lane(network, sizes);
+            lanes.push(lane.map_err(|error| shared.gpu.error(error))?);
         }
     }
     Ok(lanes)
 }
 
-/// The error for lanes that do not fit in the memory of a GPU. It states the
-/// largest batch size that fits, which is found by trying.
+/// The error if the lanes do not fit in the memory of a GPU. It states the
+/// largest batch size that fits. `fits` tries a batch size.
 fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> Result<bool>) -> Error {
     let Placement {
         streams,
@@ -262,8 +271,8 @@ fn too_large(ordinal: usize, placement: &Placement, fits: impl Fn(usize) -> Resu
     }
 }
 
-/// The largest number below `too_many` that fits, or 0 if none does. A binary
-/// search, because each try costs as much as loading for that batch size.
+/// The largest number below `too_many` that fits, or 0 if none does. Uses binary
+/// search, because each try creates all lanes for that batch size.
 fn largest_below(mut too_many: usize, fits: impl Fn(usize) -> Result<bool>) -> Result<usize> {
     let mut best = 0;
     while too_many - best > 1 {

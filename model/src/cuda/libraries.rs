@@ -12,7 +12,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, result};
 const REQUIRED_CUDA: i32 = 13_000;
 /// The oldest cuDNN that is supported, in cuDNN's encoding.
 const REQUIRED_CUDNN: usize = 90_800;
-/// The error where the driver is installed but reports no device.
+/// The error if the driver is installed but reports no device.
 pub(super) const NO_GPU: &str = "NVIDIA's driver found no GPU";
 
 /// Why no GPU can be used, or `None` if at least one can be opened.

@@ -16,7 +16,7 @@ use crate::dtype::Dtype;
 pub(super) struct DeviceBuffer(CudaSlice<u8>);
 
 impl DeviceBuffer {
-    /// Allocates `bytes` bytes. Filling them with zeros is queued on `stream`.
+    /// Allocates `bytes` bytes and queues a memset to zero on `stream`.
     pub(super) fn zeros(stream: &Arc<CudaStream>, bytes: usize) -> Result<Self, CudaError> {
         Ok(Self(stream.alloc_zeros(bytes.max(16))?))
     }
@@ -96,7 +96,7 @@ impl PinnedBuffer {
 
     /// Queues an asynchronous copy of bytes `start..start + bytes` to the same
     /// range of `to`. The bytes must not change until `stream` has copied them.
-    pub(super) fn send(
+    pub(super) fn copy_to_device(
         &self,
         stream: &CudaStream,
         to: &DeviceBuffer,
@@ -106,7 +106,9 @@ impl PinnedBuffer {
         let from = self.as_slice().get(start..start + bytes);
         let from = from.filter(|_| start + bytes <= to.bytes());
         let Some(from) = from else {
-            return Err(CudaError::Internal("an upload exceeds its buffers".into()));
+            return Err(CudaError::Internal(
+                "a copy to the device exceeds its buffers".into(),
+            ));
         };
         // SAFETY: both ranges were checked. The lane owns both buffers and
         // synchronizes its streams before it frees them.
@@ -118,7 +120,7 @@ impl PinnedBuffer {
 
     /// Queues an asynchronous copy of `from`, a tensor of `dtype`, to this
     /// buffer from byte `start` on.
-    pub(super) fn receive(
+    pub(super) fn copy_from_device(
         &mut self,
         stream: &CudaStream,
         from: &DeviceTensor,
@@ -127,9 +129,11 @@ impl PinnedBuffer {
     ) -> Result<(), CudaError> {
         let bytes = from.len() * dtype.bytes();
         let Some(to) = self.as_mut_slice().get_mut(start..start + bytes) else {
-            return Err(CudaError::Internal("a download exceeds its buffer".into()));
+            return Err(CudaError::Internal(
+                "a copy from the device exceeds its buffer".into(),
+            ));
         };
-        // SAFETY: as in `send`; the tensor's memory is allocated (see
+        // SAFETY: as in `copy_to_device`; the tensor's memory is allocated (see
         // `DeviceTensor`).
         unsafe { result::memcpy_dtoh_async(to, from.at, stream.cu_stream())? };
         Ok(())

@@ -1,4 +1,4 @@
-//! The CUDA backend: the same fused steps as the CPU plan, on NVIDIA GPUs.
+//! The CUDA backend: runs the same fused steps as the CPU plan on NVIDIA GPUs.
 //! Feature maps are NHWC, with channels padded to a multiple of eight.
 //!
 //! | file | contents |
@@ -10,8 +10,10 @@
 //! | `dnn` | convolutions as cuDNN operation graphs |
 //! | `kernels` | launches of the project's own kernels, for every other step |
 //! | `tune` | the choice of a cuDNN engine for each convolution |
-//! | `lane` | a CUDA stream with its own arena; it runs one forward pass at a time by replaying a captured graph |
-//! | `lanes` | the streams on all GPUs |
+//! | `lane` | a lane: one CUDA stream with its buffers; it runs one forward pass at a time by replaying a captured graph |
+//! | `lanes` | all lanes of a network, on all its GPUs |
+//! | `program` | the steps for one batch size as a list of launches |
+//! | `memory`, `tensor`, `dtype` | buffers, feature maps in device memory, and the encoding of their values |
 //! | `placement` | on which GPUs and in which dtype a network runs |
 //! | `plan` | the public interface |
 //! | `offline` | cuDNN plans for GPUs that are not in this machine |

@@ -25,7 +25,8 @@ pub(super) struct Network {
     pub(super) mean: [f32; 3],
     /// Standard deviation of the pixels per channel.
     pub(super) std: [f32; 3],
-    /// The values that a pass can return; they keep their slots to its end.
+    /// The values that a pass can return. Their slots are not reused before its
+    /// end.
     pub(super) outputs: OutputValues,
     /// Slot of each value; `None` for values inside a fused step.
     slots: Vec<Option<usize>>,
@@ -37,7 +38,8 @@ impl Network {
     /// Fuses `graph` into steps and assigns its values to slots.
     ///
     /// # Errors
-    /// The graph cannot be fused into steps; the dtype is not for GPUs.
+    /// The graph cannot be fused into steps; the CUDA backend does not support the
+    /// dtype.
     pub(super) fn new(graph: &Graph, preprocessing: &Preprocessing, dtype: Dtype) -> Result<Self> {
         let dtype = dtype.check_on_gpu()?;
         let steps = fuse(graph)?;
@@ -156,9 +158,10 @@ fn lay_out(
     for (at, step) in steps.iter().enumerate() {
         let size = values_of(graph, step.output);
         let best = (0..free.len()).min_by_key(|&i| match sizes[free[i]] {
-            // `Ok` sorts before `Err`
-            have if have >= size => Ok(have),
-            have => Err(Reverse(have)),
+            // `Ok` sorts before `Err`: first the smallest slot that is large enough,
+            // then the largest slot
+            capacity if capacity >= size => Ok(capacity),
+            capacity => Err(Reverse(capacity)),
         });
         let slot = match best {
             Some(i) => free.swap_remove(i),
@@ -193,16 +196,16 @@ mod tests {
             let graph = build(row, row.input, row.classes);
             let network = Network::new(&graph, &Preprocessing::imagenet(), Dtype::F16).unwrap();
             // the value in each slot while the steps run
-            let mut holds = std::collections::HashMap::new();
+            let mut contents = std::collections::HashMap::new();
             for step in &network.steps {
                 for &v in &step.inputs {
-                    assert_eq!(holds[&network.slot(v)], v, "{}: {step:?}", row.name);
+                    assert_eq!(contents[&network.slot(v)], v, "{}: {step:?}", row.name);
                     assert_ne!(network.slot(v), network.slot(step.output));
                 }
-                holds.insert(network.slot(step.output), step.output);
+                contents.insert(network.slot(step.output), step.output);
             }
             for v in network.outputs.kept() {
-                assert_eq!(holds[&network.slot(v)], v, "{}: an output", row.name);
+                assert_eq!(contents[&network.slot(v)], v, "{}: an output", row.name);
             }
         }
     }

@@ -1,9 +1,9 @@
-//! On which GPUs, how often and in which dtype a network runs.
+//! The GPUs, the streams, the largest batch and the dtype of a network.
 
 use crate::dtype::Dtype;
 use crate::options::Tuning;
 
-/// On which GPUs, how often and in which dtype a network runs.
+/// The GPUs, the streams, the largest batch and the dtype of a network.
 #[derive(Clone, Debug)]
 pub struct Placement {
     /// Device ordinals of the GPUs.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weights::{Checkpoint, Preprocessing};
 
 use super::gpu::{self, Gpu, GpuProperties};
-use super::lanes::{Lanes, Source};
+use super::lanes::{GpuResources, Lanes};
 use super::libraries;
 use super::network::Network;
 use super::placement::Placement;
@@ -21,8 +21,8 @@ use crate::graph::Graph;
 use crate::options::{EngineChoice, Tuning};
 use crate::outputs::{Output, Outputs};
 
-/// A network loaded on one or more GPUs. It can be shared between threads:
-/// `forward` takes `&self` and runs on the next idle stream.
+/// A network loaded on one or more GPUs. Threads can share it: `forward` takes
+/// `&self` and runs on the next idle lane.
 pub struct CudaPlan {
     network: Arc<Network>,
     gpus: Vec<GpuProperties>,
@@ -32,7 +32,7 @@ pub struct CudaPlan {
 
 impl CudaPlan {
     /// Reads, folds and uploads the weights of `graph` once per GPU, and creates
-    /// the streams.
+    /// the lanes.
     ///
     /// # Errors
     /// A GPU cannot be used or does not have enough memory; a parameter is
@@ -44,31 +44,29 @@ impl CudaPlan {
         placement: &Placement,
     ) -> Result<Self> {
         let network = Arc::new(Network::new(graph, preprocessing, placement.dtype)?);
-        let mut sources = HashMap::new();
+        let mut resources = HashMap::new();
         let mut gpus = Vec::new();
         for &ordinal in &placement.gpus {
             let load = || {
-                let card = Gpu::open(ordinal, placement.dtype)?;
-                let weights = Weights::new(&network, checkpoint, &card)?;
-                Ok((card, weights))
+                let gpu = Gpu::open(ordinal, placement.dtype)?;
+                let weights = Weights::new(&network, checkpoint, &gpu)?;
+                Ok((gpu, weights))
             };
-            let (card, weights) = load().map_err(|error| with_memory(error, &network))?;
+            let (gpu, weights) = load().map_err(|error| add_memory_sizes(error, &network))?;
             let tuner = match &placement.tuning {
                 Tuning::Guess => Tuner::heuristic(),
-                Tuning::Measure(folder) => {
-                    Tuner::measured(&card.properties.name, folder.as_deref())
-                }
+                Tuning::Measure(folder) => Tuner::measured(&gpu.properties.name, folder.as_deref()),
             };
-            gpus.push(card.properties.clone());
-            let source = Source {
-                card,
+            gpus.push(gpu.properties.clone());
+            let shared = GpuResources {
+                gpu,
                 weights: Arc::new(weights),
                 tuner: Arc::new(tuner),
             };
-            sources.insert(ordinal, source);
+            resources.insert(ordinal, shared);
         }
         Ok(Self {
-            lanes: Lanes::new(&network, sources, placement)?,
+            lanes: Lanes::new(&network, resources, placement)?,
             network,
             gpus,
             device: Device::Cuda(placement.gpus.clone()),
@@ -87,24 +85,25 @@ impl CudaPlan {
         libraries::versions()
     }
 
-    /// Properties of the GPUs it runs on.
+    /// Properties of the GPUs that the network runs on.
     #[must_use]
     pub fn gpus(&self) -> &[GpuProperties] {
         &self.gpus
     }
 
-    /// Memory in use on all GPUs in bytes, including that of other processes.
+    /// Memory in use on all GPUs of the network in bytes, including the memory of
+    /// other processes.
     #[must_use]
     pub fn memory_in_use(&self) -> usize {
-        let used = self.lanes.sources().filter_map(|source| {
-            let (free, total) = source.card.context().mem_get_info().ok()?;
+        let used = self.lanes.resources().filter_map(|shared| {
+            let (free, total) = shared.gpu.context().mem_get_info().ok()?;
             total.checked_sub(free)
         });
         used.sum()
     }
 
-    /// The compute capability of the GPUs, such as `sm_90`; a comma-separated list
-    /// if they differ.
+    /// The compute capability of the GPUs, such as `sm_90`. A comma-separated list
+    /// if the GPUs have different ones.
     fn isa(&self) -> String {
         let each = self.gpus.iter().map(|gpu| gpu.capability);
         let distinct: BTreeSet<_> = each.collect();
@@ -114,7 +113,7 @@ impl CudaPlan {
         names.collect::<Vec<_>>().join(",")
     }
 
-    /// Splits planes into parts of at most the largest batch.
+    /// Splits the planes of a batch into batches of at most the largest size.
     fn parts<'a>(&self, planes: &'a [f32]) -> Result<std::slice::Chunks<'a, f32>> {
         Input::Planes(planes).images(self.network.side())?;
         Ok(planes.chunks(self.lanes.largest() * self.network.pixel_bytes()))
@@ -171,17 +170,17 @@ impl Backend for CudaPlan {
     }
 
     fn steps(&self) -> Vec<Cost> {
-        let weights = self.lanes.sources().next().map(|s| &s.weights);
+        let weights = self.lanes.resources().next().map(|s| &s.weights);
         let bytes = |step| weights.map_or(0, |w| w.of(step).bytes());
         self.network.costs(bytes, |step| self.lanes.engine(step))
     }
 
     fn weight_bytes(&self) -> usize {
-        let mut sources = self.lanes.sources();
-        sources.next().map_or(0, |source| source.weights.bytes())
+        let mut resources = self.lanes.resources();
+        resources.next().map_or(0, |shared| shared.weights.bytes())
     }
 
-    /// Device memory of one stream's arena.
+    /// Device memory of the arena of one lane.
     fn arena_bytes(&self, n: usize) -> usize {
         self.network.slot_bytes(n).sum()
     }
@@ -192,7 +191,7 @@ impl Backend for CudaPlan {
     }
 
     fn streams(&self) -> usize {
-        self.lanes.alive()
+        self.lanes.usable()
     }
 
     fn failure(&self) -> Option<String> {
@@ -217,15 +216,15 @@ impl Backend for CudaPlan {
     }
 }
 
-/// Extends an out-of-memory error of the weights with their size, the free memory
-/// and what to do.
-fn with_memory(error: Error, network: &Network) -> Error {
+/// Adds the size of the weights, the free memory and a remedy to an out-of-memory
+/// error. Returns other errors unchanged.
+fn add_memory_sizes(error: Error, network: &Network) -> Error {
     let ordinal = match error {
-        Error::Cuda { ordinal, fault } if fault.is_out_of_memory() => ordinal,
+        Error::Cuda { ordinal, error } if error.is_out_of_memory() => ordinal,
         other => return other,
     };
     let megabytes = |bytes: usize| bytes as f64 / 1e6;
-    let there_is = match gpu::memory(ordinal) {
+    let available = match gpu::memory(ordinal) {
         Some((free, total)) => format!(
             "{:.1} MB of {:.1} MB are free",
             megabytes(free),
@@ -233,15 +232,15 @@ fn with_memory(error: Error, network: &Network) -> Error {
         ),
         None => "the driver does not report the free memory".into(),
     };
-    let instead = match network.dtype {
+    let remedy = match network.dtype {
         Dtype::F32 => "f16, which needs half as much, or another GPU",
         _ => "another GPU, or free memory on this one",
     };
     Error::Device {
         device: format!("cuda:{ordinal}"),
         reason: format!(
-            "out of memory while loading the weights: they need {:.1} MB in {}, and {there_is}; \
-             use {instead}",
+            "out of memory while loading the weights: they need {:.1} MB in {}, and {available}; \
+             use {remedy}",
             megabytes(Weights::needed(network)),
             network.dtype.name(),
         ),

@@ -1,4 +1,5 @@
-//! The steps for one batch size as a list of launches on a lane's arena.
+//! The steps for one batch size as a list of launches, with addresses in the
+//! arena of one lane.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -46,8 +47,8 @@ impl Plans {
             let Some(convolution) = convolution(network, step, n) else {
                 continue;
             };
-            if let Entry::Vacant(place) = self.0.entry(convolution) {
-                place.insert(tuner.choose(handle, stream, convolution, network.dtype)?);
+            if let Entry::Vacant(entry) = self.0.entry(convolution) {
+                entry.insert(tuner.choose(handle, stream, convolution, network.dtype)?);
             }
         }
         Ok(())
@@ -132,7 +133,7 @@ impl Program {
                     let plan = plan
                         .ok_or_else(|| CudaError::Internal(format!("step {index} has no plan")))?;
                     let (weight, bias) = packed.conv()?;
-                    // several runs if the plan is for a part of the batch
+                    // if the plan is for a part of the batch, it runs several times
                     let images = plan.images();
                     for k in 0..n / images {
                         let part = |map: &DeviceTensor| map.part(k, images, network.dtype.bytes());
@@ -152,8 +153,9 @@ impl Program {
                 }
                 Kind::GroupNorm { groups, relu, .. } => {
                     let affine = packed.norm()?;
-                    let both = kernels.group_norm(&x[0], workspace, affine, &y, (groups, relu))?;
-                    both.into_iter().for_each(kernel);
+                    let launches =
+                        kernels.group_norm(&x[0], workspace, affine, &y, (groups, relu))?;
+                    launches.into_iter().for_each(kernel);
                 }
                 Kind::MaxPool {
                     kernel: side,
@@ -165,7 +167,7 @@ impl Program {
                 Kind::ZeroPad { stride } => kernel(kernels.zero_pad(&x[0], &y, stride)?),
                 Kind::GlobalAvgPool => kernel(kernels.global_average_pool(&x[0], &y)?),
                 Kind::ChannelConv { kernel: side, .. } => {
-                    kernel(kernels.channel_conv(&x[0], packed.taps()?, &y, side)?);
+                    kernel(kernels.channel_conv(&x[0], packed.channel_conv()?, &y, side)?);
                 }
                 Kind::Excite { relu } => {
                     kernel(kernels.excite([&x[0], &x[1], &x[2]], &y, relu)?);

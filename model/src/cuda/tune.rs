@@ -1,4 +1,4 @@
-//! Chooses the cuDNN engine for each convolution: by cuDNN's own ranking, or by
+//! Chooses the cuDNN engine for each convolution: by cuDNN's ranking, or by
 //! measuring. Measured choices are stored in a file per GPU model and cuDNN
 //! version, keyed by convolution and dtype.
 
@@ -26,8 +26,9 @@ const MEASURED: usize = 6;
 const WARMUP_RUNS: usize = 2;
 /// Runs during the measurement.
 const TIMED_RUNS: usize = 5;
-/// Limit of an engine's workspace in bytes. Engines above it are skipped. If
-/// every engine is above it, the batch is halved; a single image is exempt.
+/// Limit of an engine's workspace in bytes. Engines above it are skipped. If all
+/// engines are above it, the batch is halved. The limit does not apply to a batch
+/// of one image.
 const WORKSPACE_LIMIT: usize = 256 << 20;
 
 /// The engine choices for one GPU.
@@ -101,7 +102,7 @@ impl Tuner {
         }
         let key = format!("{convolution} {}", dtype.name());
         let stored = self.choices().get(&key).copied();
-        // a stored choice can be unusable now: measure again then
+        // if the stored engine cannot be used any more, measure again
         if let Some(plan) = stored.and_then(|index| configs.plan(target, index).ok()) {
             return Ok(plan);
         }
@@ -259,7 +260,7 @@ fn measure(
             buffer,
         ))
     };
-    // the buffers must stay alive until the measurement is done
+    // the buffers must not be dropped before the measurement ends
     let (x, _x) = tensor(convolution.input)?;
     let (y, _y) = tensor(convolution.output)?;
     let (residual, _z) = tensor(convolution.output)?;

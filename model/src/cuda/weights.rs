@@ -97,8 +97,8 @@ impl StepWeights {
         }
     }
 
-    /// Device address of the taps of a convolution over the channels.
-    pub(super) fn taps(&self) -> Result<u64, CudaError> {
+    /// Device address of the filter of a 1-D convolution over the channels.
+    pub(super) fn channel_conv(&self) -> Result<u64, CudaError> {
         match self {
             Self::ChannelConv(weight) => Ok(weight.address()),
             _ => Err(unexpected_weights()),
@@ -204,13 +204,15 @@ impl FilterShape {
         }
     }
 
-    /// StepWeights dimensions: output channels, kernel area, input channels per group.
+    /// Dimensions of the packed filters: output channels, kernel area, input channels
+    /// per group.
     fn packed(self) -> (usize, usize, usize) {
         let inputs = self.cin / self.groups;
         let area = self.side * self.side;
         match self.groups {
             1 => (padded(self.cout), area, padded(inputs)),
-            // padding would have to be inserted between the groups
+            // padding would have to be inserted after each group; `pack` checks that
+            // none is needed
             _ => (self.cout, area, inputs),
         }
     }

@@ -1,5 +1,5 @@
-//! Every architecture of the family's table, with the smallest suitable input:
-//! it loads, and its logits match those of the CPU.
+//! Loads every architecture of `family.rs` with the smallest suitable input size,
+//! and compares its logits with those of the CPU.
 
 use crate::fake_driver::{counts, with_driver};
 use crate::networks::{Network, difference, forward, one_stream};
@@ -9,9 +9,10 @@ use resnet_model::plan::{CpuConfig, CpuPlan};
 use resnet_model::{Dtype, Input, SupportedIsa, ThreadPool};
 use weights::Preprocessing;
 
-/// Input size. Five halvings reduce 32 to one pixel; the two halvings of CIFAR
-/// networks reduce 16 to four. Group norms need more than one pixel, because they
-/// would magnify every rounding error otherwise.
+/// Input size. ImageNet networks halve the size five times, which reduces 32 to 1.
+/// CIFAR networks halve it twice, which reduces 16 to 4. With group norm the last
+/// feature map must have more than one pixel, because a group norm over a single
+/// pixel amplifies rounding errors.
 fn side(row: &Architecture) -> usize {
     match (row.norm, row.input) {
         (Norm::Group, _) => 64,
@@ -54,7 +55,7 @@ fn check(row: &Architecture, threads: &ThreadPool) {
     println!("{} in {}: {error:.1e}", row.name, dtype.name());
     assert!(error < tolerance, "{}: {error}", row.name);
     drop(plan);
-    assert_eq!(counts().alive(), [], "{} leaks", row.name);
+    assert_eq!(counts().live_objects(), [], "{} leaks", row.name);
     assert_eq!(counts().violations, 0, "{}", row.name);
 }
 

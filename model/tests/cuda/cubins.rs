@@ -4,9 +4,9 @@ use crate::fake_driver::{loaded_image, machine, with_driver};
 use crate::networks::{Network, difference, forward, one_stream};
 use resnet_model::Input;
 
-/// Compute capabilities (times ten) and the image that is loaded: machine code
-/// for the same or an earlier capability of the same generation, or else the
-/// PTX for 7.5.
+/// Compute capabilities (times ten) and the image that is loaded. It is the machine
+/// code for the same or an earlier capability of the same generation, or the PTX
+/// for 7.5 if there is none.
 const EXPECTED_IMAGES: [(i32, &str); 10] = [
     (75, "sm_75"),
     (80, "sm_80"),
@@ -21,9 +21,9 @@ const EXPECTED_IMAGES: [(i32, &str); 10] = [
 ];
 
 #[test]
-fn a_gpu_runs_cubins_of_its_generation_or_else_the_ptx() {
+fn a_gpu_runs_cubins_of_its_generation_or_the_ptx() {
     with_driver(
-        "cubins::a_gpu_runs_cubins_of_its_generation_or_else_the_ptx",
+        "cubins::a_gpu_runs_cubins_of_its_generation_or_the_ptx",
         || {
             let network = Network::new("cifar_resnet20", 16, 1);
             let expected = network.expected();

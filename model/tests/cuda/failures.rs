@@ -1,5 +1,5 @@
-//! Failures of single driver and cuDNN calls: each is reported as an error, and
-//! nothing is leaked.
+//! Lets single driver and cuDNN calls fail. Each failure is reported as an error,
+//! and no memory or object is leaked.
 
 use crate::fake_driver::{counts, fail_again_in, reject_plans, reset, with_driver};
 use crate::networks::{Network, difference, forward, one_stream};
@@ -11,9 +11,10 @@ fn network() -> Network {
     Network::new("cifar_resnet20", 16, 1)
 }
 
-/// Loads a network repeatedly with a failure at call `k`. `k` starts at 0 and
-/// grows by `step`, which is passed the number of convolutions that ran.
-/// Returns how many loads failed and how many succeeded in spite of the failure.
+/// Loads a network repeatedly. In each load, call `k` fails. `k` starts at 0 and
+/// increases by the result of `step`, whose argument is the number of convolutions
+/// that ran. Returns how many loads failed, and how many succeeded in spite of the
+/// failed call.
 fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
     let network = network();
     let expected = network.expected();
@@ -38,7 +39,7 @@ fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
                 convolutions = counts().convolutions;
                 failed += 1;
             }
-            // a failing engine is skipped
+            // the load succeeds because an engine that fails is skipped
             Ok(plan) => {
                 reset(None, false);
                 let logits = forward(&plan, Input::Planes(&network.images)).unwrap();
@@ -46,7 +47,7 @@ fn fail_loads(placement: &Placement, step: impl Fn(u64) -> u64) -> (u32, u32) {
                 succeeded += 1;
             }
         }
-        assert_eq!(counts().alive(), [], "call {k} of {calls}");
+        assert_eq!(counts().live_objects(), [], "call {k} of {calls}");
         assert_eq!(counts().violations, 0, "call {k} of {calls}");
         k += step(convolutions);
     }
@@ -62,9 +63,9 @@ fn a_load_handles_a_failure_of_any_call() {
     });
 }
 
-/// Every call fails once until the engines of two convolutions have been
-/// measured, and then every seventh: the remaining calls repeat the same code for
-/// other shapes.
+/// Every call fails once until the engines of two convolutions have been measured,
+/// and then every seventh call. The remaining calls run the same code for other
+/// shapes.
 #[test]
 fn a_load_that_measures_engines_handles_a_failure_of_any_call() {
     with_driver(
@@ -74,7 +75,7 @@ fn a_load_that_measures_engines_handles_a_failure_of_any_call() {
                 tuning: Tuning::Measure(None),
                 ..one_stream(1)
             };
-            // four usable engines of each convolution run seven times
+            // each of four engines of a convolution runs seven times
             let two = 2 * 4 * 7;
             let step = |convolutions| if convolutions <= two { 1 } else { 7 };
             let (failed, succeeded) = fail_loads(&measured, step);
@@ -102,10 +103,14 @@ fn a_pass_reports_a_failure_of_any_call_and_the_next_one_succeeds() {
                 // the stream was recreated
                 assert_eq!((plan.streams(), plan.failure()), (1, None), "call {k}");
                 assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), expected);
-                assert_eq!(counts().alive(), before.alive(), "call {k} of {calls}");
+                assert_eq!(
+                    counts().live_objects(),
+                    before.live_objects(),
+                    "call {k} of {calls}"
+                );
             }
             drop(plan);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -122,7 +127,7 @@ fn recreating_a_stream_handles_a_failure_of_any_call() {
             let planes = Input::Planes(&network.images);
             let mut plan = network.plan(&one_stream(1)).unwrap();
             let expected = forward(&plan, planes).unwrap();
-            let before = counts().alive();
+            let before = counts().live_objects();
             reset(Some(0), false);
             forward(&plan, planes).unwrap_err();
             let calls = counts().calls;
@@ -137,14 +142,14 @@ fn recreating_a_stream_handles_a_failure_of_any_call() {
                 if plan.streams() == 1 {
                     assert_eq!(plan.failure(), None, "call {j}");
                     assert_eq!(forward(&plan, planes).unwrap(), expected, "call {j}");
-                    assert_eq!(counts().alive(), before, "call {j} of {calls}");
+                    assert_eq!(counts().live_objects(), before, "call {j} of {calls}");
                     recreated += 1;
                 } else {
                     assert_eq!(plan.streams(), 0, "call {j}");
                     assert!(plan.failure().unwrap().contains("cuda:0"), "call {j}");
                     forward(&plan, planes).unwrap_err();
                     drop(plan);
-                    assert_eq!(counts().alive(), [], "call {j} of {calls}");
+                    assert_eq!(counts().live_objects(), [], "call {j} of {calls}");
                     plan = network.plan(&one_stream(1)).unwrap();
                     lost += 1;
                 }
@@ -170,7 +175,7 @@ fn a_lost_gpu_is_reported_and_leaks_nothing() {
         assert!(error.contains("no CUDA stream is usable"), "{error}");
         drop(plan);
         // the memory was freed with the context
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
         reset(None, false);
         let plan = network.plan(&one_stream(1)).unwrap();
         forward(&plan, planes).unwrap();
@@ -192,7 +197,7 @@ fn the_error_names_a_convolution_without_a_plan() {
                 let error = network.plan(&placement).err().unwrap().to_string();
                 assert!(error.contains("cuda:0"), "{error}");
                 assert!(error.contains("8x16x16 3x3/1 g1 16x16x16"), "{error}");
-                assert_eq!(counts().alive(), []);
+                assert_eq!(counts().live_objects(), []);
             }
             reject_plans(false);
             let plan = network.plan(&one_stream(2)).unwrap();

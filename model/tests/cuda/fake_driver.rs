@@ -1,5 +1,5 @@
-//! Controls the fake driver (`driver/`). It is compiled once and loaded in place
-//! of NVIDIA's libraries, in a separate process for every test.
+//! Compiles the fake driver (`driver/`) once, runs each test in a separate process
+//! that loads it in place of NVIDIA's libraries, and controls it.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
-/// Environment variable that is set in the process with the fake driver.
+/// Environment variable that is set in the process that loads the fake driver.
 const INSIDE: &str = "RESNET_FAKE_DRIVER";
 
 /// The libraries that the fake driver replaces.
@@ -64,7 +64,7 @@ fn link(driver: &Path, folder: &str, libraries: &[&str]) -> PathBuf {
     for library in LIBRARIES {
         let link = folder.join(library);
         if !libraries.contains(&library) {
-            // an invalid file hides a real library that this machine may have
+            // the loader finds this invalid file before a real library
             std::fs::write(link, "not a library").unwrap();
             continue;
         }
@@ -143,8 +143,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Names and counts of the objects that exist.
-    pub(crate) fn alive(&self) -> Vec<(&'static str, u64)> {
+    /// Names and counts of the objects that have not been freed.
+    pub(crate) fn live_objects(&self) -> Vec<(&'static str, u64)> {
         let all = [
             ("buffers", self.buffers),
             ("pinned", self.pinned),
@@ -193,7 +193,7 @@ pub(crate) fn reset(fail_in: Option<u64>, sticky: bool) {
     }
 }
 
-/// A second call fails, `calls` calls after the one passed to [`reset`].
+/// Makes a second call fail, `calls` calls after the one that [`reset`] set.
 pub(crate) fn fail_again_in(calls: u64) {
     // SAFETY: the function has this type.
     unsafe {
@@ -211,7 +211,7 @@ pub(crate) fn defer(on: bool) {
     }
 }
 
-/// Describes the machine: number of GPUs, compute capability times ten, CUDA
+/// Sets the simulated machine: number of GPUs, compute capability times ten, CUDA
 /// version of the driver (13000 is 13.0), and memory per GPU in bytes.
 pub(crate) fn machine(gpus: i32, capability: i32, version: i32, memory: usize) {
     // SAFETY: the function has this type.

@@ -1,5 +1,5 @@
-//! How a forward pass runs: allocations, synchronization and graph replays;
-//! batch sizes, streams and several GPUs; deferred execution.
+//! Forward passes: their allocations, synchronizations and graph replays; batch
+//! sizes, streams and several GPUs; deferred execution.
 
 use crate::fake_driver::{counts, defer, reset, with_driver, workspace};
 use crate::networks::{CLASSES, Network, difference, forward, one_stream};
@@ -28,12 +28,12 @@ fn a_forward_pass_allocates_nothing_and_synchronizes_once() {
             let first = forward(&plan, Input::Pixels(&images)).unwrap();
             let before = counts();
             reset(None, false);
-            // deferred, because a wait for finished work is not counted
+            // deferred, because a wait for completed work is not counted
             defer(true);
             assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), first);
             let after = counts();
             defer(false);
-            assert_eq!(after.alive(), before.alive());
+            assert_eq!(after.live_objects(), before.live_objects());
             assert_eq!((after.allocations, after.waits), (0, 1));
             assert_eq!((after.uploads, after.downloads), (1, 1));
             // one launch converts the pixels; the graph runs everything else
@@ -55,15 +55,15 @@ fn images_are_copied_eight_at_a_time() {
         let plan = network.plan(&one_stream(19)).unwrap();
         let pixels = pixels(16, 19);
         let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
-        let alone = images
+        let one_by_one = images
             .iter()
             .map(|image| forward(&plan, Input::Pixels(&[image])).unwrap());
-        let alone = alone.collect::<Vec<_>>().concat();
+        let one_by_one = one_by_one.collect::<Vec<_>>().concat();
         for (n, copies) in [(1, 1), (8, 1), (9, 2), (16, 2), (19, 3)] {
             reset(None, false);
             let logits = forward(&plan, Input::Pixels(&images[..n])).unwrap();
             assert_eq!(counts().uploads, copies, "{n} images");
-            assert_eq!(logits, alone[..n * CLASSES], "{n} images");
+            assert_eq!(logits, one_by_one[..n * CLASSES], "{n} images");
         }
     });
 }
@@ -106,7 +106,8 @@ fn a_batch_above_the_workspace_limit_runs_in_parts() {
                 ..one_stream(6)
             };
             let whole = convolutions(&one_stream(6));
-            // limit 256 MiB: six images need 600 MiB, three 300, one 100
+            // The limit is 256 MiB. Six images need 600 MiB, three need 300, one needs
+            // 100.
             workspace(100 << 20);
             assert_eq!(convolutions(&one_stream(6)), 6 * whole);
             // three images need 240 MiB
@@ -115,7 +116,7 @@ fn a_batch_above_the_workspace_limit_runs_in_parts() {
             // a single image may exceed the limit; no engine is measured then
             workspace(300 << 20);
             assert_eq!(convolutions(&measured), 6 * whole);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -135,12 +136,12 @@ fn deferred_execution_gives_the_same_logits() {
         let pixels = pixels(32, 4);
         let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
         let deferred = forward(&plan, Input::Pixels(&images)).unwrap();
-        let backwards: Vec<&[u8]> = images.iter().rev().copied().collect();
-        forward(&plan, Input::Pixels(&backwards)).unwrap();
+        let reversed: Vec<&[u8]> = images.iter().rev().copied().collect();
+        forward(&plan, Input::Pixels(&reversed)).unwrap();
         defer(false);
         assert_eq!(forward(&plan, Input::Pixels(&images)).unwrap(), deferred);
         drop(plan);
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
         assert_eq!(counts().violations, 0);
     });
 }
@@ -173,10 +174,10 @@ fn a_thousand_passes_on_two_gpus_leak_nothing() {
                 }
             });
             let after = counts();
-            assert_eq!(after.alive(), before.alive());
+            assert_eq!(after.live_objects(), before.live_objects());
             assert_eq!(after.bytes, before.bytes);
             drop(plan);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -234,7 +235,7 @@ fn the_fastest_engine_is_measured_once_and_stored() {
             // the second engine of the fake cuDNN is the fastest
             assert!(text.lines().count() > 10 && text.lines().all(|l| l.ends_with("\t1")));
             std::fs::remove_dir_all(folder).unwrap();
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }

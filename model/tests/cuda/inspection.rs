@@ -1,5 +1,5 @@
-//! What a loaded network reports about itself: the engine of every step, and the
-//! ISA in the model's information.
+//! The information about a loaded network: the engine of every step, and the ISA of
+//! the model.
 
 use crate::fake_driver::{counts, machine, with_driver, workspace};
 use crate::networks::{Network, one_stream};
@@ -35,7 +35,7 @@ fn a_step_reports_its_engine_workspace_and_parts() {
             // the second engine of the fake cuDNN is the fastest
             let halves = ["cudnn engine 1, 157.3 MB, 2 parts"];
             assert_eq!(convolutions(&measured), halves);
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }

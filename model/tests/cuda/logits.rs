@@ -1,4 +1,4 @@
-//! Logits match the reference within the rounding of each dtype.
+//! The logits match the reference up to the rounding of each dtype.
 
 use crate::fake_driver::{counts, with_driver};
 use crate::networks::{Network, difference, forward, one_stream};
@@ -36,7 +36,7 @@ fn check(row: &str, size: usize, dtype: Dtype, tolerance: f32) {
     println!("{row} in {}: {error:.1e}", dtype.name());
     assert!(error < tolerance, "{row} in {dtype:?}: {error}");
     drop(plan);
-    assert_eq!(counts().alive(), [], "{row} leaks");
+    assert_eq!(counts().live_objects(), [], "{row} leaks");
     assert_eq!(counts().violations, 0, "{row}");
 }
 
@@ -59,8 +59,8 @@ fn bf16_and_f32_match_the_reference() {
             check(row, 32, Dtype::F32, 1e-4);
             check(row, 32, Dtype::Bf16, 8e-2);
         }
-        // fifty group norms on a residual that is not normalized: the rounding
-        // error grows to a few percent in f16, but not in f32
+        // In 50 group norms with a residual that is not normalized, the rounding
+        // error grows to a few percent in f16, but not in f32.
         check("resnetv2_50x1_bit", 32, Dtype::F32, 1e-4);
         check("resnetv2_50x1_bit", 32, Dtype::F16, 4e-2);
     });

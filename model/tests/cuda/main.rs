@@ -1,6 +1,6 @@
-//! Tests of the CUDA backend without a GPU. The production code runs unchanged,
-//! from candle's device down to every launch, on a fake driver and a fake cuDNN
-//! that check every call.
+//! Tests of the CUDA backend without a GPU. The backend runs unchanged, including
+//! candle's device and every launch, on a fake driver and a fake cuDNN that check
+//! every call.
 
 #![allow(clippy::unwrap_used)]
 

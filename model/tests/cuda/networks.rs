@@ -41,12 +41,12 @@ impl Network {
         )
     }
 
-    /// Logits of the images from plain candle operations, `[n, classes]`.
+    /// Logits of the images, computed by the candle backend: `[n, classes]`.
     pub(crate) fn expected(&self) -> Vec<f32> {
         self.reference(Outputs::LOGITS).logits
     }
 
-    /// Outputs for the images from plain candle operations.
+    /// Outputs for the images, computed by the candle backend.
     pub(crate) fn reference(&self, outputs: Outputs) -> Output {
         let (preprocessing, threads) = (Preprocessing::imagenet(), ThreadPool::new(1).unwrap());
         let (graph, checkpoint) = (&self.graph, &self.checkpoint);
@@ -72,7 +72,8 @@ pub(crate) fn one_stream(largest: usize) -> Placement {
     }
 }
 
-/// Largest absolute difference, divided by the largest absolute logit.
+/// Largest absolute difference, divided by the largest absolute expected value. NaN
+/// if a value is NaN.
 pub(crate) fn difference(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));

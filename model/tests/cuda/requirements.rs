@@ -1,5 +1,5 @@
-//! Missing requirements: the error names the library, GPU or memory that is
-//! missing, and says what to do.
+//! Missing requirements: the error names the library, the GPU or the memory that is
+//! missing, and a remedy.
 
 use crate::fake_driver::{counts, cudnn_version, machine, with_driver, with_driver_except};
 use crate::networks::{Network, one_stream};
@@ -11,15 +11,15 @@ fn network() -> Network {
     Network::new("cifar_resnet20", 16, 1)
 }
 
-/// Checks the errors on a machine where `library` is not installed: both contain
-/// `words`.
-fn without(library: &str, test: &str, words: [&str; 2]) {
+/// Checks, on a machine where `library` is not installed, that the reason and the
+/// error of a load contain `parts`.
+fn check_without(library: &str, test: &str, parts: [&str; 2]) {
     with_driver_except(library, &format!("requirements::{test}"), || {
         let missing = CudaPlan::missing().unwrap();
-        let [problem, advice] = words;
+        let [problem, remedy] = parts;
         assert!(missing.contains(library), "{missing}");
         assert!(
-            missing.contains(problem) && missing.contains(advice),
+            missing.contains(problem) && missing.contains(remedy),
             "{missing}"
         );
         let error = network().plan(&one_stream(1)).err().unwrap().to_string();
@@ -27,32 +27,32 @@ fn without(library: &str, test: &str, words: [&str; 2]) {
             error.contains("cuda:0") && error.contains(&missing),
             "{error}"
         );
-        assert_eq!(counts().alive(), []);
+        assert_eq!(counts().live_objects(), []);
     });
 }
 
 #[test]
 fn a_missing_driver_is_reported() {
-    let words = ["was not found", "NVIDIA's driver is not installed"];
-    without("libcuda.so.1", "a_missing_driver_is_reported", words);
+    let parts = ["was not found", "NVIDIA's driver is not installed"];
+    check_without("libcuda.so.1", "a_missing_driver_is_reported", parts);
 }
 
 #[test]
 fn a_missing_cudnn_is_reported() {
-    let words = ["was not found", "install cuDNN 9 for CUDA 13"];
-    without("libcudnn.so.9", "a_missing_cudnn_is_reported", words);
+    let parts = ["was not found", "install cuDNN 9 for CUDA 13"];
+    check_without("libcudnn.so.9", "a_missing_cudnn_is_reported", parts);
 }
 
 #[test]
 fn a_missing_cublas_is_reported() {
-    let words = ["was not found", "install cuBLAS of CUDA 13"];
-    without("libcublas.so.13", "a_missing_cublas_is_reported", words);
+    let parts = ["was not found", "install cuBLAS of CUDA 13"];
+    check_without("libcublas.so.13", "a_missing_cublas_is_reported", parts);
 }
 
 #[test]
 fn a_missing_curand_is_reported() {
-    let words = ["was not found", "install cuRAND of CUDA 13"];
-    without("libcurand.so.10", "a_missing_curand_is_reported", words);
+    let parts = ["was not found", "install cuRAND of CUDA 13"];
+    check_without("libcurand.so.10", "a_missing_curand_is_reported", parts);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn missing_gpus_capabilities_and_driver_versions_are_reported() {
             assert!(CudaPlan::missing().unwrap().contains("update the driver"));
             machine(0, 90, 13_000, 16 << 30);
             assert!(CudaPlan::missing().unwrap().contains("found no GPU"));
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
@@ -145,7 +145,7 @@ fn an_out_of_memory_error_states_the_largest_batch_that_fits() {
             let fits: usize = fits.parse().unwrap();
             assert!(network.plan(&batches(fits)).is_ok(), "{error}");
             assert!(network.plan(&batches(fits + 1)).is_err(), "{error}");
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);
         },
     );
@@ -157,7 +157,7 @@ fn an_out_of_memory_error_states_the_size_of_the_weights() {
         "requirements::an_out_of_memory_error_states_the_size_of_the_weights",
         || {
             let network = Network::new("resnext50_32x4d", 32, 1);
-            for (dtype, choose) in [(Dtype::F16, "another GPU"), (Dtype::F32, "f16")] {
+            for (dtype, remedy) in [(Dtype::F16, "another GPU"), (Dtype::F32, "f16")] {
                 let placement = Placement {
                     dtype,
                     ..one_stream(1)
@@ -173,11 +173,11 @@ fn an_out_of_memory_error_states_the_size_of_the_weights() {
                     "out of memory while loading the weights",
                     &format!("they need {needed:.1} MB in {}", dtype.name()),
                     "10.0 MB of 10.0 MB are free",
-                    &format!("use {choose}"),
+                    &format!("use {remedy}"),
                 ] {
                     assert!(error.contains(part), "{part}: {error}");
                 }
-                assert_eq!(counts().alive(), []);
+                assert_eq!(counts().live_objects(), []);
             }
             assert_eq!(counts().violations, 0);
         },

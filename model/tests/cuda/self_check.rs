@@ -1,4 +1,4 @@
-//! A model on GPUs whose kernels compute wrong results is not loaded.
+//! The self-check rejects a GPU whose kernels compute wrong results.
 
 use crate::fake_driver::{counts, machine, with_driver, wrong_convolutions};
 use crate::networks::{Network, difference};
@@ -36,8 +36,8 @@ fn logits(model: &Model) -> Vec<f32> {
 }
 
 #[test]
-fn a_correct_gpu_passes() {
-    with_driver("self_check::a_correct_gpu_passes", || {
+fn a_gpu_with_correct_results_passes() {
+    with_driver("self_check::a_gpu_with_correct_results_passes", || {
         for options in [named(), options(Choice::Auto)] {
             let model = load(&options).unwrap();
             assert_eq!(model.info().device, Device::Cuda(vec![0]));
@@ -46,9 +46,9 @@ fn a_correct_gpu_passes() {
 }
 
 #[test]
-fn a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_figures() {
+fn a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_difference() {
     with_driver(
-        "self_check::a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_figures",
+        "self_check::a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_difference",
         || {
             wrong_convolutions(true);
             let error = load(&named()).err().unwrap();
@@ -69,46 +69,49 @@ fn a_named_gpu_that_computes_wrong_logits_is_an_error_with_the_figures() {
             ] {
                 assert!(text.contains(part), "{part}: {text}");
             }
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
 
 #[test]
-fn auto_uses_the_cpu_where_a_gpu_computes_wrong_logits() {
+fn auto_uses_the_cpu_if_the_gpu_computes_wrong_logits() {
     with_driver(
-        "self_check::auto_uses_the_cpu_where_a_gpu_computes_wrong_logits",
+        "self_check::auto_uses_the_cpu_if_the_gpu_computes_wrong_logits",
         || {
             let cpu = load(&options(Choice::Named(Device::Cpu))).unwrap();
             wrong_convolutions(true);
             let model = load(&options(Choice::Auto)).unwrap();
             assert_eq!(model.info().device, Device::Cpu);
             assert_eq!(logits(&model), logits(&cpu));
-            assert_eq!(counts().alive(), []);
+            assert_eq!(counts().live_objects(), []);
         },
     );
 }
 
 #[test]
-fn without_the_check_a_wrong_gpu_is_used() {
-    with_driver("self_check::without_the_check_a_wrong_gpu_is_used", || {
-        let cpu = load(&options(Choice::Named(Device::Cpu))).unwrap();
-        wrong_convolutions(true);
-        let unchecked = Options {
-            self_check: SelfCheck::Off,
-            ..named()
-        };
-        let model = load(&unchecked).unwrap();
-        assert!(difference(&logits(&model), &logits(&cpu)) > 0.02);
-    });
+fn a_gpu_with_wrong_results_is_used_if_the_self_check_is_off() {
+    with_driver(
+        "self_check::a_gpu_with_wrong_results_is_used_if_the_self_check_is_off",
+        || {
+            let cpu = load(&options(Choice::Named(Device::Cpu))).unwrap();
+            wrong_convolutions(true);
+            let unchecked = Options {
+                self_check: SelfCheck::Off,
+                ..named()
+            };
+            let model = load(&unchecked).unwrap();
+            assert!(difference(&logits(&model), &logits(&cpu)) > 0.02);
+        },
+    );
 }
 
 #[test]
-fn candle_without_its_kernels_is_an_error_or_the_cpu() {
+fn candle_without_kernels_is_an_error_and_auto_uses_the_cpu() {
     with_driver(
-        "self_check::candle_without_its_kernels_is_an_error_or_the_cpu",
+        "self_check::candle_without_kernels_is_an_error_and_auto_uses_the_cpu",
         || {
-            // this build has placeholders for candle's CUDA kernels
+            // this build contains empty PTX in place of candle's CUDA kernels
             let candle = |device| Options {
                 engine: "candle".parse().unwrap(),
                 ..options(device)

@@ -1,4 +1,4 @@
-//! Compares each CUDA kernel with a plain Rust implementation, on shapes that are
+//! Compares each CUDA kernel with a simple Rust implementation, on shapes that are
 //! not multiples of the block size. The kernels are compiled as C++ and run on the
 //! CPU.
 
@@ -93,7 +93,7 @@ test_each_type! {
     scale_shift_computes_a_batch_norm => scale_shift;
     zero_pad_computes_the_option_a_shortcut => zero_pad;
     excite_gates_channels_and_adds_the_residual => excite;
-    highway_blends_its_inputs_by_the_gate => highway;
+    highway_mixes_its_inputs_by_the_gate => highway;
     channel_conv_convolves_over_the_channels => channel_conv;
     group_norm_normalizes_each_group => group_norm;
 }
@@ -127,7 +127,8 @@ fn max_pool<T: Value>(host: &Host) {
             }
             let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
             let to = shape(from.n, side(from.h), side(from.w), from.c);
-            // negative values, so that zeros in the padding win if they count
+            // negative values, so that a zero of the padding, if it counts, is the
+            // maximum
             let values: Vec<f32> = noise::<T>(from.len(), i as u32)
                 .iter()
                 .map(|v| v - 2.0)

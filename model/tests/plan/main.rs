@@ -1,6 +1,5 @@
-//! The fused CPU plan against candle's operations, with nothing but the
-//! repository: every kind of block, every batch size, instruction set, data
-//! type and output.
+//! Compares the fused CPU plan with the candle backend for every kind of block,
+//! batch size, instruction set, dtype and output. Needs no reference data.
 
 #![allow(clippy::unwrap_used)]
 
@@ -35,14 +34,16 @@ fn a_pool_is_fused_with_the_convolution_before_it() {
     let threads = ThreadPool::new(1).unwrap();
     for (name, pools) in [
         ("resnet50", vec!["max-pool", "global average"]),
-        // the means in its blocks; the last one reads the output of a gate
+        // the mean of each of its 16 blocks; the pool at the end reads the output
+        // of a gate, so it is not fused
         (
             "seresnet50",
             std::iter::once("max-pool")
                 .chain(["global average"; 16])
                 .collect(),
         ),
-        // its last map is the output of a norm, and its max-pool has a border of zeros
+        // its last feature map is the output of a group norm, and its max-pool counts
+        // the padding as zeros
         ("resnetv2_50x1_bit", vec![]),
     ] {
         let plan = Network::new(name, 32).plan(CpuConfig::f32(SupportedIsa::best()), &threads);
@@ -66,10 +67,10 @@ fn int8_without_ranges_is_an_error() {
 }
 
 #[test]
-fn every_architecture_of_the_table_gives_the_references_logits() {
+fn every_architecture_matches_the_reference() {
     let threads = ThreadPool::new(2).unwrap();
     for row in family::FAMILY {
-        // group norms of a single pixel would magnify rounding
+        // a group norm over a single pixel amplifies rounding errors
         let size = if row.norm == Norm::Group { 64 } else { 32 };
         let network = Network::new(row.name, size);
         let input = images(1, size);
@@ -84,7 +85,7 @@ fn every_architecture_of_the_table_gives_the_references_logits() {
 }
 
 #[test]
-fn the_default_model_gives_the_references_logits_in_batches_of_1_to_8() {
+fn the_default_model_matches_the_reference_in_batches_of_1_to_8() {
     let threads = ThreadPool::new(2).unwrap();
     let checkpoint = weights::default_model().unwrap();
     let model = Model::load(&checkpoint, &f32_options(), &threads).unwrap();
@@ -97,7 +98,7 @@ fn the_default_model_gives_the_references_logits_in_batches_of_1_to_8() {
     let candle = Model::load(&checkpoint, &candle, &threads).unwrap();
     let expected = logits(&candle, &all);
     let classes = model.info().classes;
-    let alone: Vec<f32> = all
+    let one_by_one: Vec<f32> = all
         .chunks(3 * size * size)
         .flat_map(|image| logits(&model, image))
         .collect();
@@ -105,8 +106,8 @@ fn the_default_model_gives_the_references_logits_in_batches_of_1_to_8() {
         let logits = logits(&model, &all[..n * 3 * size * size]);
         let error = largest_difference(&logits, &expected[..n * classes]);
         assert!(error < 1e-4, "batch {n}: {error} from the reference");
-        let error = largest_difference(&logits, &alone[..n * classes]);
-        assert!(error < 1e-5, "batch {n}: {error} from the images alone");
+        let error = largest_difference(&logits, &one_by_one[..n * classes]);
+        assert!(error < 1e-5, "batch {n}: {error} from batches of 1");
     }
 }
 
@@ -165,7 +166,7 @@ fn a_named_device_that_is_missing_is_an_error() {
 }
 
 #[test]
-fn an_architecture_is_detected_by_the_tensors_of_a_checkpoint() {
+fn the_architecture_is_detected_from_the_tensors() {
     let threads = ThreadPool::new(1).unwrap();
     for name in [
         "resnet34",
@@ -185,18 +186,18 @@ fn an_architecture_is_detected_by_the_tensors_of_a_checkpoint() {
 }
 
 #[test]
-fn an_unknown_architecture_is_an_error_that_names_the_closest() {
+fn the_error_for_an_unknown_architecture_names_the_closest_one() {
     let threads = ThreadPool::new(1).unwrap();
     let row = family::find("resnet18").unwrap();
     let parameters = build::build(row, 224, CLASSES).parameters().into_iter();
-    let torn = parameters.filter(|(name, _)| name != "layer3.1.conv2.weight");
-    let checkpoint = Checkpoint::synthetic("torn", Metadata::default(), torn).unwrap();
+    let incomplete = parameters.filter(|(name, _)| name != "layer3.1.conv2.weight");
+    let checkpoint = Checkpoint::synthetic("incomplete", Metadata::default(), incomplete).unwrap();
     let error = Model::load(&checkpoint, &Options::default(), &threads)
         .err()
         .unwrap()
         .to_string();
     for part in [
-        "torn",
+        "incomplete",
         "resnet18",
         "1 tensor missing",
         "layer3.1.conv2.weight",

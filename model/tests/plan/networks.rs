@@ -9,8 +9,7 @@ use resnet_model::{
 };
 use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
-/// Architectures that together use every part of the family, and small sizes
-/// of their inputs.
+/// Architectures that together use every kind of block, and small input sizes.
 pub(crate) const ROWS: &[(&str, usize)] = &[
     ("resnet18", 64),
     ("resnet50", 64),
@@ -33,6 +32,7 @@ pub(crate) const ROWS: &[(&str, usize)] = &[
 
 pub(crate) const CLASSES: usize = 37;
 
+/// A network with random weights.
 pub(crate) struct Network {
     pub(crate) row: &'static Architecture,
     pub(crate) graph: Graph,
@@ -59,7 +59,7 @@ impl Network {
         }
     }
 
-    /// The network with ranges from `images`, to run in 8-bit integers.
+    /// The network with ranges calibrated on `images`, so that it can run in int8.
     pub(crate) fn quantised(mut self, images: &[f32], threads: &ThreadPool) -> Self {
         let mut calibration = Calibration::new(&self.checkpoint, threads).unwrap();
         calibration.add(Input::Planes(images)).unwrap();
@@ -97,21 +97,21 @@ impl Network {
         .unwrap()
     }
 
-    /// Every output of candle's operations.
+    /// All outputs of the candle backend.
     pub(crate) fn reference(&self, images: &[f32], threads: &ThreadPool) -> Output {
         let input = Input::Planes(images);
         self.candle(threads).forward(input, Outputs::ALL).unwrap()
     }
 
-    /// The largest error that rounding explains.
+    /// The largest error that rounding may cause.
     pub(crate) fn tolerance(&self, dtype: Dtype) -> f32 {
-        // group norms of a few pixels magnify rounding
-        let of_group_norms = self.row.norm == Norm::Group;
+        // a group norm over a few pixels amplifies rounding errors
+        let has_group_norms = self.row.norm == Norm::Group;
         match dtype {
             Dtype::F32 => 1e-4,
-            Dtype::Int8 if of_group_norms => 0.5,
+            Dtype::Int8 if has_group_norms => 0.5,
             Dtype::Int8 => 0.05,
-            _ if of_group_norms => 2e-1,
+            _ if has_group_norms => 2e-1,
             _ => 2e-2,
         }
     }
@@ -125,14 +125,14 @@ pub(crate) fn images(n: usize, size: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Largest difference over the largest expected value.
+/// Largest absolute difference, divided by the largest absolute value of `b`.
 pub(crate) fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let largest = b.iter().fold(0f32, |m, v| m.max(v.abs()));
     a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
 }
 
-/// The largest difference of logits, embeddings and feature maps.
+/// The [`largest_difference`] of the logits, embeddings and feature maps.
 pub(crate) fn differences(got: &Output, expected: &Output) -> [f32; 3] {
     let vectors = |output: &Output| {
         [

@@ -1,4 +1,4 @@
-//! Embeddings and feature maps: those of the reference, in every data type, and
+//! Embeddings and feature maps match the reference in every dtype and are
 //! consistent with the logits.
 
 use resnet_model::plan::CpuConfig;
@@ -10,7 +10,7 @@ use resnet_model::{
 use crate::networks::{CLASSES, Network, ROWS, differences, images, largest_difference};
 
 #[test]
-fn every_kind_of_block_has_the_references_outputs_on_every_instruction_set() {
+fn every_kind_of_block_matches_the_reference_on_every_instruction_set() {
     let threads = ThreadPool::new(2).unwrap();
     for &(name, size) in ROWS {
         let network = Network::new(name, size);
@@ -23,12 +23,15 @@ fn every_kind_of_block_has_the_references_outputs_on_every_instruction_set() {
                 let errors = differences(&output, &expected);
                 println!("{name} in {dtype} on {}: {errors:?}", isa.get());
                 let [logits, embedding, map] = errors;
-                let most = network.tolerance(dtype);
-                assert!(logits < most, "{name} in {dtype} on {isa:?}: {errors:?}");
-                // logits average the rounding of many values
+                let tolerance = network.tolerance(dtype);
+                assert!(
+                    logits < tolerance,
+                    "{name} in {dtype} on {isa:?}: {errors:?}"
+                );
+                // logits are sums over many values, which averages their rounding
                 let values = embedding.max(map);
                 assert!(
-                    values < 2.0 * most,
+                    values < 2.0 * tolerance,
                     "{name} in {dtype} on {isa:?}: {errors:?}"
                 );
             }
@@ -37,7 +40,7 @@ fn every_kind_of_block_has_the_references_outputs_on_every_instruction_set() {
 }
 
 #[test]
-fn every_kind_of_block_has_the_f32_outputs_in_8_bits_on_every_instruction_set() {
+fn int8_outputs_are_close_to_those_of_f32_on_every_instruction_set() {
     let threads = ThreadPool::new(2).unwrap();
     for &(name, size) in ROWS {
         let network = Network::new(name, size);
@@ -52,16 +55,17 @@ fn every_kind_of_block_has_the_f32_outputs_in_8_bits_on_every_instruction_set() 
             let errors = differences(&output, &expected);
             println!("{name} in int8 on {}: {errors:?}", isa.get());
             let [logits, embedding, map] = errors;
-            let most = network.tolerance(dtype);
-            assert!(logits < most, "{name} on {isa:?}: {errors:?}");
-            // single values are rounded to 8 bits; logits average many of them
+            let tolerance = network.tolerance(dtype);
+            assert!(logits < tolerance, "{name} on {isa:?}: {errors:?}");
+            // single values are rounded to 8 bits; logits are sums over many values,
+            // which averages their rounding
             let values = embedding.max(map);
-            assert!(values < 3.0 * most, "{name} on {isa:?}: {errors:?}");
+            assert!(values < 3.0 * tolerance, "{name} on {isa:?}: {errors:?}");
         }
     }
 }
 
-/// Logits of `output`'s embeddings, by the checkpoint's classifier.
+/// Logits computed from the embeddings of `output` with the checkpoint's classifier.
 fn classify(network: &Network, output: &Output) -> Vec<f32> {
     let embedding = output.embedding.as_ref().unwrap();
     let channels = embedding.len() * CLASSES / output.logits.len();
@@ -79,7 +83,7 @@ fn classify(network: &Network, output: &Output) -> Vec<f32> {
     embedding.chunks_exact(channels).flat_map(row).collect()
 }
 
-/// The mean over the pixels of `output`'s feature maps, of `n` images.
+/// The mean over the pixels of each of the `n` feature maps of `output`.
 fn pool(output: &Output, n: usize) -> Vec<f32> {
     let map = output.feature_map.as_ref().unwrap();
     let channels = output.embedding.as_ref().unwrap().len() / n;
@@ -92,13 +96,13 @@ fn pool(output: &Output, n: usize) -> Vec<f32> {
 }
 
 #[test]
-fn the_classifier_of_the_embedding_gives_the_logits_and_the_mean_of_the_map_the_embedding() {
+fn logits_embedding_and_feature_map_are_consistent() {
     let threads = ThreadPool::new(2).unwrap();
     for &(name, size) in ROWS {
         let input = images(3, size);
         let network = Network::new(name, size).quantised(&input, &threads);
-        // of the logits, whose weights are rounded; of the embedding
-        for (dtype, of_logits, of_embedding) in [
+        // bf16 and int8 plans also round the weights of the classifier
+        for (dtype, logits_tolerance, embedding_tolerance) in [
             (Dtype::F32, 1e-4, 1e-5),
             (Dtype::Bf16, 1e-2, 1e-2),
             (Dtype::Int8, 2e-2, 1e-2),
@@ -107,10 +111,16 @@ fn the_classifier_of_the_embedding_gives_the_logits_and_the_mean_of_the_map_the_
             let plan = network.plan(CpuConfig { dtype, isa }, &threads);
             let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
             let error = largest_difference(&classify(&network, &output), &output.logits);
-            assert!(error < of_logits, "{name} in {dtype}: logits {error}");
+            assert!(
+                error < logits_tolerance,
+                "{name} in {dtype}: logits {error}"
+            );
             let embedding = output.embedding.as_ref().unwrap();
             let error = largest_difference(&pool(&output, 3), embedding);
-            assert!(error < of_embedding, "{name} in {dtype}: embedding {error}");
+            assert!(
+                error < embedding_tolerance,
+                "{name} in {dtype}: embedding {error}"
+            );
         }
     }
 }
@@ -118,8 +128,8 @@ fn the_classifier_of_the_embedding_gives_the_logits_and_the_mean_of_the_map_the_
 #[test]
 fn outputs_of_an_image_do_not_depend_on_its_batch() {
     let threads = ThreadPool::new(2).unwrap();
-    // the early steps of both run a few images at a time; those of the second
-    // include the stage before the last
+    // In both networks, the first steps run on a few images at a time. In the
+    // second, these steps include the stage before the last.
     for (name, size) in [("resnet50", 64), ("cifar_resnet20", 32)] {
         let network = Network::new(name, size);
         for dtype in [Dtype::F32, Dtype::Bf16] {
@@ -142,16 +152,16 @@ fn outputs_of_an_image_do_not_depend_on_its_batch() {
                     all.feature_map.as_ref().unwrap(),
                     alone.feature_map.as_ref().unwrap(),
                 );
-                let most = if dtype == Dtype::F32 { 1e-5 } else { 1e-2 };
+                let tolerance = if dtype == Dtype::F32 { 1e-5 } else { 1e-2 };
                 let worst = part(&all.logits, &alone.logits).max(embedding).max(map);
-                assert!(worst < most, "{name} in {dtype}, image {at}: {worst}");
+                assert!(worst < tolerance, "{name} in {dtype}, image {at}: {worst}");
             }
         }
     }
 }
 
 #[test]
-fn only_the_outputs_that_were_asked_for_are_returned() {
+fn only_the_requested_outputs_are_returned() {
     let threads = ThreadPool::new(2).unwrap();
     let network = Network::new("cifar_resnet20", 32);
     let plan = network.plan(CpuConfig::f32(SupportedIsa::best()), &threads);
@@ -182,7 +192,7 @@ fn only_the_outputs_that_were_asked_for_are_returned() {
 }
 
 #[test]
-fn the_shapes_of_the_outputs_are_the_models() {
+fn output_sizes_match_the_model_information() {
     let threads = ThreadPool::new(1).unwrap();
     let checkpoint = weights::default_model().unwrap();
     let model = Model::load(&checkpoint, &Options::default(), &threads).unwrap();
@@ -196,7 +206,7 @@ fn the_shapes_of_the_outputs_are_the_models() {
 }
 
 #[test]
-fn an_output_that_the_network_does_not_have_is_an_error() {
+fn an_output_missing_in_the_network_is_an_error() {
     use resnet_model::graph::{Graph, Op};
     use resnet_model::plan::CpuPlan;
     use weights::{Checkpoint, Metadata, Preprocessing};
@@ -204,7 +214,7 @@ fn an_output_that_the_network_does_not_have_is_an_error() {
     let mut graph = Graph::new(1);
     graph.push("fc", Op::Linear, &[0], CLASSES);
     let checkpoint =
-        Checkpoint::synthetic("bare", Metadata::default(), graph.parameters()).unwrap();
+        Checkpoint::synthetic("linear", Metadata::default(), graph.parameters()).unwrap();
     let (preprocessing, config) = (
         Preprocessing::imagenet(),
         CpuConfig::f32(SupportedIsa::best()),

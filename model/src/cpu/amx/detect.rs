@@ -1,10 +1,10 @@
-//! Detection of AMX: the CPU has it, the kernel saves its registers, and Linux
-//! grants it to this process, which has to be requested.
+//! Detects AMX. The CPU must have it, Linux must save its registers, and the process
+//! must request the permission to use them.
 
 use std::sync::OnceLock;
 
 /// Whether any thread of this process can use AMX with bf16 and int8. The first
-/// call requests the permission from the kernel; a refusal returns false.
+/// call requests the permission from the kernel. False if the kernel denies it.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(detect)
@@ -51,10 +51,10 @@ mod linux {
         xcr0 & TILE_STATE == TILE_STATE
     }
 
-    /// Requests permission to use the tile data. The 8 KiB of tile data do not
-    /// fit the signal stacks of old programs, so Linux (since 5.16) requires a
-    /// process to request them, and refuses if a thread's alternate signal
-    /// stack is too small. Rust's are large enough.
+    /// Requests permission to use the tile data. The 8 KiB of tile data do not fit
+    /// in the signal stacks of old programs. So Linux (since 5.16) requires a
+    /// request, and denies it if the alternate signal stack of a thread is too
+    /// small. Those of Rust are large enough.
     pub(super) fn kernel_grants_tiles() -> bool {
         const ARCH_PRCTL: i64 = 158;
         const ARCH_REQ_XCOMP_PERM: usize = 0x1023;

@@ -1,6 +1,6 @@
-//! AMX blocks of every size against a plain loop in f64, emulated if the CPU
-//! has no AMX. Memory that must not be read contains NaN or large values;
-//! memory that must not be written contains poison.
+//! Compares AMX blocks of every size with a simple loop in f64. AMX is emulated if
+//! the CPU does not have it. Memory that must not be read contains NaN or large
+//! values. Memory that must not be written contains a poison value.
 
 use proptest::prelude::*;
 
@@ -196,7 +196,8 @@ fn check<D: TestWords, const PT: usize, const VT: usize>(
     unsafe {
         let mut tiles = Tiles::configure();
         let mut block = tiles.block::<D, PT, VT>();
-        // Without partial sums this loads poison, which `zero` must remove.
+        // Without partial sums this loads the poison value, which `zero` must
+        // overwrite.
         block.load(&to.map(<*mut _>::cast_const), stride);
         if !shape.partial {
             block.zero();
@@ -325,7 +326,7 @@ fn tiles_are_separate_in_each_thread() {
     });
 }
 
-/// The kernel lists the features it supports, but may still refuse the
+/// The kernel lists the features that it supports, but may still deny the
 /// permission.
 #[test]
 fn amx_is_available_only_if_the_kernel_lists_it() {

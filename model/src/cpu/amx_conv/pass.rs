@@ -121,7 +121,7 @@ impl<E: Element> Task<'_, E> {
             let rest = ROWS.min(self.pixels.len() - next);
             let corners = &offsets.input[next..next + rest];
             let rows = &mut pass.rows[next..next + rest];
-            // a single pixel is repeated in all rows
+            // with one pixel, all rows of the tile read the same window
             let step = if rest == 1 { 0 } else { step };
             let room = data.len().checked_sub(reach + (ROWS - 1) * step);
             let (start, covered) = room.map_or((0, 0), |room| in_place(corners, step, room, rows));

@@ -1,4 +1,5 @@
-//! Convolutions, with and without a pooling epilogue, against their definition.
+//! Compares convolutions, with and without a pooling epilogue, with their
+//! definition.
 
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
-//! Every kernel against a plain loop in f64, on sizes that are not multiples of
-//! a vector, for every element type and instruction set. Buffers are filled
-//! with poison values and guards to detect elements that are not written or
-//! written out of bounds.
+//! Compares every kernel with a simple loop in f64, on sizes that are not multiples
+//! of a vector, for every element type and instruction set. Poison values in the
+//! buffers show elements that are not written. Guards around the buffers show
+//! writes out of bounds.
 
 mod conv;
 mod network;

@@ -1,4 +1,5 @@
-//! Whole small networks: AMX results against those of the vector kernels.
+//! Compares the logits of whole small networks with AMX with those of the vector
+//! kernels.
 
 use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 

@@ -1,4 +1,4 @@
-//! Pooling, elementwise and input steps against their definitions.
+//! Compares pooling, elementwise and input steps with their definitions.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Whether Winograd pays for a convolution, and its partition into tiles and
-//! tasks.
+//! Decides whether Winograd is faster than direct convolution, and partitions a
+//! Winograd convolution into tiles and tasks.
 
 use super::gemm::Planes;
 use super::transform::{OUTPUT_TILE, POINTS};
@@ -15,8 +15,8 @@ const SHARED_TILES: usize = 48;
 
 /// The cost of the transforms, in multiply-adds of a word: for the weights of
 /// one pair of input and output channels, and for one channel of an input tile.
-/// Both are multiplied by the channels in a word: transforms are computed in
-/// f32 and do not get faster with the products.
+/// Both are multiplied by the channels in a word, because transforms are computed
+/// in f32 and are not faster in bf16.
 const WEIGHT_TRANSFORM: usize = 160;
 const INPUT_TRANSFORM: usize = 250;
 
@@ -66,8 +66,8 @@ impl TileLayout {
         } else {
             SHARED_TILES
         };
-        // of all partitions, take the one that minimises the work of the
-        // busiest thread
+        // take the partition that minimises the work of the thread with the most
+        // work
         let time = |&(blocks, groups): &(usize, usize)| {
             let (tiles, panels) = (tiles.div_ceil(blocks), conv.panels.div_ceil(groups));
             let input = tiles * INPUT_TRANSFORM * conv.per_word;

@@ -83,7 +83,7 @@ unsafe fn output_line<S: Simd>(m: [S; 6]) -> [S; 4] {
     }
 }
 
-/// `B' d B` for one vector of channels. `load` gets `d[i][j]`, `put` receives
+/// `B' d B` for one vector of channels. `load` returns `d[i][j]`, `put` receives
 /// each point.
 #[inline(always)]
 pub(crate) unsafe fn input<S: Simd>(
@@ -108,7 +108,7 @@ pub(crate) unsafe fn input<S: Simd>(
     }
 }
 
-/// `G g G'` for one vector of output channels. `load` gets tap `k`, `put`
+/// `G g G'` for one vector of output channels. `load` returns tap `k`, `put`
 /// receives each point.
 #[inline(always)]
 pub(crate) unsafe fn weights<S: Simd>(load: impl Fn(usize) -> S, mut put: impl FnMut(usize, S)) {

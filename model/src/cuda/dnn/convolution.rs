@@ -134,8 +134,8 @@ impl EngineConfigs {
     }
 }
 
-/// Whether an engine computes in full f32: neither on tensor cores (TF32) nor
-/// with inputs converted to a shorter type.
+/// Whether an engine computes in full f32. Engines that use tensor cores (TF32),
+/// or that convert their inputs to a shorter type, do not.
 fn is_single_precision(configuration: &Descriptor) -> Result<bool, CudaError> {
     use sys::cudnnBackendNumericalNote_t as Note;
     let engines = configuration.children(
@@ -185,7 +185,7 @@ impl ExecutionPlan {
             && operands.residual.is_none_or(|z| matches(z, c.output));
         if !valid {
             return Err(CudaError::Internal(format!(
-                "operands of other shapes for the convolution {c}"
+                "the shapes of the operands do not match the convolution {c}"
             )));
         }
         let mut ids = vec![X, W, B, Y];

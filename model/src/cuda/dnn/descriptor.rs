@@ -74,8 +74,8 @@ impl Drop for Handle {
     }
 }
 
-/// The GPU that plans are made for: the one of a handle, or one that is
-/// described by its properties and need not be present.
+/// The GPU that plans are made for: the GPU of a handle, or a GPU that is described
+/// by its properties and may be absent from this machine.
 #[derive(Clone, Copy)]
 pub(in crate::cuda) enum PlanTarget<'a> {
     Handle(&'a Handle),

@@ -1,4 +1,4 @@
-//! A safe wrapper of cuDNN's graph API: a convolution and its epilogue as one
+//! A safe interface to cuDNN's graph API: a convolution and its epilogue as one
 //! execution plan. Only `descriptor` calls cuDNN.
 
 mod convolution;

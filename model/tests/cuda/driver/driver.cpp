@@ -1,6 +1,6 @@
 // A fake CUDA driver that needs no GPU: memory, streams, events, graphs and
-// modules. It reports every violation of the API's rules, also those that a real
-// driver does not detect. Tests load it under the names of the real libraries.
+// modules. It reports every violation of the API's rules, including those that a
+// real driver does not detect. Tests load it under the names of the real libraries.
 #include "../host/host.h"
 #include "../../../kernels/kernels.cu"
 #include "state.h"

@@ -1,5 +1,5 @@
-// Reads the image that a module is loaded from: PTX, or a fat binary, of which
-// the image compiled for the GPU is selected, or else the PTX.
+// Reads the kernel image that a module is loaded from: PTX or a fat binary. From a
+// fat binary it selects the machine code for the GPU, or the PTX if there is none.
 #include "state.h"
 
 namespace fake {

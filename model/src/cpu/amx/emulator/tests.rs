@@ -108,7 +108,7 @@ fn denormals_are_flushed_to_zero() {
 #[test]
 fn bf16_sums_round_in_the_documented_order() {
     if available() {
-        return; // the order follows the manual; hardware need not match the emulator
+        return; // the emulator follows the manual; hardware may use another order
     }
     ensure_amx();
     let one = f32::from_bits(u32::from(ONE) << 16);

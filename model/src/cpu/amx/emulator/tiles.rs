@@ -19,7 +19,7 @@ pub(super) struct Tiles {
     tiles: [Tile; 8],
 }
 
-/// Detects CPU features in advance, since the handler must not.
+/// Detects CPU features in advance, because the signal handler must not do it.
 pub(super) fn detect_features() {
     has_fma();
 }

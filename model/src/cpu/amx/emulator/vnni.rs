@@ -30,7 +30,7 @@ const ZMM_HIGH: u32 = 6;
 /// depends on the CPU; 0 if it has none.
 static ZMM: AtomicUsize = AtomicUsize::new(0);
 
-/// Detects CPU features in advance, since the handler must not.
+/// Detects CPU features in advance, because the signal handler must not do it.
 pub(super) fn detect_features() {
     tiles::detect_features();
     let leaf = __cpuid_count(0xD, ZMM_HIGH);
