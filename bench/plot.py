@@ -56,14 +56,15 @@ def text(x, y, content, css="", anchor="start"):
 def plot(results):
     shown = dict(MODELS)
     rows = [row for row in results["forward"] if row["model"] in shown and row["batch"] == BATCH]
-    rows.sort(key=lambda row: list(shown).index(row["model"]))
+    runs = results["runs"]
+    rows.sort(key=lambda row: (list(runs).index(row["run"]), list(shown).index(row["model"])))
     engines = measured(rows)
     largest = max(row[key] for row in rows for key, _, _ in engines if row.get(key))
     scale = (WIDTH - LEFT - RIGHT) / largest
 
     parts = [
         text(16, 24, f"Forward pass, images per second (batch {BATCH}, 2 threads, longer is better)", "title"),
-        text(16, 44, results["machine"], "note"),
+        text(16, 44, results["machines"], "note"),
     ]
     x = LEFT
     for _, name, colour in engines:
@@ -72,11 +73,14 @@ def plot(results):
         x += 44 + 8 * len(name)
 
     y = TOP
-    for position, row in enumerate(rows):
+    group = None
+    for row in rows:
         bars = [(name, colour, row[key]) for key, name, colour in engines if row.get(key)]
         height = len(bars) * (BAR + BAR_GAP) - BAR_GAP
-        if position == 0 or rows[position - 1]["model"] != row["model"]:
-            parts.append(text(16, y + height / 2 + 4, shown[row["model"]], "model"))
+        if (row["run"], row["model"]) != group:
+            group = (row["run"], row["model"])
+            parts.append(text(16, y + 10, shown[row["model"]], "model"))
+            parts.append(text(16, y + 26, runs[row["run"]]["cpu"], "note"))
         parts.append(text(LEFT - 8, y + height / 2 + 4, row["dtype"], anchor="end"))
         for name, colour, value in bars:
             title = f"<title>{shown[row['model']]} {row['dtype']}, {name}: {value:g} images/s</title>"
@@ -100,14 +104,16 @@ def plot(results):
 
 def table(results):
     rows = results["forward"]
+    runs = results["runs"]
     engines = measured(rows)
-    head = ["model", "dtype", "batch", *(name for _, name, _ in engines), "resnet / best peer"]
-    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    head = ["CPU", "model", "dtype", "batch", *(name for _, name, _ in engines), "resnet / best peer"]
+    lines = [head, ["---", "---", "---", *["---:"] * (len(head) - 3)]]
     for row in rows:
         best = max(row[peer] for peer in PEERS if row.get(peer))
         ratio = row.get("ratio") or row["resnet"] / best
         values = [f"{row[key]:.1f}" if row.get(key) else "-" for key, _, _ in engines]
-        lines.append([row["model"], row["dtype"], str(row["batch"]), *values, f"{ratio:.2f}"])
+        cpu = runs[row["run"]]["cpu"]
+        lines.append([cpu, row["model"], row["dtype"], str(row["batch"]), *values, f"{ratio:.2f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
