@@ -1,5 +1,5 @@
 //! Calibration for int8. Runs images in f32 and collects statistics of the output
-//! of every step. From these it computes the ranges for quantisation, and the
+//! of every step. From these it computes the ranges for quantization, and the
 //! corrections of the mean error that rounding the weights causes.
 
 use std::collections::HashMap;
@@ -108,8 +108,8 @@ impl Calibration {
         Ok(())
     }
 
-    /// The range of the output of every step, for the metadata of a quantised
-    /// checkpoint.
+    /// For each step, the smallest and the largest value of its output, for the
+    /// metadata of a quantized checkpoint.
     #[must_use]
     pub fn ranges(&self) -> Ranges {
         let ranges = self

@@ -13,7 +13,7 @@ pub enum Dtype {
     Bf16,
     /// IEEE 16-bit floats; on GPUs only.
     F16,
-    /// 8-bit integers; on the CPU only, and from a quantised checkpoint.
+    /// 8-bit integers; on the CPU only, and from a quantized checkpoint.
     Int8,
 }
 

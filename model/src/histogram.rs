@@ -1,5 +1,5 @@
 //! A histogram of activations, from which calibration chooses the range that is
-//! quantised to 8 bits.
+//! quantized to 8 bits.
 
 use crate::cpu::Affine;
 
@@ -50,7 +50,7 @@ impl Histogram {
         self.limit *= 2.0;
     }
 
-    /// The range with the smallest squared quantisation error. The candidates are
+    /// The range with the smallest squared quantization error. The candidates are
     /// the range of all values, scaled by 16/64, 17/64, ..., 1. A smaller range
     /// clips rare outliers, but has a finer step for all other values.
     pub(crate) fn best_range(&self) -> [f32; 2] {
@@ -60,7 +60,7 @@ impl Histogram {
         best.unwrap_or([self.low, self.high])
     }
 
-    /// The sum of the squared errors of all values if `low..=high` is quantised to
+    /// The sum of the squared errors of all values if `low..=high` is quantized to
     /// 256 levels: the clipping error outside the range, and the mean rounding
     /// error, step² / 12, for every value.
     fn error(&self, [low, high]: [f32; 2]) -> f64 {

@@ -71,5 +71,5 @@ pub use error::{Error, Result};
 pub use model::{Model, ModelInfo, complete_metadata};
 pub use options::{Choice, CudaOptions, EngineChoice, Isa, Options, SelfCheck, Tuning};
 pub use outputs::{Output, Outputs};
-pub use synthetic::{synthetic, synthetic_quantised};
+pub use synthetic::{synthetic, synthetic_quantized};
 pub use threads::ThreadPool;

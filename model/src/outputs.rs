@@ -84,8 +84,8 @@ impl Output {
     }
 }
 
-/// The graph's values that a forward pass can return. A layout keeps all of
-/// them until the end of a pass: by then other memory is free for the logits.
+/// The graph's values that a forward pass can return. The memory of all of them
+/// is reserved until the end of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutputValues {
     pub(crate) logits: Value,

@@ -23,7 +23,7 @@ pub(crate) enum Packed {
 
 impl Packed {
     /// Reads and packs the weights of `step` for feature maps with elements of type
-    /// `E`. `affine` returns the quantisation parameters of a value.
+    /// `E`. `affine` returns the quantization parameters of a value.
     ///
     /// # Errors
     /// A parameter that is missing or has the wrong shape.

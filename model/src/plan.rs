@@ -119,7 +119,7 @@ pub struct CpuPlan {
     steps: Vec<(Step, Packed)>,
     layout: ArenaLayout,
     outputs: OutputValues,
-    /// The quantisation parameters of each value; the identity for f32 and bf16.
+    /// The quantization parameters of each value; the identity for f32 and bf16.
     affines: Vec<Affine>,
     config: CpuConfig,
     threads: ThreadPool,
@@ -187,7 +187,7 @@ impl CpuPlan {
         })
     }
 
-    /// For each step, the key of its output's range in the metadata of a quantised
+    /// For each step, the key of its output's range in the metadata of a quantized
     /// checkpoint.
     pub(crate) fn keys(&self) -> Vec<String> {
         ranges::keys(&self.graph, self.fused())

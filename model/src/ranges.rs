@@ -1,4 +1,4 @@
-//! The quantisation parameters of an int8 network. The metadata of the checkpoint
+//! The quantization parameters of an int8 network. The metadata of the checkpoint
 //! has the range of the output of each step, which is mapped to 0..=255.
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub(crate) fn keys<'a>(graph: &Graph, steps: impl IntoIterator<Item = &'a Step>)
     steps.into_iter().map(key).collect()
 }
 
-/// The quantisation parameters of each value, indexed by value.
+/// The quantization parameters of each value, indexed by value.
 ///
 /// # Errors
 /// A checkpoint without ranges, or without the range of a step.
@@ -40,7 +40,7 @@ pub(crate) fn affines(
         return Err(Error::Option {
             option: "dtype int8".into(),
             reason: format!(
-                "{} is not quantised; create a quantised checkpoint with `resnet quantize`",
+                "{} is not quantized; create a quantized checkpoint with `resnet quantize`",
                 checkpoint.name()
             ),
         });
@@ -50,7 +50,7 @@ pub(crate) fn affines(
         affines[step.output] = match step.kind {
             // the logits are f32
             Kind::Linear { .. } => Affine::IDENTITY,
-            // the output of max pooling keeps the quantisation of its input
+            // the output of max pooling keeps the quantization of its input
             Kind::MaxPool { .. } => affines[step.inputs[0]],
             _ => {
                 let [low, high] = *ranges.get(&key).ok_or_else(|| Error::Option {

@@ -123,7 +123,7 @@ fn cpu<'a>(
     instruction_sets.iter().map(candidate).collect()
 }
 
-/// The requested data type. `auto` is int8 for a quantised checkpoint, else bf16
+/// The requested data type. `auto` is int8 for a quantized checkpoint, else bf16
 /// if the CPU has instructions for it, else f32.
 ///
 /// `auto` does not use bf16 where its rounding errors reduce the accuracy. Group
@@ -131,11 +131,11 @@ fn cpu<'a>(
 /// out: one lost 0.3 points of accuracy.
 fn cpu_dtype(choice: Choice<Dtype>, isa: SupportedIsa, source: Source) -> Result<Dtype> {
     let row = source.row;
-    let quantised = source.checkpoint.metadata().ranges.is_some();
+    let quantized = source.checkpoint.metadata().ranges.is_some();
     let tolerates_bf16 = row.norm == Norm::Batch && row.stem != Stem::Conv3;
     Ok(match choice {
         Choice::Named(dtype) => dtype,
-        Choice::Auto if quantised => Dtype::Int8,
+        Choice::Auto if quantized => Dtype::Int8,
         Choice::Auto if isa.has_bf16() && tolerates_bf16 => Dtype::Bf16,
         Choice::Auto => Dtype::F32,
     })

@@ -35,7 +35,7 @@ pub fn synthetic(name: &str) -> Result<Checkpoint> {
 ///
 /// # Errors
 /// As [`synthetic`].
-pub fn synthetic_quantised(name: &str, threads: &ThreadPool) -> Result<Checkpoint> {
+pub fn synthetic_quantized(name: &str, threads: &ThreadPool) -> Result<Checkpoint> {
     let checkpoint = synthetic(name)?;
     let mut calibration = Calibration::new(&checkpoint, threads)?;
     let side = calibration.preprocessing().crop as usize;

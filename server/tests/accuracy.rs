@@ -109,7 +109,7 @@ fn eight_bits_cost_at_most_a_point() {
     ];
     let said = resnet(&flags, &file);
     let size = std::fs::metadata(&file).unwrap().len();
-    let (whole, quantised) = (
+    let (whole, quantized) = (
         evaluate("resnet50_thin", &photos),
         evaluate(file.to_str().unwrap(), &photos),
     );
@@ -120,6 +120,6 @@ fn eight_bits_cost_at_most_a_point() {
     );
     assert!(size < 7_500_000, "{size} bytes for 6.93 million parameters");
     let top1 = |report: &Value| report["top1"]["percent"].as_f64().unwrap();
-    let lost = top1(&whole) - top1(&quantised);
+    let lost = top1(&whole) - top1(&quantized);
     assert!(lost <= 1.0, "{lost} points");
 }

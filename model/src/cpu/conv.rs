@@ -44,7 +44,7 @@ impl PackedConv {
     ///
     /// # Panics
     /// If the feature maps do not match the convolution (channels, sizes,
-    /// element type, quantisation, a border narrower than the padding), or
+    /// element type, quantization, a border narrower than the padding), or
     /// `workspace` is shorter than [`PackedConv::workspace`].
     pub(crate) fn run<E: Element>(
         &self,
@@ -123,13 +123,13 @@ impl PackedConv {
             assert_eq!(
                 view.affine(),
                 self.affines.residual,
-                "quantisation of the residual"
+                "quantization of the residual"
             );
         }
         assert_eq!(
             input.affine(),
             self.affines.input,
-            "quantisation of the input"
+            "quantization of the input"
         );
     }
 

@@ -1,10 +1,10 @@
-//! The element types of feature maps: f32, bf16 and quantised u8.
+//! The element types of feature maps: f32, bf16 and quantized u8.
 
 use half::bf16;
 
 use super::simd::Simd;
 
-/// The quantisation parameters of a u8 feature map: a byte `q` represents
+/// The quantization parameters of a u8 feature map: a byte `q` represents
 /// `(q - zero_point) * scale`. Float types ignore them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Affine {
@@ -14,7 +14,7 @@ pub(crate) struct Affine {
     pub(crate) zero_point: f32,
 }
 
-/// The quantisation parameters of a convolution's feature maps.
+/// The quantization parameters of a convolution's feature maps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConvAffines {
     pub(crate) input: Affine,
@@ -30,7 +30,7 @@ impl Affine {
         zero_point: 0.0,
     };
 
-    /// Asymmetric quantisation that covers `low..=high` and represents 0
+    /// Asymmetric quantization that covers `low..=high` and represents 0
     /// exactly.
     #[must_use]
     pub(crate) fn covering(low: f32, high: f32) -> Self {
@@ -54,16 +54,16 @@ impl Affine {
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Channels in a word.
     const PER_WORD: usize;
-    /// Converts to f32, dequantising.
+    /// Converts to f32, dequantizing.
     fn to_f32(self, affine: Affine) -> f32;
-    /// Converts from f32 with rounding, quantising.
+    /// Converts from f32 with rounding, quantizing.
     fn from_f32(x: f32, affine: Affine) -> Self;
     /// Converts a weight for packing. For u8 feature maps `x` is a whole number in
     /// -127..=127, stored as i8.
     fn from_weight(x: f32) -> Self;
-    /// Loads `LANES` elements as f32, dequantising.
+    /// Loads `LANES` elements as f32, dequantizing.
     unsafe fn load<S: Simd>(from: *const Self, affine: Affine) -> S;
-    /// Stores `LANES` floats as elements, quantising.
+    /// Stores `LANES` floats as elements, quantizing.
     unsafe fn store<S: Simd>(x: S, to: *mut Self, affine: Affine);
     /// `sum + x * w` over the channels of each word.
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S;
@@ -76,7 +76,7 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
         unsafe { sum.add(S::load(bias)) }
     }
     /// Adds `LANES` elements of the residual to results. `scale` is the
-    /// residual's requantisation factor, unused by float types.
+    /// residual's requantization factor, unused by float types.
     #[inline(always)]
     unsafe fn add_residual<S: Simd>(result: S, from: *const Self, scale: f32) -> S {
         let _ = scale;

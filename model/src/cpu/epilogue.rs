@@ -1,4 +1,4 @@
-//! The epilogue of a convolution: requantisation, bias, residual, activation and
+//! The epilogue of a convolution: requantization, bias, residual, activation and
 //! the store. Direct, Winograd and AMX convolutions share it.
 
 use super::conv_args::{ConvArgs, PanelChannels};
@@ -144,7 +144,7 @@ impl<E: Element> ConvArgs<'_, E> {
 }
 
 impl PanelChannels {
-    /// Converts raw sums to f32 (requantising i32 sums) and adds the bias.
+    /// Converts raw sums to f32 (requantizing i32 sums) and adds the bias.
     #[inline(always)]
     unsafe fn scale_and_bias<E: Element, S: Simd, const V: usize>(&self, sums: &mut [S; V]) {
         for v in 0..V {

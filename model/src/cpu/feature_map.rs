@@ -82,7 +82,7 @@ impl<'a, E: Element> View<'a, E> {
         self.data
     }
 
-    /// Its quantisation parameters.
+    /// Its quantization parameters.
     #[must_use]
     pub(crate) fn affine(&self) -> Affine {
         self.affine
@@ -111,7 +111,7 @@ impl<'a, E: Element> ViewMut<'a, E> {
         &self.map
     }
 
-    /// Its quantisation parameters.
+    /// Its quantization parameters.
     #[must_use]
     pub(crate) fn affine(&self) -> Affine {
         self.affine

@@ -7,7 +7,7 @@ use super::simd::Simd;
 use super::simd::x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 use crate::options::Isa;
 
-/// An instruction set that this CPU was checked to support.
+/// An instruction set that this CPU supports: only detection creates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupportedIsa(Isa);
 

@@ -5,7 +5,7 @@
 //! - `conv`: direct convolution, with its weights packed by `pack` and its inner
 //!   loop in `micro`. `winograd` replaces it if that takes fewer operations,
 //!   `amx_conv` if the CPU has AMX tiles.
-//! - `epilogue`: bias, residual, ReLU and requantisation, in registers.
+//! - `epilogue`: bias, residual, ReLU and requantization, in registers.
 //! - `pool`: pooling, also inside a convolution's parallel loop (`pool_epilogue`).
 //! - A linear layer is a 1x1 convolution.
 //!

@@ -36,22 +36,22 @@ pub(crate) struct PackedConv {
     pub(crate) transformed: AlignedBuffer,
     /// The bias, padded to whole panels: `[groups][panels][panel]`.
     pub(crate) bias: AlignedBuffer,
-    /// Requantisation factors from i32 sums to output units, padded like the
+    /// Requantization factors from i32 sums to output units, padded like the
     /// bias; empty for float types.
     pub(crate) scale: AlignedBuffer,
-    /// The requantisation factor of the residual.
+    /// The requantization factor of the residual.
     pub(crate) residual_scale: f32,
     /// The lower bound imposed by the activation; minus infinity if the conversion
     /// to u8 clamps at that bound anyway.
     pub(crate) floor: f32,
-    /// The quantisation parameters that the weights were packed for.
+    /// The quantization parameters that the weights were packed for.
     pub(crate) affines: ConvAffines,
 }
 
 impl PackedConv {
     /// Packs `weights` `[cout, cin / groups, kernel.0, kernel.1]` and `bias`
     /// `[cout]` for feature maps of `E` and the vectors of `isa`. For u8 feature
-    /// maps, each output channel's weights are quantised symmetrically to i8 by
+    /// maps, each output channel's weights are quantized symmetrically to i8 by
     /// their largest magnitude.
     ///
     /// # Panics
@@ -109,8 +109,8 @@ impl PackedConv {
         };
         let mut bias = bias.to_vec();
         if E::PER_WORD == 4 {
-            let (quantised, scales) = quantise(weights, &mut bias, affines);
-            packed.weights = packed.pack::<E>(&quantised, &order);
+            let (quantized, scales) = quantize(weights, &mut bias, affines);
+            packed.weights = packed.pack::<E>(&quantized, &order);
             packed.scale = packed.padded(&scales);
             packed.residual_scale = affines.residual.scale / affines.output.scale;
             packed.floor += affines.output.zero_point;
@@ -189,8 +189,8 @@ impl PackedConv {
     }
 }
 
-/// Quantises each output channel's weights to whole numbers in -127..=127 and
-/// returns them with the requantisation factor of each channel's sums. All zero
+/// Quantizes each output channel's weights to whole numbers in -127..=127 and
+/// returns them with the requantization factor of each channel's sums. All zero
 /// points are folded into the bias:
 ///
 /// ```text
@@ -199,16 +199,16 @@ impl PackedConv {
 ///     + (bias - scale zero (sum of w) - scale' zero') / scale" + zero"
 /// ```
 ///
-/// Here ' marks the residual's quantisation parameters and " the output's.
-fn quantise(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>, Vec<f32>) {
+/// Here ' marks the residual's quantization parameters and " the output's.
+fn quantize(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>, Vec<f32>) {
     let ConvAffines {
         input,
         residual,
         output,
     } = affines;
     let (integers, steps) = weights::quantize(values, bias.len());
-    let quantised: Vec<f32> = integers.into_iter().map(f32::from).collect();
-    let rows = quantised.chunks_exact(values.len() / bias.len());
+    let quantized: Vec<f32> = integers.into_iter().map(f32::from).collect();
+    let rows = quantized.chunks_exact(values.len() / bias.len());
     let mut scales = Vec::with_capacity(bias.len());
     for ((row, step), bias) in rows.zip(steps).zip(bias) {
         let sum: f64 = row.iter().map(|&w| f64::from(w)).sum();
@@ -219,7 +219,7 @@ fn quantise(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>
         *bias = (centred + f64::from(output.zero_point)) as f32;
         scales.push(scale / output.scale);
     }
-    (quantised, scales)
+    (quantized, scales)
 }
 
 /// How many groups to merge into one, so that its output channels fill a vector

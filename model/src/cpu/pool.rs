@@ -208,7 +208,7 @@ impl<E: Element> Kernel for PooledRow<'_, E> {
         let (from, map) = (input.map, output.map);
         let rows = window.clip(self.y, from.height);
         let Range { start, end } = self.channels;
-        // with equal quantisation parameters the maximum needs no conversion
+        // with equal quantization parameters the maximum needs no conversion
         let raw_max = !average && input.affine == output.affine;
         let block = if raw_max { E::PER_WORD } else { 1 } * S::LANES;
         let whole = start + (end - start) / block * block;

@@ -30,8 +30,9 @@ pub struct PlannedConvolution {
     pub plan: Result<(usize, usize), CudaError>,
 }
 
-/// Plans every distinct convolution of `graphs` in batches of `batches` for the
-/// GPU that `properties` describes in cuDNN's JSON format.
+/// Creates a cuDNN plan for every distinct convolution of `graphs`, at each batch
+/// size in `batches`. `properties` is cuDNN's JSON description of a GPU, which
+/// need not be present.
 ///
 /// # Errors
 /// cuDNN rejects `properties`; a graph cannot be fused into steps.

@@ -60,7 +60,7 @@ impl Network {
     }
 
     /// The network with ranges calibrated on `images`, so that it can run in int8.
-    pub(crate) fn quantised(mut self, images: &[f32], threads: &ThreadPool) -> Self {
+    pub(crate) fn quantized(mut self, images: &[f32], threads: &ThreadPool) -> Self {
         let mut calibration = Calibration::new(&self.checkpoint, threads).unwrap();
         calibration.add(Input::Planes(images)).unwrap();
         let metadata = Metadata {

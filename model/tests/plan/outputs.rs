@@ -47,7 +47,7 @@ fn int8_outputs_are_close_to_those_of_f32_on_every_instruction_set() {
         let input = images(3, size);
         let exact = network.plan(CpuConfig::f32(SupportedIsa::best()), &threads);
         let expected = exact.forward(Input::Planes(&input), Outputs::ALL).unwrap();
-        let network = network.quantised(&input, &threads);
+        let network = network.quantized(&input, &threads);
         for isa in SupportedIsa::all() {
             let dtype = Dtype::Int8;
             let plan = network.plan(CpuConfig { dtype, isa }, &threads);
@@ -100,7 +100,7 @@ fn logits_embedding_and_feature_map_are_consistent() {
     let threads = ThreadPool::new(2).unwrap();
     for &(name, size) in ROWS {
         let input = images(3, size);
-        let network = Network::new(name, size).quantised(&input, &threads);
+        let network = Network::new(name, size).quantized(&input, &threads);
         // bf16 and int8 plans also round the weights of the classifier
         for (dtype, logits_tolerance, embedding_tolerance) in [
             (Dtype::F32, 1e-4, 1e-5),

@@ -2,7 +2,7 @@
 //! once for each instruction set; the best one that the CPU supports is called.
 //! AVX-512 was measured and is not included, as it is not faster here.
 
-/// An instruction set that this CPU was checked to support.
+/// An instruction set that this CPU supports: only detection creates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Simd(SimdTarget);
 

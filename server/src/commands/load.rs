@@ -50,7 +50,7 @@ pub(super) fn load_or_generate(config: &ModelConfig) -> model::Result<(Model, Th
 /// Random weights, with quantization ranges if the data type needs them.
 fn random_weights(config: &ModelConfig, architecture: &str) -> model::Result<Checkpoint> {
     if config.run.options.dtype == Choice::Named(Dtype::Int8) {
-        model::synthetic_quantised(architecture, &ThreadPool::new(config.run.threads)?)
+        model::synthetic_quantized(architecture, &ThreadPool::new(config.run.threads)?)
     } else {
         model::synthetic(architecture)
     }

@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 /// Text that is not base64.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "the image is not valid base64 ({0}); encode the bytes of the file, as `base64 cat.jpg` does"
+    "the image is not valid base64 ({0}); encode the bytes of the file, as `base64 -w0 cat.jpg` does"
 )]
 pub struct Base64Error(base64::DecodeError);
 

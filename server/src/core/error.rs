@@ -102,7 +102,9 @@ pub enum Error {
     Forward(#[source] Arc<model::Error>),
     /// The network returned too few or too many logits, or some that are not
     /// finite.
-    #[error("the forward pass returned {found} logits, expected {expected} finite ones")]
+    #[error(
+        "the forward pass returned {found} logits where {expected} finite ones were expected: the number is wrong, or some are NaN or infinite"
+    )]
     Logits {
         /// Number of values returned.
         found: usize,
@@ -110,10 +112,10 @@ pub enum Error {
         expected: usize,
     },
     /// Code panicked; the log has the message.
-    #[error("{0} panicked")]
+    #[error("{0} panicked; the log has the message")]
     Panicked(&'static str),
-    /// The worker of the device has ended.
-    #[error("the worker of the device has ended")]
+    /// The worker thread of the model has ended.
+    #[error("the worker thread of the model has ended; the log has the reason")]
     Stopped,
 }
 

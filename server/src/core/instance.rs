@@ -96,6 +96,12 @@ impl Instance {
         self.labels.version
     }
 
+    /// `NAME/VERSION`, as error texts name an instance.
+    #[must_use]
+    pub fn name_and_version(&self) -> String {
+        format!("{}/{}", self.name(), self.version())
+    }
+
     /// The network.
     #[must_use]
     pub fn network(&self) -> &dyn Network {

@@ -132,7 +132,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
 }
 
-/// The JSON of a problem. The order of the keys is part of the contract.
+/// The JSON body of an error response (RFC 9457). The order of the keys is the
+/// one in `openapi.yaml`.
 #[derive(Serialize)]
 pub struct ProblemBody<'a> {
     #[serde(rename = "type")]

@@ -32,7 +32,7 @@ fn copied_row(conv: &PackedConv) -> usize {
     conv.k_words + STEP_WORDS
 }
 
-/// The number of copied tiles that a task has room for, at least one.
+/// Number of input tiles that fit into the copy buffer of a task, at least one.
 fn slots(conv: &PackedConv, output: &FeatureMap) -> usize {
     let tiles = (output.n * output.height * output.width).div_ceil(ROWS);
     (COPIED_WORDS / (ROWS * copied_row(conv))).clamp(1, tiles.max(1))

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::threads::ThreadPool;
 
-/// Quantises `values` with the parameters `from` and dequantises them with
+/// Quantizes `values` with the parameters `from` and dequantizes them with
 /// `to`.
 fn reinterpret<E: TestElement>(values: &[f32], from: Affine, to: Affine) -> Vec<f32> {
     let read = |&x: &f32| E::from_f32(x, from).to_f32(to);
@@ -79,8 +79,8 @@ impl Case {
         Some((pooling, pooled))
     }
 
-    /// The weights. For u8 they are multiples of one quantisation step, so that
-    /// quantising them is exact.
+    /// The weights. For u8 they are multiples of one quantization step, so that
+    /// quantizing them is exact.
     fn weights<E: TestElement>(&self) -> Vec<f32> {
         let spec = &self.spec;
         let row = spec.cin / spec.groups * spec.kernel.0 * spec.kernel.1;
@@ -145,7 +145,7 @@ impl Case {
             };
             let mut workspace = vec![f32::NAN; conv.workspace(&to, &threads)];
             let (mut pending, pooling) = (Vec::new(), self.pooling());
-            // the pooled feature map may have different quantisation parameters
+            // the pooled feature map may have different quantization parameters
             let pooled_affine = match self.relu {
                 true => output_affine,
                 false => Affine::covering(-9.0, 9.0),

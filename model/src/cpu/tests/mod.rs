@@ -78,7 +78,7 @@ fn rounded<E: TestElement>(values: &[f32], affine: Affine) -> Vec<f32> {
     values.iter().map(round).collect()
 }
 
-/// Quantisation parameters that cover all `values`.
+/// Quantization parameters that cover all `values`.
 fn covering(values: &[f64]) -> Affine {
     let low = values.iter().fold(0.0f64, |m, &x| m.min(x));
     let high = values.iter().fold(0.0f64, |m, &x| m.max(x));

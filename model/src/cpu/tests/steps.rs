@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::threads::ThreadPool;
 
-/// Quantisation parameters for inputs in -1..1.
+/// Quantization parameters for inputs in -1..1.
 const INPUT_AFFINE: Affine = Affine {
     scale: 1.0 / 127.0,
     zero_point: 127.0,

@@ -151,7 +151,7 @@ impl Registry {
         Ok(status(&entry, &default))
     }
 
-    /// Whether the models that are loaded at start are there.
+    /// Which of the models to load at start have been loaded, are loading, or failed.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let mut readiness = Readiness {
@@ -164,8 +164,7 @@ impl Registry {
             let instances = slots.iter().filter_map(|slot| slot.lock().instance.clone());
             for instance in instances {
                 if instance.network().device_error().is_some() {
-                    let lost = format!("{}/{}", instance.name(), instance.version());
-                    readiness.lost.push(lost);
+                    readiness.lost.push(instance.name_and_version());
                 }
             }
             if spec.load == LoadPolicy::OnDemand {
@@ -215,7 +214,7 @@ fn usable(instance: Arc<Instance>) -> Result<Arc<Instance>, Error> {
         None => Ok(instance),
         // The log has the device and its error.
         Some(_) => Err(Error::DeviceLost {
-            model: instance.name().to_owned(),
+            model: instance.name_and_version(),
         }),
     }
 }

@@ -31,7 +31,7 @@ pub struct VersionStatus {
     pub instance: Option<Arc<Instance>>,
 }
 
-/// Whether the models that are loaded at start are there.
+/// Which of the models to load at start have been loaded, are loading, or failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Whether the configuration has been applied.

@@ -111,8 +111,8 @@ pub(super) unsafe fn vpdpbusd(
         Operand::Register(register) => y = state.register(register),
         Operand::Memory { at, step, .. } => {
             let from = at.wrapping_add(step) as *const [u32; 4];
-            // SAFETY: guaranteed by the caller; for 128 bits only the first
-            // half is read.
+            // SAFETY: the caller guarantees that the operand is readable. A
+            // 128-bit operand has only the first of the two reads.
             unsafe {
                 y[0] = from.read_unaligned();
                 if is_256 {
