@@ -1,6 +1,6 @@
 //! A loaded network: pixels in, logits out.
 
-use weights::{Checkpoint, Labels, Metadata, Preprocessing};
+use weights::{Activation, Checkpoint, Labels, Metadata, Preprocessing};
 
 use crate::backend::{Backend, Input, StepObserver};
 use crate::build::build;
@@ -54,6 +54,7 @@ pub struct Model {
     info: ModelInfo,
     preprocessing: Preprocessing,
     labels: Labels,
+    activation: Activation,
     backend: Box<dyn Backend>,
 }
 
@@ -74,6 +75,7 @@ impl Model {
             .clone()
             .unwrap_or_else(|| Labels::guess(classes));
         let labels = labels.expect(classes)?;
+        let activation = activation(checkpoint, classes);
         let graph = build(row, preprocessing.crop as usize, classes);
         let source = Source {
             graph: &graph,
@@ -88,6 +90,7 @@ impl Model {
             info,
             preprocessing,
             labels,
+            activation,
             backend,
         })
     }
@@ -117,6 +120,12 @@ impl Model {
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    /// What turns its logits into probabilities.
+    #[must_use]
+    pub fn activation(&self) -> Activation {
+        self.activation
     }
 
     /// What runs it: its steps, memory and state.
@@ -195,10 +204,17 @@ pub fn complete_metadata(checkpoint: &Checkpoint) -> Result<Metadata> {
         architecture: Some(row.name.to_owned()),
         preprocessing: Some(preprocessing(row, checkpoint)),
         labels: Some(own.labels.unwrap_or_else(|| Labels::guess(classes))),
+        activation: Some(activation(checkpoint, classes)),
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),
         ranges: own.ranges,
     })
+}
+
+/// The checkpoint's own activation, else the usual one for this many classes.
+fn activation(checkpoint: &Checkpoint, classes: usize) -> Activation {
+    let own = checkpoint.metadata().activation.unwrap_or_default();
+    own.for_classes(classes)
 }
 
 /// The checkpoint's own preprocessing, else the usual one for its dataset.

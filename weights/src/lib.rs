@@ -39,6 +39,7 @@
 //! # }
 //! ```
 
+mod activation;
 mod bytes;
 mod checkpoint;
 mod config;
@@ -61,6 +62,7 @@ pub mod synthetic;
 mod tensor;
 mod write;
 
+pub use activation::Activation;
 pub use bytes::Access;
 pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::labels::Labels;
 use crate::preprocessing::{Interpolation, Preprocessing, Resize};
@@ -19,6 +20,8 @@ pub struct Metadata {
     pub preprocessing: Option<Preprocessing>,
     /// Labels of the classes.
     pub labels: Option<Labels>,
+    /// The function that turns outputs into probabilities.
+    pub activation: Option<Activation>,
     /// Whether a bottleneck block has its stride on the first 1x1 convolution
     /// (He 2015) instead of the 3x3. The shapes of the tensors are the same.
     pub stride_on_first_1x1: Option<bool>,
@@ -83,6 +86,7 @@ impl Metadata {
             architecture: strings.strings.get("architecture").cloned(),
             preprocessing: strings.parse("preprocess", preprocessing)?,
             labels: strings.parse("labels", labels)?,
+            activation: strings.parse("activation", activation)?,
             stride_on_first_1x1: flag(spec.stride_on, STRIDE_ON),
             pooled_shortcut: flag(spec.shortcut, SHORTCUT),
             ranges: strings.parse("ranges", ranges)?,
@@ -108,6 +112,9 @@ impl Metadata {
             };
             set("labels", text);
         }
+        if let Some(activation) = self.activation {
+            set("activation", activation.name().to_owned());
+        }
         let name = |value: Option<bool>, names: [&str; 2]| {
             value.map(|value| names[usize::from(value)].to_owned())
         };
@@ -128,6 +135,7 @@ impl Metadata {
             architecture: self.architecture.or(other.architecture),
             preprocessing: self.preprocessing.or(other.preprocessing),
             labels: self.labels.or(other.labels),
+            activation: self.activation.or(other.activation),
             stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
             pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
             ranges: self.ranges.or(other.ranges),
@@ -216,6 +224,12 @@ fn ranges(text: &str) -> std::result::Result<Ranges, String> {
         )),
         None => Ok(ranges),
     }
+}
+
+fn activation(text: &str) -> std::result::Result<Activation, String> {
+    let known = [Activation::Softmax, Activation::Sigmoid, Activation::None];
+    let found = known.into_iter().find(|known| known.name() == text);
+    found.ok_or_else(|| format!("it is {text:?}; softmax, sigmoid and none are supported"))
 }
 
 fn labels(text: &str) -> std::result::Result<Labels, String> {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use weights::Activation;
 
 use crate::commands::error::Error;
 use crate::commands::images;
@@ -43,6 +44,8 @@ pub struct Flags {
 #[derive(Serialize)]
 struct Line<'a> {
     file: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activation: Option<Activation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     predictions: Vec<Prediction<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,23 +98,25 @@ impl Flags {
         pipeline: &LocalPipeline,
     ) -> String {
         let network = pipeline.instance().network();
-        let result =
-            result.map(|row| predictions(&row.logits, network.labels(), self.top_k as usize));
+        let (activation, k) = (network.activation(), self.top_k as usize);
+        let result = result.map(|row| predictions(&row.logits, network.labels(), activation, k));
         if self.json {
-            json(path, result)
+            json(path, activation, result)
         } else {
             table(path, result)
         }
     }
 }
 
-fn json(file: &Path, result: Result<Vec<Prediction>, FileError>) -> String {
+fn json(file: &Path, activation: Activation, result: Result<Vec<Prediction>, FileError>) -> String {
+    let activation = result.is_ok().then_some(activation);
     let (predictions, error) = match result {
         Ok(predictions) => (predictions, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let line = Line {
         file,
+        activation,
         predictions,
         error,
     };
@@ -124,11 +129,11 @@ fn table(file: &Path, result: Result<Vec<Prediction>, FileError>) -> String {
         Ok(predictions) => {
             for p in predictions {
                 let wnid = p.wnid.unwrap_or("");
-                text += &format!(
-                    "  {:6.2} %  {:<32} {wnid}\n",
-                    100.0 * p.probability,
-                    p.label
-                );
+                let value = match (p.probability, p.value) {
+                    (Some(probability), _) => format!("{:6.2} %", 100.0 * probability),
+                    (None, value) => format!("{:8.4}", value.unwrap_or_default()),
+                };
+                text += &format!("  {value}  {:<32} {wnid}\n", p.label);
             }
         }
         Err(error) => text += &format!("  failed: {error}\n"),

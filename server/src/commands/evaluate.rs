@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
+use weights::Activation;
 
 use crate::commands::dataset::{self, Dataset};
 use crate::commands::error::Error;
@@ -155,7 +156,8 @@ impl Evaluation {
         result: Result<ImageOutput, FileError>,
     ) -> Line<'a> {
         let top5 = result.map(|row| {
-            let scores = top_k(&row.logits, 5);
+            // the order is the same for every activation
+            let scores = top_k(&row.logits, Activation::None, 5);
             scores.iter().map(|score| score.index).collect::<Vec<_>>()
         });
         match &top5 {

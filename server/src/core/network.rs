@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use model::{Model, ModelInfo, Options, Output, Outputs, ThreadPool, Usage};
-use weights::{Checkpoint, Labels, Preprocessing};
+use weights::{Activation, Checkpoint, Labels, Preprocessing};
 
 /// A network that is ready to run: pixels in, logits out.
 pub trait Network: Send + Sync + 'static {
@@ -16,6 +16,11 @@ pub trait Network: Send + Sync + 'static {
 
     /// Its classes, in the order of the logits.
     fn labels(&self) -> &Labels;
+
+    /// What turns the logits into probabilities.
+    fn activation(&self) -> Activation {
+        Activation::Softmax
+    }
 
     /// Logits `[N, classes]`, and what else `outputs` asks for, of `N` images of
     /// RGB pixels `[S, S, 3]` each, `S` being the input size.
@@ -78,6 +83,10 @@ impl Network for Model {
 
     fn labels(&self) -> &Labels {
         self.labels()
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation()
     }
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {

@@ -1,7 +1,7 @@
-//! The most probable classes of an image, with their labels.
+//! The best classes of an image, with their labels.
 
 use serde::Serialize;
-use weights::Labels;
+use weights::{Activation, Labels};
 
 use super::top_k::{Score, top_k};
 
@@ -14,21 +14,34 @@ pub struct Prediction<'a> {
     pub wnid: Option<&'a str>,
     /// Its name.
     pub label: &'a str,
-    /// 0 to 1, rounded to six decimals.
-    pub probability: f64,
+    /// 0 to 1, rounded to six decimals. A regression has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// The output of a regression, rounded to six decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
 }
 
-/// The `k` most probable classes of `logits` `[classes]`, with their labels.
+/// The `k` classes with the largest `logits` `[classes]`, with their labels.
 #[must_use]
-pub fn predictions<'a>(logits: &[f32], labels: &'a Labels, k: usize) -> Vec<Prediction<'a>> {
-    let prediction = |Score { index, probability }| {
+pub fn predictions<'a>(
+    logits: &[f32],
+    labels: &'a Labels,
+    activation: Activation,
+    k: usize,
+) -> Vec<Prediction<'a>> {
+    let prediction = |Score { index, value }| {
         let label = labels.get(index);
+        let rounded = (value * 1e6).round() / 1e6;
+        let regression = activation == Activation::None;
         Prediction {
             index,
             wnid: label.and_then(|label| label.wnid.as_deref()),
             label: label.map_or("", |label| &label.name),
-            probability: (probability * 1e6).round() / 1e6,
+            probability: (!regression).then_some(rounded),
+            value: regression.then_some(rounded),
         }
     };
-    top_k(logits, k).into_iter().map(prediction).collect()
+    let scores = top_k(logits, activation, k);
+    scores.into_iter().map(prediction).collect()
 }

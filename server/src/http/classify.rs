@@ -156,12 +156,14 @@ impl Call<'_> {
         many: bool,
     ) -> Result<Response, Problem> {
         let labels = instance.network().labels();
+        let activation = instance.network().activation();
         let classes = labels.len();
         let classification = |output: &ImageOutput| Classification {
             model: instance.name(),
             version: instance.version(),
             request_id: self.id.as_str(),
-            predictions: predictions(&output.logits, labels, top_k.min(classes)),
+            activation,
+            predictions: predictions(&output.logits, labels, activation, top_k.min(classes)),
             top_k: (top_k > classes).then_some(Clamped {
                 requested: top_k,
                 returned: classes,

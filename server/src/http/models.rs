@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
-use weights::Preprocessing;
+use weights::{Activation, Preprocessing};
 
 use super::problem::Problem;
 use super::response::json;
@@ -55,6 +55,7 @@ struct InfoBody<'a> {
     engine: String,
     digest: &'a str,
     memory_bytes: usize,
+    activation: Activation,
     classes: usize,
     labels: Vec<ClassBody<'a>>,
 }
@@ -150,6 +151,7 @@ fn info(network: &dyn Network, memory: usize) -> InfoBody<'_> {
         engine: info.engine.to_string(),
         digest: &info.digest,
         memory_bytes: memory,
+        activation: network.activation(),
         classes: info.classes,
         labels: labels
             .map(|(index, label)| ClassBody {

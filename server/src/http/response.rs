@@ -4,6 +4,7 @@
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use weights::Activation;
 
 use super::problem::{Problem, ProblemBody};
 use crate::core::prediction::Prediction;
@@ -17,7 +18,9 @@ pub struct Classification<'a> {
     pub version: u64,
     /// The request's id.
     pub request_id: &'a str,
-    /// The most probable classes, best first.
+    /// What made the probabilities of the logits.
+    pub activation: Activation,
+    /// The best classes, best first.
     pub predictions: Vec<Prediction<'a>>,
     /// Present only where `top_k` asked for more classes than there are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,21 +60,29 @@ mod tests {
     use crate::core::prediction::predictions;
 
     #[test]
-    fn keys_keep_their_order_and_probabilities_have_six_decimals() {
+    fn keys_keep_their_order_and_values_have_six_decimals() {
         let labels = Labels::from_names(["cat", "dog"].map(str::to_owned));
-        let classification = Classification {
+        let classification = |activation| Classification {
             model: "tiny",
             version: 3,
             request_id: "r1",
-            predictions: predictions(&[0.0, 3_f32.ln()], &labels, 2),
+            activation,
+            predictions: predictions(&[0.0, 3_f32.ln()], &labels, activation, 2),
             top_k: Some(Clamped {
                 requested: 9,
                 returned: 2,
             }),
         };
+        let json = |activation| serde_json::to_string(&classification(activation)).unwrap();
         assert_eq!(
-            serde_json::to_string(&classification).unwrap(),
-            r#"{"model":"tiny","version":3,"request_id":"r1","predictions":[{"index":1,"wnid":null,"label":"dog","probability":0.75},{"index":0,"wnid":null,"label":"cat","probability":0.25}],"top_k":{"requested":9,"returned":2}}"#
+            json(Activation::Softmax),
+            r#"{"model":"tiny","version":3,"request_id":"r1","activation":"softmax","predictions":[{"index":1,"wnid":null,"label":"dog","probability":0.75},{"index":0,"wnid":null,"label":"cat","probability":0.25}],"top_k":{"requested":9,"returned":2}}"#
         );
+        let sigmoid = json(Activation::Sigmoid);
+        let cat = r#""activation":"sigmoid","predictions":[{"index":1,"wnid":null,"label":"dog","probability":0.75},{"index":0,"wnid":null,"label":"cat","probability":0.5}]"#;
+        assert!(sigmoid.contains(cat), "{sigmoid}");
+        let none = json(Activation::None);
+        let dog = r#""activation":"none","predictions":[{"index":1,"wnid":null,"label":"dog","value":1.098612}"#;
+        assert!(none.contains(dog), "{none}");
     }
 }

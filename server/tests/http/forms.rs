@@ -31,7 +31,7 @@ async fn a_response_has_its_keys_in_order_and_timings() {
     assert_eq!(response.header("content-type"), "application/json");
     let id = response.header("x-request-id");
     let head = format!(
-        r#"{{"model":"fake","version":1,"request_id":"{id}","predictions":[{{"index":3,"wnid":null,"label":"grey 3","probability":0."#
+        r#"{{"model":"fake","version":1,"request_id":"{id}","activation":"softmax","predictions":[{{"index":3,"wnid":null,"label":"grey 3","probability":0."#
     );
     assert!(response.text.starts_with(&head), "{}", response.text);
     // The softmax of a logit of 20 among 255 logits of 0.

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::activation::Activation;
 use crate::config::document::Document;
 use crate::error::Result;
 use crate::labels::Labels;
@@ -19,9 +20,10 @@ pub(super) fn metadata(config: &Document, preprocessor: Option<&Document>) -> Re
         architecture: architecture(config)?,
         preprocessing: preprocessor.map(preprocessing).transpose()?,
         labels: labels(config)?,
+        activation: activation(config)?,
         stride_on_first_1x1: Some(config.get("downsample_in_bottleneck")?.unwrap_or(false)),
         pooled_shortcut: Some(false),
-        ranges: None,
+        ..Metadata::default()
     })
 }
 
@@ -42,6 +44,23 @@ fn architecture(config: &Document) -> Result<Option<String>> {
         _ => return Ok(None),
     };
     Ok(Some(name.to_owned()))
+}
+
+/// `problem_type`, which selects the loss in training. Without it, the pipeline
+/// of transformers applies a sigmoid to one output and a softmax to several.
+fn activation(config: &Document) -> Result<Option<Activation>> {
+    match config.get::<String>("problem_type")?.as_deref() {
+        None => Ok(None),
+        Some("single_label_classification") => Ok(Some(Activation::Softmax)),
+        Some("multi_label_classification") => Ok(Some(Activation::Sigmoid)),
+        Some("regression") => Ok(Some(Activation::None)),
+        Some(other) => Err(config.error(
+            "problem_type",
+            format!(
+                "it is {other:?}; single_label_classification, multi_label_classification and regression are supported"
+            ),
+        )),
+    }
 }
 
 /// `id2label`, unless it holds the placeholders that transformers writes.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use resnet_weights::{
-    Checkpoint, Interpolation, Labels, Metadata, Preprocessing, Resize, Result, Source,
+    Activation, Checkpoint, Interpolation, Labels, Metadata, Preprocessing, Resize, Result, Source,
 };
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ fn transformers_configuration() {
         labels: Some(Labels::from_names(labels)),
         stride_on_first_1x1: Some(false),
         pooled_shortcut: Some(false),
-        ranges: None,
+        ..Metadata::default()
     };
     assert_eq!(metadata(&config, Some(&preprocessor)), expected);
 
@@ -189,6 +189,22 @@ fn transformers_configuration() {
     assert_eq!(metadata(&unusual, None).architecture, None);
     let placeholders = with(&config, "id2label", json!({"0": "LABEL_0", "1": "LABEL_1"}));
     assert_eq!(metadata(&placeholders, None).labels, None);
+
+    for (problem, activation) in [
+        (Value::Null, None),
+        (
+            json!("single_label_classification"),
+            Some(Activation::Softmax),
+        ),
+        (
+            json!("multi_label_classification"),
+            Some(Activation::Sigmoid),
+        ),
+        (json!("regression"), Some(Activation::None)),
+    ] {
+        let config = with(&config, "problem_type", problem);
+        assert_eq!(metadata(&config, None).activation, activation);
+    }
 }
 
 #[test]
@@ -284,6 +300,11 @@ fn unsupported_configurations_are_errors() {
             config_with("hidden_act", json!("gelu")),
             "hidden_act",
             "it is \"gelu\"; only \"relu\" is supported",
+        ),
+        (
+            config_with("problem_type", json!("ranking")),
+            "problem_type",
+            "it is \"ranking\"; single_label_classification, multi_label_classification and regression are supported",
         ),
         (
             config_with("id2label", json!({"1": "a"})),

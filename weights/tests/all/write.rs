@@ -5,8 +5,8 @@ use std::fs;
 use crate::common::File;
 use half::{bf16, f16};
 use resnet_weights::{
-    Checkpoint, Error, Interpolation, Label, Labels, Metadata, Preprocessing, Resize, StoredDtype,
-    write,
+    Activation, Checkpoint, Error, Interpolation, Label, Labels, Metadata, Preprocessing, Resize,
+    StoredDtype, write,
 };
 
 /// A network in transformers' naming: one convolution, one norm, one linear
@@ -139,9 +139,10 @@ fn metadata_is_written_and_read_back() {
             architecture: Some("resnet50d".into()),
             preprocessing: Some(Preprocessing::imagenet()),
             labels: Some(Labels::imagenet1k()),
+            activation: Some(Activation::Sigmoid),
             stride_on_first_1x1: Some(false),
             pooled_shortcut: Some(true),
-            ranges: None,
+            ..Metadata::default()
         },
         Metadata {
             architecture: Some("resnetv2_50d".into()),
@@ -152,8 +153,8 @@ fn metadata_is_written_and_read_back() {
                     .collect(),
             ),
             stride_on_first_1x1: Some(true),
-            pooled_shortcut: None,
             ranges: Some([("conv1".to_owned(), [-0.5, 2.0])].into()),
+            ..Metadata::default()
         },
     ];
     for metadata in all {

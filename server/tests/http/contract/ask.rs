@@ -16,7 +16,7 @@ use resnet_server::core::registry::loader::{LoadError, Loader};
 use resnet_server::core::serving::Serving;
 use resnet_server::core::spec::ModelSpec;
 use serde_json::{Value, json};
-use weights::{Hub, Labels, Preprocessing};
+use weights::{Activation, Hub, Labels, Preprocessing};
 
 use super::examples::{Example, object};
 use crate::support::client::{Response, multipart, send, send_admin, stalling};
@@ -61,6 +61,10 @@ impl Network for Controlled {
 
     fn labels(&self) -> &Labels {
         MODEL.labels()
+    }
+
+    fn activation(&self) -> Activation {
+        MODEL.activation()
     }
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {
