@@ -4,8 +4,8 @@ use crate::format::{Format, SUPPORTED};
 
 /// Why an image could not be read.
 ///
-/// Every variant describes the input: the caller who supplied the bytes can
-/// correct it. The display text states what is wrong and what to do.
+/// Every variant except `Cancelled` describes the input: the caller who supplied
+/// the bytes can correct it. The display text states what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ImageError {
     /// The input is empty.
@@ -20,6 +20,16 @@ pub enum ImageError {
     Unsupported {
         /// What was detected, with its article, as in "a PDF document".
         found: String,
+    },
+
+    /// The input is a text that stands for an image, such as base64.
+    #[error(
+        "the data is {found}, not the image itself: send the content of the image file, or send \
+         base64 as JSON, {{\"image\": \"<base64>\"}}, with `content-type: application/json`"
+    )]
+    Text {
+        /// What was detected, with its article.
+        found: &'static str,
     },
 
     /// The header declares more pixels than `Limits::max_pixels` allows. No pixel
@@ -50,6 +60,10 @@ pub enum ImageError {
         /// What is wrong, in a few words.
         reason: String,
     },
+
+    /// Decoding stopped because the caller of `read_unless` asked for it.
+    #[error("decoding was cancelled, as nothing waits for the image")]
+    Cancelled,
 }
 
 impl ImageError {

@@ -3,14 +3,15 @@
 use std::fmt;
 
 /// The supported formats, as error texts list them.
-pub(crate) const SUPPORTED: &str = "JPEG, PNG, WebP, GIF, BMP or TIFF";
+pub(crate) const SUPPORTED: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF, ICO, PNM or QOI";
 
 /// File name extensions of the supported formats: lower case, without the dot.
 ///
 /// `read` detects the format from the content alone. These
 /// extensions are for programs that search folders for images.
 pub const EXTENSIONS: &[&str] = &[
-    "jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff",
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "ico",
+    "cur", "pbm", "pgm", "ppm", "pnm", "pam", "qoi",
 ];
 
 /// An image format that can be read.
@@ -28,6 +29,12 @@ pub enum Format {
     Bmp,
     /// TIFF (first page).
     Tiff,
+    /// Windows icon or cursor (largest image).
+    Ico,
+    /// Portable bitmap, greymap, pixmap or arbitrary map (PBM, PGM, PPM, PAM).
+    Pnm,
+    /// QOI.
+    Qoi,
 }
 
 impl fmt::Display for Format {
@@ -39,6 +46,9 @@ impl fmt::Display for Format {
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Ico => "ICO",
+            Self::Pnm => "PNM",
+            Self::Qoi => "QOI",
         })
     }
 }

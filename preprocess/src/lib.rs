@@ -1,29 +1,27 @@
 //! Converts image files to the input pixels of an image classifier, as Pillow and
 //! torchvision do: decode, apply the EXIF orientation, resize, crop.
 //!
-//! [`read`] takes the content of a JPEG, PNG, WebP, GIF, BMP or TIFF file and
+//! [`read`] takes the content of an image file in any format of [`Format`] and
 //! returns `[S, S, 3]` RGB pixels:
 //!
 //! ```
-//! use std::io::Cursor;
-//!
 //! use resnet_preprocess::{Limits, Preprocessing, read};
 //!
-//! // Any image file will do; this one is a red PNG of 640 x 480 pixels.
-//! let mut file = Cursor::new(Vec::new());
-//! let red = image::Rgb([200, 30, 30]);
-//! image::RgbImage::from_pixel(640, 480, red).write_to(&mut file, image::ImageFormat::Png)?;
+//! // Any image file will do; this one is a red PPM of 640 x 480 pixels.
+//! let mut file = b"P6 640 480 255\n".to_vec();
+//! file.extend([200, 30, 30].repeat(640 * 480));
 //!
 //! // Resize the short side to 256 pixels, crop the centre 224 x 224.
-//! let pixels = read(file.get_ref(), &Preprocessing::imagenet(), &Limits::default())?;
+//! let pixels = read(&file, &Preprocessing::imagenet(), &Limits::default())?;
 //! assert_eq!(pixels.0.len(), 224 * 224 * 3);
 //! assert_eq!(pixels.0[..3], [200, 30, 30]);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), resnet_preprocess::ImageError>(())
 //! ```
 //!
 //! For lossless formats with 8 bits per channel, and for baseline JPEG decoded at
-//! full size, the pixels are identical to those of Pillow and torchvision. A
-//! baseline JPEG that is much larger than needed is decoded at 1/2, 1/4 or 1/8 of
+//! full size, the pixels are identical to those of Pillow and torchvision. Samples
+//! of 16 bits are reduced to their high byte, as Pillow does for RGB. Alpha is
+//! dropped, as by Pillow's `convert("RGB")`. A baseline JPEG that is much larger than needed is decoded at 1/2, 1/4 or 1/8 of
 //! its size, and only the part inside the crop is decoded. This makes decoding
 //! faster; the pixels then differ slightly from those of a full-size decode.
 //!
@@ -32,9 +30,9 @@
 //! | step | file |
 //! |---|---|
 //! | detect the format | `sniff.rs`, `format.rs` |
-//! | check the size | `limits.rs` |
+//! | check the size, count the work | `limits.rs` |
 //! | compute the crop | `crop.rs`, `orientation.rs`, `filter.rs` |
-//! | decode | `decode/`: `jpeg/`, `gif.rs`, `codecs.rs` for the others |
+//! | decode | `decode/`: a module for each format |
 //! | resize the part inside the crop | `resize/` |
 //! | orient, pad and interleave | `output.rs` |
 
@@ -43,6 +41,7 @@ mod decode;
 mod error;
 mod filter;
 mod format;
+mod ifd;
 mod limits;
 mod orientation;
 mod output;
@@ -52,10 +51,12 @@ mod support;
 
 pub use weights::{Interpolation, Preprocessing, Resize};
 
+pub use decode::is_decoding;
 pub use error::ImageError;
 pub use format::{EXTENSIONS, Format};
 pub use limits::Limits;
 
+use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// The input of a network before normalisation: RGB, 8 bits per channel, in rows
@@ -76,17 +77,32 @@ pub fn read(
     preprocessing: &Preprocessing,
     limits: &Limits,
 ) -> Result<Pixels, ImageError> {
-    read_with(Simd::best(), bytes, preprocessing, limits)
+    read_unless(bytes, preprocessing, limits, &|| false)
+}
+
+/// As [`read`], but decoding stops soon after `is_cancelled` returns true, for
+/// example because of a deadline. It is called often and should be fast.
+///
+/// # Errors
+/// As [`read`], and `Cancelled`.
+pub fn read_unless(
+    bytes: &[u8],
+    preprocessing: &Preprocessing,
+    limits: &Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Pixels, ImageError> {
+    let budget = Budget::new(limits, is_cancelled);
+    read_with(Simd::best(), bytes, preprocessing, &budget)
 }
 
 fn read_with(
     simd: Simd,
     bytes: &[u8],
     preprocessing: &Preprocessing,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<Pixels, ImageError> {
     let format = sniff::sniff(bytes)?;
-    let image = decode::decode(simd, bytes, format, preprocessing, limits)?;
+    let image = decode::decode(simd, bytes, format, preprocessing, budget)?;
     let orientation = image.orientation;
     let [width, height] = orientation.swap_axes(image.size);
     let crop = crop::crop_axes(width, height, preprocessing);
@@ -147,7 +163,10 @@ mod tests {
             for damage in 0..8 {
                 for preprocessing in &variants {
                     let [portable, others @ ..] = &Simd::all()
-                        .map(|simd| read_with(simd, &image, preprocessing, &limits))
+                        .map(|simd| {
+                            let budget = Budget::new(&limits, &|| false);
+                            read_with(simd, &image, preprocessing, &budget)
+                        })
                         .collect::<Vec<_>>()[..]
                     else {
                         panic!("no instruction set is supported");

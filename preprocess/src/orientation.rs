@@ -2,6 +2,10 @@
 //! turn the stored pixels into the upright image.
 
 use crate::crop::CropAxis;
+use crate::ifd::{Directory, TiffFile};
+
+/// The tag (EXIF 2.32, 4.6.4; TIFF 6.0, section 8).
+const ORIENTATION: u16 = 0x0112;
 
 /// How the stored pixels are oriented. The default is upright.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,11 +40,43 @@ impl Orientation {
         }
     }
 
-    /// From an EXIF block that starts with its TIFF header. A block without a
-    /// valid orientation means upright.
+    /// From an EXIF block. A block without a valid orientation means upright.
     #[must_use]
     pub(crate) fn from_exif(block: &[u8]) -> Self {
-        image::metadata::Orientation::from_exif_chunk(block).map_or_else(Self::default, Self::from)
+        Self::find_in_exif(block).unwrap_or_default()
+    }
+
+    /// The first valid orientation in an EXIF block, if there is one. As in
+    /// Pillow, the TIFF header may follow the prefix that JPEG uses, once or
+    /// twice, and the value may have any integer type.
+    #[must_use]
+    pub(crate) fn find_in_exif(mut block: &[u8]) -> Option<Self> {
+        for _ in 0..2 {
+            block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
+        }
+        Self::find_in_directory(&TiffFile::new(block)?.first_directory()?)
+    }
+
+    /// The first valid orientation of a TIFF image.
+    #[must_use]
+    pub(crate) fn find_in_directory(directory: &Directory<'_>) -> Option<Self> {
+        let mut values = directory.all(ORIENTATION).filter_map(|v| v.uint(0));
+        let value = values.find(|value| (1..=8).contains(value))?;
+        Some(Self::from_tag(value as u8))
+    }
+
+    /// The orientation in an XMP packet, which Pillow uses if EXIF has none.
+    #[must_use]
+    pub(crate) fn find_in_xmp(packet: &[u8]) -> Option<Self> {
+        const NAME: &[u8] = b"tiff:Orientation";
+        memchr::memmem::find_iter(packet, NAME).find_map(|at| {
+            let rest = &packet[at + NAME.len()..];
+            let value = rest
+                .strip_prefix(b"=\"")
+                .or_else(|| rest.strip_prefix(b">"))?;
+            let value = value.first()?.wrapping_sub(b'0');
+            (1..=8).contains(&value).then(|| Self::from_tag(value))
+        })
     }
 
     /// Converts a (horizontal, vertical) pair between the stored and the upright
@@ -63,8 +99,58 @@ impl Orientation {
     }
 }
 
-impl From<image::metadata::Orientation> for Orientation {
-    fn from(orientation: image::metadata::Orientation) -> Self {
-        Self::from_tag(orientation.to_exif())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block with the given prefix, type and values of the tag.
+    fn exif(prefix: &[u8], kind: u8, values: &[u8]) -> Vec<u8> {
+        let mut block = prefix.to_vec();
+        block.extend([b'M', b'M', 0, 42, 0, 0, 0, 8, 0, values.len() as u8]);
+        for &value in values {
+            let field = match kind {
+                1 => [value, 0, 0, 0],
+                3 => [0, value, 0, 0],
+                _ => [0, 0, 0, value],
+            };
+            block.extend([1, 0x12, 0, kind, 0, 0, 0, 1]);
+            block.extend(field);
+        }
+        block
+    }
+
+    #[test]
+    fn the_first_valid_value_of_any_integer_type_is_used() {
+        let rotated = Some(Orientation::from_tag(6));
+        for prefix in [&b""[..], b"Exif\0\0", b"Exif\0\0Exif\0\0"] {
+            for kind in [1, 3, 4, 9, 13] {
+                for values in [&[6][..], &[6, 1], &[0, 6], &[9, 6, 3]] {
+                    let block = exif(prefix, kind, values);
+                    assert_eq!(Orientation::find_in_exif(&block), rotated, "{kind}");
+                }
+            }
+        }
+        for values in [&[][..], &[0], &[9]] {
+            assert_eq!(Orientation::find_in_exif(&exif(b"", 3, values)), None);
+        }
+        let upright = Some(Orientation::default());
+        assert_eq!(Orientation::find_in_exif(&exif(b"", 3, &[1, 6])), upright);
+        let block = exif(b"", 3, &[6]);
+        for cut in 0..block.len() {
+            assert_eq!(Orientation::find_in_exif(&block[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn xmp_has_the_orientation_as_an_attribute_or_an_element() {
+        let rotated = Some(Orientation::from_tag(8));
+        for packet in [
+            "<x tiff:Orientation=\"8\"/>",
+            "<tiff:Orientation>8</tiff:Orientation>",
+            "<tiff:Orientation>0</tiff:Orientation><tiff:Orientation>8<",
+        ] {
+            assert_eq!(Orientation::find_in_xmp(packet.as_bytes()), rotated);
+        }
+        assert_eq!(Orientation::find_in_xmp(b"<tiff:Orientation="), None);
     }
 }

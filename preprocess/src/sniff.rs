@@ -33,11 +33,52 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
         [b'I', b'I', 42, 0, _, _, _, _, b'C', b'R', ..] => {
             return Err(ImageError::unsupported("a Canon raw image (CR2)"));
         }
-        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Format::Tiff,
+        // Some writers store the version in the other byte order, as Pillow knows.
+        [b'I', b'I', 42 | 43, 0, ..]
+        | [b'M', b'M', 0, 42 | 43, ..]
+        | [b'I', b'I', 0, 42 | 43, ..]
+        | [b'M', b'M', 42 | 43, 0, ..] => Format::Tiff,
+        [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
+        [b'P', b'1'..=b'7', b' ' | b'\t' | b'\n' | b'\r' | b'#', ..] => Format::Pnm,
         _ if is_bmp(bytes) => Format::Bmp,
-        _ => return Err(ImageError::unsupported(describe(bytes))),
+        _ if is_icon(bytes) => Format::Ico,
+        _ => return Err(refuse(bytes)),
     };
     Ok(format)
+}
+
+/// An icon or cursor: its first entry has a reserved byte of 0 and names data
+/// after the directory. TGA images can start with the same four bytes.
+fn is_icon(bytes: &[u8]) -> bool {
+    let &[0, 0, 1 | 2, 0, n0, n1, ref rest @ ..] = bytes else {
+        return false;
+    };
+    let count = usize::from(u16::from_le_bytes([n0, n1]));
+    let is_entry = |entry: &[u8; 16]| {
+        let offset = u32::from_le_bytes([entry[12], entry[13], entry[14], entry[15]]);
+        entry[3] == 0 && offset as usize >= 6 + 16 * count
+    };
+    count > 0 && rest.first_chunk::<16>().is_none_or(is_entry)
+}
+
+/// A TGA image (Truevision, 2.0). It has no signature at its start, so its header
+/// must be one that programs write, or its footer must be there.
+fn is_tga(bytes: &[u8]) -> bool {
+    if bytes.ends_with(b"TRUEVISION-XFILE.\0") {
+        return true;
+    }
+    let Some(header) = bytes.first_chunk::<18>() else {
+        return false;
+    };
+    let has_palette = header[1] == 1;
+    let is_known = match header[2] {
+        1 | 9 => has_palette && header[16] == 8 && matches!(header[7], 15 | 16 | 24 | 32),
+        2 | 10 => matches!(header[16], 15 | 16 | 24 | 32),
+        3 | 11 => header[16] == 8,
+        _ => false,
+    };
+    let has_pixels = header[12..14] != [0; 2] && header[14..16] != [0; 2];
+    is_known && header[1] <= 1 && has_pixels && header[17] & 0xc0 == 0
 }
 
 /// "BM" alone also starts ordinary text, so the length of the second header,
@@ -50,20 +91,30 @@ fn is_bmp(bytes: &[u8]) -> bool {
         )
 }
 
-/// Names the content of a file in an unsupported format, with its article.
-fn describe(bytes: &[u8]) -> String {
-    const SIGNATURES: [(&[u8], &str); 22] = [
+/// The error for content that is not an image in a supported format.
+fn refuse(bytes: &[u8]) -> ImageError {
+    const SIGNATURES: [(&[u8], &str); 32] = [
         (b"%PDF", "a PDF document"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
         (b"\xff\x0a", "a JPEG XL image"),
         (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
         (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
-        (b"\0\0\x01\0", "a Windows icon (ICO)"),
-        (b"\0\0\x02\0", "a Windows cursor (CUR)"),
+        (
+            b"\0\x05\x16\x07",
+            "macOS metadata (AppleDouble), not the image itself",
+        ),
+        (b"\0\x05\x16\0", "a macOS archive (AppleSingle)"),
+        (b"FUJIFILMCCD-RAW", "a Fujifilm raw image (RAF)"),
+        (b"IIRO", "an Olympus raw image (ORF)"),
+        (b"IIRS", "an Olympus raw image (ORF)"),
+        (b"MMOR", "an Olympus raw image (ORF)"),
+        (b"IIU\0", "a Panasonic raw image (RW2)"),
+        (b"\0MRM", "a Minolta raw image (MRW)"),
+        (b"FOVb", "a Sigma raw image (X3F)"),
+        (b"gimp xcf", "a GIMP project (XCF)"),
         (b"8BPS", "a Photoshop document"),
         (b"\x76\x2f\x31\x01", "an OpenEXR image"),
         (b"#?RADIANCE", "a Radiance HDR image"),
-        (b"qoif", "a QOI image"),
         (b"DDS ", "a DDS texture"),
         (b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
         (b"OggS", "an Ogg recording"),
@@ -75,28 +126,36 @@ fn describe(bytes: &[u8]) -> String {
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
         (b"\x7fELF", "an executable program"),
         (b"\x93NUMPY", "a NumPy array"),
+        (b"bplist", "a property list of Apple"),
+        (b"\xd0\xcf\x11\xe0", "a Microsoft Office document"),
+        (b"\xc5\xd0\xd3\xc6", "a PostScript drawing (EPS)"),
     ];
     if let Some((_, name)) = SIGNATURES.iter().find(|(s, _)| bytes.starts_with(s)) {
-        return (*name).to_string();
+        return ImageError::unsupported(*name);
     }
     if bytes.get(4..8) == Some(b"ftyp") {
-        return iso_media(bytes).to_string();
+        return ImageError::unsupported(iso_media(bytes));
     }
     if bytes.starts_with(b"RIFF") && bytes.len() >= 12 {
-        return match &bytes[8..12] {
-            b"AVI " => "an AVI video".to_string(),
-            b"WAVE" => "a WAVE recording".to_string(),
-            _ => "a RIFF file other than WebP".to_string(),
-        };
+        return ImageError::unsupported(match &bytes[8..12] {
+            b"AVI " => "an AVI video",
+            b"WAVE" => "a WAVE recording",
+            _ => "a RIFF file other than WebP",
+        });
     }
-    if let Some(text) = text(bytes) {
-        return describe_text(text).to_string();
+    match text(bytes).map(describe_text) {
+        Some(Description::Stands(found)) => return ImageError::Text { found },
+        Some(Description::Other(found)) => return ImageError::unsupported(found),
+        None => {}
+    }
+    if is_tga(bytes) {
+        return ImageError::unsupported("a TGA image");
     }
     let first: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!(
-        "a file in an unknown format (first bytes are {})",
-        first.join(" ")
-    )
+    let first = first.join(" ");
+    ImageError::unsupported(format!(
+        "a file in an unknown format (first bytes are {first})"
+    ))
 }
 
 /// Names a file of the ISO base media family (ISO/IEC 14496-12): images and
@@ -132,30 +191,59 @@ fn text(bytes: &[u8]) -> Option<&str> {
     text.chars().all(plain).then_some(text)
 }
 
+/// What a text is, with its article.
+enum Description {
+    /// It stands for an image that the sender could have sent instead.
+    Stands(&'static str),
+    /// It is something else.
+    Other(&'static str),
+}
+
 /// Names the kind of a text.
-fn describe_text(text: &str) -> &'static str {
+fn describe_text(text: &str) -> Description {
+    use Description::{Other, Stands};
+
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let lower = text.to_ascii_lowercase();
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|p| lower.starts_with(p));
     if lower.contains("<svg") {
-        "an SVG drawing"
-    } else if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        "an HTML page"
+        Other("an SVG drawing")
+    } else if starts(&["<!doctype html", "<html"]) {
+        Other("an HTML page")
     } else if lower.starts_with('<') {
-        "an XML or HTML document"
-    } else if text.starts_with('{') || text.starts_with('[') {
-        "a JSON document"
-    } else if lower.starts_with("data:") {
-        "a data: URL instead of the image itself"
-    } else if lower.starts_with("http://") || lower.starts_with("https://") {
-        "the address of an image instead of the image itself"
-    } else if ["/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR"]
-        .iter()
-        .any(|b| text.starts_with(b))
-    {
-        "an image as base64 text instead of its bytes"
+        Other("an XML or HTML document")
+    } else if starts(&["%!ps"]) {
+        Other("a PostScript document")
+    } else if starts(&["{", "["]) {
+        Stands("a JSON document")
+    } else if starts(&["data:"]) {
+        Stands("a data: URL")
+    } else if starts(&["http://", "https://", "file://"]) {
+        Stands("the address of an image")
+    } else if is_base64_image(text) {
+        Stands("an image as base64 text")
+    } else if starts(&["ffd8ff", "89504e470d0a"]) {
+        Stands("an image as hexadecimal text")
     } else {
-        "plain text"
+        Other("plain text")
     }
+}
+
+/// Whether a text starts as the base64 of a JPEG, PNG, GIF, WebP, BMP, TIFF, HEIC
+/// or AVIF file does.
+fn is_base64_image(text: &str) -> bool {
+    const STARTS: [&str; 8] = [
+        "/9j/",
+        "iVBORw0KGgo",
+        "R0lGOD",
+        "UklGR",
+        "Qk0",
+        "SUkqA",
+        "TU0AK",
+        "AAAA",
+    ];
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=-_\r\n".contains(c);
+    STARTS.iter().any(|start| text.starts_with(start)) && text.trim_end().chars().all(is_base64)
 }
 
 #[cfg(test)]
@@ -165,6 +253,7 @@ mod tests {
     fn found(bytes: &[u8]) -> String {
         match sniff(bytes) {
             Err(ImageError::Unsupported { found }) => found,
+            Err(ImageError::Text { found }) => format!("the text {found}"),
             other => panic!("{other:?}"),
         }
     }
@@ -180,16 +269,22 @@ mod tests {
             (b"\0\0\0\x14ftypisom\0\0\0\0isom", "MP4"),
             (b"\0\0\0\x08ftyp", "MP4"),
             (b"\xff\x0a\x00\x10", "JPEG XL"),
-            (b"\0\0\x01\0\x01\0", "ICO"),
+            (b"\0\x05\x16\x07\0\x02\0\0", "AppleDouble"),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x10\0\x10\0\x18\x20", "TGA"),
+            (b"\0\0\x0a\0\0\0\0\0\0\0\0\0\x10\0\x10\0\x20\x08", "TGA"),
+            (b"\x01\x02\x03TRUEVISION-XFILE.\0", "TGA"),
             (b"%PDF-1.7\n", "PDF"),
             (b"RIFF\x24\0\0\0AVI LIST", "AVI"),
             (b"RIFF\x24\0\0\0", "unknown"),
             (b"<?xml version=\"1.0\"?>\n<svg xmlns=\"\">", "SVG"),
             (b"  <!DOCTYPE html><p>", "HTML page"),
-            (b"{\"image\": 1}", "JSON"),
-            (b"data:image/png;base64,iVBORw0KGgo=", "data: URL"),
-            (b"https://example.com/cat.jpg", "address"),
-            (b"/9j/4AAQSkZJRg", "base64"),
+            (b"{\"image\": 1}", "the text a JSON"),
+            (
+                b"data:image/png;base64,iVBORw0KGgo=",
+                "the text a data: URL",
+            ),
+            (b"https://example.com/cat.jpg", "the text the address"),
+            (b"/9j/4AAQSkZJRg", "the text an image as base64"),
             (b"BMW 320i, one owner, full service history", "plain text"),
             (b"\x01\x02\x03", "first bytes are 01 02 03"),
         ] {
@@ -201,6 +296,7 @@ mod tests {
         assert_eq!(found(even.as_bytes()), "plain text");
         assert_eq!(found(odd.as_bytes()), "plain text");
         assert_eq!(sniff(b""), Err(ImageError::Empty));
+        assert_eq!(sniff(b"\0\0\x02\0\x01\0"), Ok(Format::Ico));
     }
 
     #[test]

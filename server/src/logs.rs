@@ -32,6 +32,10 @@ pub fn start(config: &LogConfig) -> Result<(), TryInitError> {
 
 /// A panic ends one request, not the process, so it is logged as an error.
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    // the image gets an error that names its format
+    if preprocess::is_decoding() {
+        return;
+    }
     let place = panic
         .location()
         .map(ToString::to_string)

@@ -1,10 +1,8 @@
-//! PNG, WebP, BMP and TIFF, decoded with the `image` crate. The result is that of
-//! Pillow's `convert("RGB")`: alpha is dropped rather than composited, and only
-//! the first page or frame is decoded.
+//! PNM and QOI, decoded with the `image` crate.
 
 use std::io::Cursor;
 
-use image::codecs::{bmp::BmpDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
+use image::codecs::{pnm::PnmDecoder, qoi::QoiDecoder};
 use image::error::{LimitErrorKind, UnsupportedErrorKind};
 use image::{ColorType, ImageDecoder, ImageError as CodecError};
 
@@ -12,45 +10,38 @@ use crate::decode::decoded::DecodedImage;
 use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::Budget;
 use crate::orientation::Orientation;
 
-/// Decodes `bytes`, which start with the signature of `format`.
+/// Decodes `bytes`, which start with the signature of `format`. Samples of 16
+/// bits are reduced to their high byte.
 ///
 /// # Errors
-/// `TooLarge` if the header exceeds the limit, `Unsupported` for features that
-/// the decoder does not implement (such as a float TIFF), `Broken` for damage.
+/// `TooLarge`, `Unsupported` or `Broken`.
 pub(crate) fn decode(
     bytes: &[u8],
     format: Format,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
-    let convert = |error| convert_error(error, format, limits);
+    let convert = |error| convert_error(error, format);
     let cursor = Cursor::new(bytes);
     match format {
-        Format::Bmp => read_image(BmpDecoder::new(cursor).map_err(convert)?, format, limits),
-        Format::Tiff => read_image(TiffDecoder::new(cursor).map_err(convert)?, format, limits),
-        Format::WebP => read_image(WebPDecoder::new(cursor).map_err(convert)?, format, limits),
-        _ => {
-            let decoder = PngDecoder::with_limits(cursor, codec_limits(limits));
-            read_image(decoder.map_err(convert)?, format, limits)
-        }
+        Format::Qoi => read_image(QoiDecoder::new(cursor).map_err(convert)?, format, budget),
+        _ => read_image(PnmDecoder::new(cursor).map_err(convert)?, format, budget),
     }
 }
 
 fn read_image(
     mut decoder: impl ImageDecoder,
     format: Format,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
-    let convert = |error| convert_error(error, format, limits);
+    let convert = |error| convert_error(error, format);
     let (width, height) = decoder.dimensions();
-    limits.check(format, width, height)?;
-    decoder.set_limits(codec_limits(limits)).map_err(convert)?;
-    // A damaged EXIF block does not make the pixels unreadable.
-    let orientation = decoder
-        .orientation()
-        .map_or_else(|_| Orientation::default(), Orientation::from);
+    budget.check(format, width, height)?;
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(budget.limits().max_allocation());
+    decoder.set_limits(limits).map_err(convert)?;
 
     let color = decoder.color_type();
     let channels = usize::from(color.channel_count());
@@ -63,10 +54,11 @@ fn read_image(
             )));
         }
     };
+    budget.spend(format, decoder.total_bytes())?;
     let mut samples = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut samples).map_err(convert)?;
     if is_16_bit {
-        samples = to_8_bits(samples);
+        samples = high_bytes(samples);
     }
     let pixels = InterleavedPixels {
         width,
@@ -74,49 +66,36 @@ fn read_image(
         channels,
         samples,
     };
-    Ok(DecodedImage::full_size(pixels, orientation))
+    Ok(DecodedImage::full_size(pixels, Orientation::default()))
 }
 
-/// The limits in the form of the `image` crate.
-fn codec_limits(limits: &Limits) -> image::Limits {
-    let mut codec = image::Limits::no_limits();
-    codec.max_alloc = Some(limits.max_allocation());
-    codec
-}
-
-/// Converts 16-bit samples to 8 bits in place: `v / 257`, rounded down, which
-/// maps 65535 to 255.
-fn to_8_bits(mut samples: Vec<u8>) -> Vec<u8> {
+/// The high bytes of 16-bit samples, in place.
+fn high_bytes(mut samples: Vec<u8>) -> Vec<u8> {
     for i in 0..samples.len() / 2 {
         let sample = u16::from_ne_bytes([samples[2 * i], samples[2 * i + 1]]);
-        samples[i] = (sample / 257) as u8;
+        samples[i] = (sample >> 8) as u8;
     }
     samples.truncate(samples.len() / 2);
     samples
 }
 
-fn convert_error(error: CodecError, format: Format, limits: &Limits) -> ImageError {
+fn convert_error(error: CodecError, format: Format) -> ImageError {
     match error {
-        CodecError::Unsupported(error) => match error.kind() {
-            UnsupportedErrorKind::Color(color) => {
-                ImageError::unsupported(format!("a {format} with {color:?} pixels"))
-            }
-            UnsupportedErrorKind::GenericFeature(feature) => ImageError::unsupported(format!(
-                "a {format} with an unsupported feature ({feature})"
-            )),
-            kind => ImageError::unsupported(format!(
-                "a {format} with an unsupported feature ({kind:?})"
-            )),
-        },
-        CodecError::Limits(error) if error.kind() == LimitErrorKind::InsufficientMemory => {
+        CodecError::Unsupported(error) => {
+            let feature = match error.kind() {
+                UnsupportedErrorKind::GenericFeature(feature) => feature,
+                _ => "its kind of pixels".to_string(),
+            };
             ImageError::unsupported(format!(
-                "a {format} that needs more than {} bytes to decode",
-                limits.max_allocation()
+                "a {format} with an unsupported feature ({feature})"
             ))
+        }
+        CodecError::Limits(error) if error.kind() == LimitErrorKind::InsufficientMemory => {
+            ImageError::broken(format, "its pixels need more memory than the limit allows")
         }
         CodecError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             ImageError::truncated(format)
         }
-        error => ImageError::broken(format, error),
+        _ => ImageError::broken(format, "its header or its pixel data is damaged"),
     }
 }

@@ -6,7 +6,7 @@ use crate::decode::decoded::DecodedImage;
 use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::Budget;
 use crate::orientation::Orientation;
 
 /// Decodes the first frame. Canvas pixels outside the frame have the transparent
@@ -15,14 +15,16 @@ use crate::orientation::Orientation;
 ///
 /// # Errors
 /// `TooLarge` if the screen or the frame exceeds the limit; `Broken` for damage.
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError> {
+pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, ImageError> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
+    // An extension says nothing about the pixels of the first frame.
+    options.allow_unknown_blocks(true);
     // Memory is bounded by the checks of the dimensions below.
     options.set_memory_limit(MemoryLimit::Unlimited);
     let mut decoder = options.read_info(bytes).map_err(convert_error)?;
     let screen = [decoder.width(), decoder.height()].map(u32::from);
-    limits.check(Format::Gif, screen[0].max(1), screen[1].max(1))?;
+    budget.check(Format::Gif, screen[0].max(1), screen[1].max(1))?;
     let frame = decoder
         .next_frame_info()
         .map_err(convert_error)?
@@ -32,19 +34,16 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, Imag
     let background = frame.transparent.unwrap_or(0);
     let width = screen[0].max(left + frame_width);
     let height = screen[1].max(top + frame_height);
-    limits.check(Format::Gif, width, height)?;
-    limits.check(Format::Gif, frame_width, frame_height)?;
+    budget.check(Format::Gif, width, height)?;
+    budget.check(Format::Gif, frame_width, frame_height)?;
 
+    let bytes = 4 * u64::from(width) * u64::from(height);
+    budget.spend(Format::Gif, bytes)?;
     let mut indices = vec![0; frame_width as usize * frame_height as usize];
     decoder
         .read_into_buffer(&mut indices)
         .map_err(convert_error)?;
-    let palette = decoder.palette().map_err(convert_error)?;
-    // An index beyond the end of the palette is black, as in Pillow.
-    let mut colors = [[0; 3]; 256];
-    for (color, rgb) in colors.iter_mut().zip(palette.chunks_exact(3)) {
-        color.copy_from_slice(rgb);
-    }
+    let colors = colors(decoder.palette().ok());
 
     let mut samples = Vec::with_capacity(width as usize * height as usize * 3);
     let mut push = |index: u8| samples.extend_from_slice(&colors[usize::from(index)]);
@@ -68,6 +67,21 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, Imag
         samples,
     };
     Ok(DecodedImage::full_size(pixels, Orientation::default()))
+}
+
+/// The colour of each index. As in Pillow, an index beyond the end of the palette
+/// is black, and without any palette the indices are shades of grey.
+fn colors(palette: Option<&[u8]>) -> [[u8; 3]; 256] {
+    match palette {
+        Some(palette) => {
+            let mut colors = [[0; 3]; 256];
+            for (color, rgb) in colors.iter_mut().zip(palette.chunks_exact(3)) {
+                color.copy_from_slice(rgb);
+            }
+            colors
+        }
+        None => std::array::from_fn(|index| [index as u8; 3]),
+    }
 }
 
 fn convert_error(error: DecodingError) -> ImageError {

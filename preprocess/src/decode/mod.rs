@@ -1,35 +1,49 @@
-//! Decoding. JPEG and GIF are in separate modules; PNG, WebP, BMP and TIFF are
-//! decoded with the `image` crate.
+//! Decoding: one module for each format, and a budget that bounds them all.
 
+mod bmp;
 mod codecs;
 pub(crate) mod decoded;
 mod gif;
+mod guard;
+mod ico;
 mod interleaved;
 pub(crate) mod jpeg;
+mod pieces;
+mod png;
+mod tiff;
+mod webp;
 
 use weights::Preprocessing;
 
 use crate::decode::decoded::DecodedImage;
+use crate::decode::guard::guard;
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::Budget;
 use crate::support::simd::Simd;
+
+pub use guard::is_decoding;
 
 /// Decodes `bytes`, which start with the signature of `format`. Of a baseline
 /// JPEG, only the part inside the crop of `preprocessing` is decoded.
 ///
 /// # Errors
-/// `TooLarge`, `Unsupported` or `Broken`.
+/// Any [`ImageError`] except `Empty`. A panic of a decoder is `Broken`.
 pub(crate) fn decode(
     simd: Simd,
     bytes: &[u8],
     format: Format,
     preprocessing: &Preprocessing,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
-    match format {
-        Format::Jpeg => jpeg::decode(simd, bytes, preprocessing, limits),
-        Format::Gif => gif::decode(bytes, limits),
-        format => codecs::decode(bytes, format, limits),
-    }
+    guard(format, || match format {
+        Format::Jpeg => jpeg::decode(simd, bytes, preprocessing, budget.limits()),
+        Format::Png => png::decode(bytes, budget),
+        Format::WebP => webp::decode(bytes, budget),
+        Format::Gif => gif::decode(bytes, budget),
+        Format::Bmp => bmp::decode(bytes, budget),
+        Format::Tiff => tiff::decode(bytes, budget),
+        Format::Ico => ico::decode(bytes, budget),
+        Format::Pnm | Format::Qoi => codecs::decode(bytes, format, budget),
+    })
 }

@@ -16,7 +16,7 @@ pub struct ImageFlags {
     pub(super) max_batch: Option<String>,
 
     /// Maximum number of pixels in an image, width times height
-    /// [default: 50000000]
+    /// [default: 64000000]
     #[arg(long, env = "RESNET_MAX_PIXELS", value_name = "PIXELS")]
     max_pixels: Option<String>,
 }
@@ -41,7 +41,7 @@ impl ImageFlags {
                 max_pixels: settings.read(
                     "max-pixels",
                     self.max_pixels.as_deref(),
-                    "50000000",
+                    "64000000",
                     |text| units::count(text, 1..=10_000_000_000),
                 ),
             },

@@ -175,7 +175,11 @@ impl DecodeJob {
         let read = || -> Result<Pixels, Error> {
             let bytes = image.bytes()?;
             let preprocessing = self.network.preprocessing();
-            Ok(preprocess::read(&bytes, preprocessing, &self.limits)?)
+            // a client that has left, or whose deadline has passed, closes the reply
+            let is_cancelled = || reply.is_closed();
+            let pixels =
+                preprocess::read_unless(&bytes, preprocessing, &self.limits, &is_cancelled)?;
+            Ok(pixels)
         };
         let pixels =
             catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Error::Panicked("decoding")));

@@ -198,7 +198,9 @@ impl From<&Error> for Problem {
         use ProblemType as P;
         let problem_type = match error {
             Error::Image(ImageError::Empty) => P::EmptyImage,
-            Error::Image(ImageError::Unsupported { .. }) => P::UnsupportedFormat,
+            Error::Image(ImageError::Unsupported { .. } | ImageError::Text { .. }) => {
+                P::UnsupportedFormat
+            }
             Error::Image(ImageError::TooLarge { .. }) => P::ImageTooLarge,
             Error::Image(_) => P::BrokenImage,
             Error::Base64(_) => P::MalformedRequest,
