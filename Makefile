@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: reload check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: fuzz reload check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -62,6 +62,19 @@ family:
 	for model in $(FAMILY); do \
 		target/release/resnet bench --model $$model --dtype $(DTYPE) --batch $(BATCH) --threads $(THREADS); \
 	done
+
+# Fuzzes the image decoders and the checkpoint readers, a minute each; inputs that are
+# new to the code are kept in fuzz/corpus. Needs a nightly toolchain and
+# `cargo install cargo-fuzz`.
+FUZZ_SECONDS ?= 60
+FUZZ = cargo +nightly fuzz run --release
+FUZZ_LIMITS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=65536 -rss_limit_mb=2048
+fuzz:
+	@if cargo fuzz --version > /dev/null 2>&1; then set -ex; \
+		mkdir -p fuzz/corpus/image fuzz/corpus/checkpoint; \
+		$(FUZZ) image fuzz/corpus/image preprocess/tests/images -- $(FUZZ_LIMITS); \
+		$(FUZZ) checkpoint fuzz/corpus/checkpoint -- $(FUZZ_LIMITS); \
+	else echo "skipped: cargo-fuzz is not installed"; fi
 
 # The plot and the speed table of the README, from bench/results.json.
 plot:
