@@ -1,0 +1,126 @@
+//! Reads the images of `formats/`, which store one picture in many encodings, and
+//! compares the pixels with those that `formats/make.py` stored. The crop is the
+//! whole image, so that nothing is resized.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use resnet_preprocess::{ImageError, Limits, Preprocessing, Resize, read, read_unless};
+use safetensors::SafeTensors;
+
+const SIDE: u32 = 25;
+
+fn whole() -> Preprocessing {
+    Preprocessing {
+        resize: Resize::Exact(SIDE),
+        crop: SIDE,
+        ..Preprocessing::imagenet()
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats")
+}
+
+/// All images, with the key of their pixels.
+fn images() -> Vec<(String, String, Vec<u8>)> {
+    let mut images = Vec::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        if let Some((key, _)) = name.split_once("__") {
+            images.push((key.to_string(), name.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    images.sort();
+    assert!(images.len() > 90, "{} images", images.len());
+    images
+}
+
+#[test]
+fn every_encoding_gives_the_same_pixels() {
+    let expected = std::fs::read(folder().join("expected.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let mut faults = Vec::new();
+    for (key, name, image) in images() {
+        let expected = expected.tensor(&key).unwrap();
+        match read(&image, &whole(), &Limits::default()) {
+            Ok(pixels) => {
+                let each = pixels.0.iter().zip(expected.data());
+                let each = each.map(|(a, b)| a.abs_diff(*b));
+                let (sum, max) =
+                    each.fold((0, 0), |(sum, max), d| (sum + u32::from(d), d.max(max)));
+                // YCbCr is converted with other roundings than Pillow's.
+                let tolerance = if key == "subsampled" { 1 } else { 0 };
+                if max > tolerance {
+                    let mean = f64::from(sum) / pixels.0.len() as f64;
+                    faults.push(format!("{name}: mean {mean:.3}, max {max}"));
+                }
+            }
+            Err(error) => faults.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(faults.is_empty(), "{} faults: {faults:#?}", faults.len());
+}
+
+/// The error is that of the image, and its text is for people.
+fn assert_plain(name: &str, error: &ImageError) {
+    let text = error.to_string();
+    assert!(!text.contains("panicked"), "{name}: {text}");
+    for rust in ["Error", "{ ", "Some(", "Unknown(", "::"] {
+        assert!(!text.contains(rust), "{name}: {text}");
+    }
+    assert!(text.len() < 300, "{name}: {text}");
+}
+
+#[test]
+fn damaged_images_are_refused_in_plain_words_and_never_panic() {
+    let limits = Limits {
+        max_pixels: 1_000_000,
+    };
+    // A linear congruential generator (Knuth's MMIX) with a constant seed.
+    let mut state = 33_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let times: usize = std::env::var("MUTANTS").map_or(40, |text| text.parse().unwrap());
+    for (_, name, image) in images() {
+        for time in 0..times {
+            let mut image = image.clone();
+            // Directories of TIFF are at the start or at the end.
+            let (start, range) = match time % 3 {
+                0 => (0, image.len()),
+                1 => (0, image.len().min(250)),
+                _ => (image.len() - image.len().min(250), image.len().min(250)),
+            };
+            for _ in 0..=random(3) {
+                let value = [0, 1, 255, 128, 7, random(256) as u8][random(6)];
+                image[start + random(range)] = value;
+            }
+            if time % 8 == 7 {
+                image.truncate(random(image.len()) + 1);
+            }
+            if let Err(error) = read(&image, &whole(), &limits) {
+                assert_plain(&name, &error);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_image_stops() {
+    for (_, name, image) in images() {
+        let calls = std::cell::Cell::new(0);
+        let is_cancelled = || {
+            calls.set(calls.get() + 1);
+            true
+        };
+        let result = read_unless(&image, &whole(), &Limits::default(), &is_cancelled);
+        assert_eq!(result, Err(ImageError::Cancelled), "{name}");
+        assert_eq!(calls.get(), 1, "{name}");
+    }
+}
