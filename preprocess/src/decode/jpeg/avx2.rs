@@ -4,7 +4,6 @@
 
 use std::arch::x86_64::*;
 
-use crate::decode::jpeg::huffman::Block;
 use crate::decode::jpeg::idct::{Arithmetic, Idct, LEVEL_SHIFT, SHIFTS, transform};
 
 /// The inverse DCT with AVX2 instructions.
@@ -18,7 +17,7 @@ struct I32x8(__m256i);
 
 impl Idct for Avx2Idct {
     #[inline(always)]
-    unsafe fn idct(block: &Block, quantization: &[i32; 64], out: &mut [u8], stride: usize) {
+    unsafe fn idct(block: &[i16; 64], quantization: &[i32; 64], out: &mut [u8], stride: usize) {
         // SAFETY: the caller guarantees AVX2.
         let rows = unsafe { dequantize(block, quantization) };
         let points = transform::<{ SHIFTS[0] }, _>(rows);
@@ -35,7 +34,7 @@ impl Idct for Avx2Idct {
 /// # Safety
 /// The CPU must support AVX2.
 #[inline(always)]
-unsafe fn dequantize(block: &Block, quantization: &[i32; 64]) -> [I32x8; 8] {
+unsafe fn dequantize(block: &[i16; 64], quantization: &[i32; 64]) -> [I32x8; 8] {
     // SAFETY: the caller guarantees AVX2. Row `v` is the elements 8 * v to
     // 8 * v + 7 of arrays of at least 64 elements.
     unsafe {

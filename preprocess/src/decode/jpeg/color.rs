@@ -1,6 +1,19 @@
-//! Conversion of Y'CbCr to RGB, bit-exact with libjpeg.
+//! Conversion to RGB: of Y'CbCr bit-exact with libjpeg, of CMYK with Pillow.
 
 use std::array::from_fn;
+
+/// How the components of a JPEG are converted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Color {
+    /// Grey and RGB: not at all.
+    Unchanged,
+    /// Y'CbCr to RGB.
+    YCbCr,
+    /// CMYK to RGB. Samples are stored inverted, as Adobe does.
+    Cmyk,
+    /// Y'CbCr and K to RGB.
+    Ycck,
+}
 
 /// Converts `N` pixels by the equations of ITU-T T.871, 7, in libjpeg's 16-bit
 /// fixed point, where each sum is rounded once.
@@ -31,6 +44,31 @@ pub(crate) fn ycbcr_to_rgb<const N: usize>(
         from_fn(|i| clamp(y(i) + green(i))),
         from_fn(|i| clamp(y(i) + 2 * cb(i) + fraction(cb(i), -14_942))),
     ]
+}
+
+/// Converts CMYK to RGB as Pillow does: the product of the inverted ink and the
+/// inverted black, divided by 255 and rounded. `inks` and `black` are stored
+/// inverted.
+#[inline(always)]
+pub(crate) fn cmyk_to_rgb<const N: usize>(inks: [&[u8; N]; 3], black: &[u8; N]) -> [[u8; N]; 3] {
+    inks.map(|ink| {
+        from_fn(|i| {
+            let white = u16::from(black[i]);
+            let product = u16::from(255 - ink[i]) * white + 128;
+            (white - ((product + (product >> 8)) >> 8)) as u8
+        })
+    })
+}
+
+/// Converts Y'CbCr and K to RGB. libjpeg inverts the RGB values, which gives CMY.
+#[inline(always)]
+pub(crate) fn ycck_to_rgb<const N: usize>(
+    [y, cb, cr]: [&[u8; N]; 3],
+    black: &[u8; N],
+) -> [[u8; N]; 3] {
+    let inks = ycbcr_to_rgb(y, cb, cr).map(|channel| channel.map(|value| 255 - value));
+    let [cyan, magenta, yellow] = &inks;
+    cmyk_to_rgb([cyan, magenta, yellow], black)
 }
 
 #[cfg(test)]

@@ -1,152 +1,282 @@
-//! The marker segments of a JPEG (ITU-T T.81, annex B) up to the first scan:
-//! size, sampling, tables and orientation.
+//! Reads the marker segments of a JPEG (ITU-T T.81, annex B): the frame header,
+//! the tables and the scan headers. All decisions about size and memory are made
+//! from this one reader.
 
+use crate::decode::jpeg::color::Color;
+use crate::decode::jpeg::markers::{
+    APP0, APP1, APP14, DHT, DQT, DRI, EOI, SOF0, SOF2, SOI, SOS, Segments, is_ignored, word,
+};
+use crate::decode::jpeg::tables::Tables;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::orientation::Orientation;
 
-const SOF0: u8 = 0xc0;
-const DHT: u8 = 0xc4;
-pub(crate) const EOI: u8 = 0xd9;
-const SOS: u8 = 0xda;
-const DQT: u8 = 0xdb;
-const DRI: u8 = 0xdd;
-const APP1: u8 = 0xe1;
-const APP14: u8 = 0xee;
+/// The most components that a JPEG image has: those of CMYK.
+const MAX_COMPONENTS: usize = 4;
 
-/// The content of the marker segments up to the first scan.
+/// The content of a JPEG up to the current scan.
 #[derive(Default)]
-pub(crate) struct Header<'a> {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Sequential coding (SOF0, SOF1) with 8 bits per sample.
-    pub sequential: bool,
-    /// The colour components in the order of the frame header.
-    pub components: Vec<FrameComponent>,
-    /// The components of the first scan: id, DC table and AC table.
-    pub scan: Vec<(u8, usize, usize)>,
-    /// Quantisation tables, in zigzag order.
-    pub quantization: [Option<[u16; 64]>; 4],
-    /// Huffman tables: `[class][id]`, class 0 for DC and 1 for AC.
-    pub huffman: [[Option<HuffmanDefinition<'a>>; 4]; 2],
-    /// MCUs between restart markers; 0 if there are none.
-    pub restart_interval: usize,
-    /// The colour transform of the Adobe segment (APP14).
-    pub adobe_transform: Option<u8>,
+pub(crate) struct JpegReader<'a> {
+    /// The rest of the file.
+    pub rest: &'a [u8],
+    /// The tables that are valid for the current scan.
+    pub tables: Tables<'a>,
     /// The orientation from EXIF.
     pub orientation: Orientation,
-    /// The entropy-coded data of the first scan and everything after it.
-    pub data: &'a [u8],
+    /// Whether the end marker (EOI) was read.
+    pub has_ended: bool,
+    frame: Option<Frame>,
+    /// The identifiers of the components in the frame header.
+    ids: Vec<u8>,
+    has_jfif: bool,
+    /// The colour transform of the Adobe segment (APP14).
+    adobe_transform: Option<u8>,
+}
+
+/// The frame header (B.2.2).
+pub(crate) struct Frame {
+    /// Whether the coding is progressive (SOF2) or sequential (SOF0, SOF1).
+    pub progressive: bool,
+    /// Width and height in pixels.
+    pub size: [u32; 2],
+    /// The colour components.
+    pub components: Vec<FrameComponent>,
 }
 
 /// A colour component in the frame header.
 #[derive(Clone, Copy)]
 pub(crate) struct FrameComponent {
-    /// The identifier that scan headers refer to.
-    pub id: u8,
-    /// Sampling factors, horizontal and vertical.
+    /// Sampling factors, horizontal and vertical, from 1 to 4.
     pub sampling: [usize; 2],
     /// The index of its quantisation table.
     pub quantization: usize,
 }
 
-/// The definition of a Huffman table in the file.
+/// The scan header (B.2.3).
+pub(crate) struct ScanHeader {
+    /// The components of the scan, in the order of the frame header.
+    pub components: Vec<ScanComponent>,
+    /// The first and the last coefficient, in zigzag order (Ss, Se).
+    pub band: [u8; 2],
+    /// The bit positions of the previous and of this scan (Ah, Al).
+    pub bits: [u8; 2],
+}
+
+/// A colour component in a scan header.
 #[derive(Clone, Copy)]
-pub(crate) struct HuffmanDefinition<'a> {
-    /// The number of codes with 1, 2, .. 16 bits.
-    pub counts: &'a [u8],
-    /// The symbols in ascending order of their codes.
-    pub symbols: &'a [u8],
+pub(crate) struct ScanComponent {
+    /// Its index in the frame header.
+    pub index: usize,
+    /// The indices of its Huffman tables for DC and AC.
+    pub tables: [usize; 2],
 }
 
-/// Iterates over the segments in `rest` as marker and payload. Entropy-coded data
-/// is skipped.
-struct Segments<'a> {
-    rest: &'a [u8],
-}
+impl<'a> JpegReader<'a> {
+    /// Reads the segments up to the first scan.
+    ///
+    /// # Errors
+    /// `Unsupported` for rare coding processes, `Broken` for damage.
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<(Self, Frame, ScanHeader), ImageError> {
+        Self::open_with(Tables::default(), bytes)
+    }
 
-impl<'a> Iterator for Segments<'a> {
-    type Item = (u8, &'a [u8]);
+    /// Like [`Self::open`], with tables from elsewhere.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn open_with(
+        tables: Tables<'a>,
+        bytes: &'a [u8],
+    ) -> Result<(Self, Frame, ScanHeader), ImageError> {
+        // The start marker is not allowed again.
+        let rest = bytes.strip_prefix(&[0xff, SOI]).unwrap_or(bytes);
+        let mut reader = Self {
+            rest,
+            tables,
+            ..Self::default()
+        };
+        let scan = reader.next_scan()?;
+        let (Some(scan), Some(frame)) = (scan, reader.frame.take()) else {
+            return Err(broken("the file ends before its first pixel"));
+        };
+        Ok((reader, frame, scan))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let fill = memchr::memchr(0xff, self.rest)?;
-            let at = fill + self.rest[fill..].iter().position(|&byte| byte != 0xff)?;
-            let marker = self.rest[at];
-            self.rest = &self.rest[at + 1..];
-            match marker {
-                0 => {}
-                1 | 0xd0..=EOI => return Some((marker, &[])),
-                _ => {
-                    let length = usize::from(word(self.rest, 0)?);
-                    let payload = self.rest.get(2..length)?;
-                    self.rest = &self.rest[length..];
-                    return Some((marker, payload));
+    /// Reads a stream that has only tables.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn read_tables(bytes: &'a [u8]) -> Result<Tables<'a>, ImageError> {
+        let mut reader = Self {
+            rest: bytes.strip_prefix(&[0xff, SOI]).unwrap_or(bytes),
+            ..Self::default()
+        };
+        reader.next_scan()?;
+        Ok(reader.tables)
+    }
+
+    /// Reads the segments up to the next scan. `None` at the end of the image.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn next_scan(&mut self) -> Result<Option<ScanHeader>, ImageError> {
+        let mut segments = Segments { rest: self.rest };
+        while let Some((marker, payload)) = segments.next() {
+            self.rest = segments.rest;
+            let read = match marker {
+                SOF0..=SOF2 => self.frame_header(marker, payload)?,
+                DHT => self.tables.define_huffman(payload),
+                DQT => self.tables.define_quantization(payload),
+                DRI => word(payload, 0).map(|n| self.tables.restart_interval = n.into()),
+                APP0 => {
+                    self.has_jfif |= payload.len() >= 14 && payload.starts_with(b"JFIF\0");
+                    Some(())
                 }
-            }
+                APP1 => {
+                    if let Some(exif) = payload.strip_prefix(b"Exif\0") {
+                        let block = exif.get(1..).unwrap_or_default();
+                        self.orientation = Orientation::from_exif(block);
+                    }
+                    Some(())
+                }
+                APP14 => {
+                    if payload.len() >= 12 && payload.starts_with(b"Adobe") {
+                        self.adobe_transform = Some(payload[11]);
+                    }
+                    Some(())
+                }
+                SOS => match self.scan_header(payload) {
+                    None => None,
+                    scan => return Ok(scan),
+                },
+                EOI => {
+                    self.has_ended = true;
+                    return Ok(None);
+                }
+                0xc3 | 0xc5..=0xcf => {
+                    return Err(ImageError::unsupported(rare_process(marker)));
+                }
+                marker => is_ignored(marker).then_some(()),
+            };
+            read.ok_or_else(|| damaged(marker))?;
+        }
+        Ok(None)
+    }
+
+    /// Whether the end marker is present in the rest of the file.
+    pub(crate) fn end_marker_follows(&self) -> bool {
+        Segments { rest: self.rest }.any(|(marker, _)| marker == EOI)
+    }
+
+    /// How the components are converted to grey or RGB, in libjpeg's order: JFIF
+    /// decides before Adobe, and Adobe before the identifiers of the components.
+    ///
+    /// # Errors
+    /// `Unsupported` for images of two components.
+    pub(crate) fn color(&self) -> Result<Color, ImageError> {
+        match (&self.ids[..], self.adobe_transform) {
+            ([_], _) => Ok(Color::Unchanged),
+            ([_, _, _], _) if self.has_jfif => Ok(Color::YCbCr),
+            ([_, _, _], Some(0)) | (b"RGB", None) => Ok(Color::Unchanged),
+            ([_, _, _], _) => Ok(Color::YCbCr),
+            ([_, _, _, _], None | Some(0)) => Ok(Color::Cmyk),
+            ([_, _, _, _], _) => Ok(Color::Ycck),
+            (ids, _) => Err(component_count(ids.len())),
         }
     }
-}
 
-/// Whether the end marker (EOI) is present in `data`, which starts with the first
-/// scan. Decoders fill missing blocks with grey, which would be classified as if
-/// it were image content.
-pub(crate) fn has_end_marker(data: &[u8]) -> bool {
-    Segments { rest: data }.any(|(marker, _)| marker == EOI)
-}
-
-/// Reads the segments up to the first scan.
-///
-/// # Errors
-/// `Unsupported` for rare coding processes, `Broken` for damage.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Header<'_>, ImageError> {
-    let mut header = Header::default();
-    let mut segments = Segments { rest: bytes };
-    while let Some((marker, payload)) = segments.next() {
-        let read = match marker {
-            SOF0..=0xc2 => header.frame(marker, payload),
-            DHT => header.huffman_tables(payload),
-            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcf => {
-                return Err(ImageError::unsupported(rare_process(marker)));
-            }
-            DQT => header.quantization_tables(payload),
-            DRI => word(payload, 0).map(|n| header.restart_interval = usize::from(n)),
-            APP1 => {
-                if let Some(exif) = payload.strip_prefix(b"Exif\0") {
-                    header.orientation = Orientation::from_exif(exif.get(1..).unwrap_or_default());
-                }
-                Some(())
-            }
-            APP14 => {
-                if payload.starts_with(b"Adobe") {
-                    header.adobe_transform = payload.get(11).copied();
-                }
-                Some(())
-            }
-            SOS if header.components.is_empty() => None,
-            SOS => {
-                header.data = segments.rest;
-                header.scan(payload).ok_or_else(|| damaged(marker))?;
-                return Ok(header);
-            }
-            EOI => break,
-            _ => Some(()),
+    /// SOF. `None` if it is damaged.
+    fn frame_header(&mut self, marker: u8, payload: &[u8]) -> Result<Option<()>, ImageError> {
+        let [precision, size @ ..] = payload else {
+            return Ok(None);
         };
-        read.ok_or_else(|| damaged(marker))?;
+        match precision {
+            8 => {}
+            12 => return Err(ImageError::unsupported("a 12-bit JPEG")),
+            2..=16 => {
+                let found = format!("a JPEG with {precision} bits per sample");
+                return Err(ImageError::unsupported(found));
+            }
+            _ => return Ok(None),
+        }
+        if !self.ids.is_empty() {
+            return Err(broken("it has two frame headers"));
+        }
+        let (Some(height), Some(width), Some(&count)) = (word(size, 0), word(size, 2), size.get(4))
+        else {
+            return Ok(None);
+        };
+        if usize::from(count) > MAX_COMPONENTS {
+            return Err(component_count(count.into()));
+        }
+        let Some(list) = size.get(5..5 + 3 * usize::from(count)) else {
+            return Ok(None);
+        };
+        let mut components = Vec::new();
+        for component in list.as_chunks::<3>().0 {
+            let &[id, sampling, quantization] = component;
+            let sampling = [sampling >> 4, sampling & 15].map(usize::from);
+            if sampling.iter().any(|factor| !(1..=4).contains(factor)) || quantization > 3 {
+                return Ok(None);
+            }
+            self.ids.push(id);
+            components.push(FrameComponent {
+                sampling,
+                quantization: quantization.into(),
+            });
+        }
+        if components.is_empty() {
+            return Ok(None);
+        }
+        self.frame = Some(Frame {
+            progressive: marker == SOF2,
+            size: [width, height].map(u32::from),
+            components,
+        });
+        Ok(Some(()))
     }
-    Err(ImageError::broken(
-        Format::Jpeg,
-        "the file ends before its first pixel",
-    ))
+
+    /// SOS. `None` if it is damaged.
+    fn scan_header(&self, payload: &[u8]) -> Option<ScanHeader> {
+        let count = usize::from(*payload.first()?);
+        if !(1..=self.ids.len()).contains(&count) {
+            return None;
+        }
+        let (list, rest) = payload[1..].split_at_checked(2 * count)?;
+        let mut components: Vec<ScanComponent> = Vec::new();
+        for (i, &[id, tables]) in list.as_chunks::<2>().0.iter().enumerate() {
+            // Some files give all components the same identifier, so the search
+            // starts at the position in the scan, as in libjpeg.
+            let index = i + self.ids[i..].iter().position(|&other| other == id)?;
+            if components.iter().any(|other| other.index == index) {
+                return None;
+            }
+            let tables = [tables >> 4, tables & 15].map(usize::from);
+            components.push(ScanComponent { index, tables });
+        }
+        let &[start, end, bits, ..] = rest else {
+            return None;
+        };
+        Some(ScanHeader {
+            components,
+            band: [start, end],
+            bits: [bits >> 4, bits & 15],
+        })
+    }
+}
+
+/// An error about a damaged JPEG.
+pub(crate) fn broken(reason: &str) -> ImageError {
+    ImageError::broken(Format::Jpeg, reason)
 }
 
 fn damaged(marker: u8) -> ImageError {
-    ImageError::broken(
-        Format::Jpeg,
-        format!("its marker segment FF{marker:02X} is damaged"),
-    )
+    broken(&format!("its marker segment FF{marker:02X} is damaged"))
+}
+
+/// An error about an image with this number of components.
+pub(crate) fn component_count(count: usize) -> ImageError {
+    ImageError::unsupported(format!("a JPEG with {count} colour components"))
 }
 
 /// Names the coding process of a frame header, with its article.
@@ -155,78 +285,5 @@ fn rare_process(marker: u8) -> &'static str {
         0xc3 => "a lossless JPEG",
         0xc5..=0xc7 | 0xcd..=0xcf => "a hierarchical JPEG",
         _ => "a JPEG with arithmetic coding",
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
-}
-
-impl<'a> Header<'a> {
-    /// SOF (B.2.2).
-    fn frame(&mut self, marker: u8, payload: &[u8]) -> Option<()> {
-        self.sequential = marker != 0xc2 && payload.first() == Some(&8);
-        self.height = u32::from(word(payload, 1)?);
-        self.width = u32::from(word(payload, 3)?);
-        let count = usize::from(*payload.get(5)?);
-        self.components.clear();
-        for component in payload.get(6..6 + 3 * count)?.chunks_exact(3) {
-            let &[id, sampling, quantization] = component else {
-                return None;
-            };
-            let sampling = [sampling >> 4, sampling & 15].map(usize::from);
-            if sampling.iter().any(|factor| !(1..=4).contains(factor)) || quantization > 3 {
-                return None;
-            }
-            self.components.push(FrameComponent {
-                id,
-                sampling,
-                quantization: quantization.into(),
-            });
-        }
-        Some(())
-    }
-
-    /// DQT (B.2.4.1).
-    fn quantization_tables(&mut self, mut payload: &[u8]) -> Option<()> {
-        while let [head, rest @ ..] = payload {
-            let is_16_bit = head >> 4 != 0;
-            let size = if is_16_bit { 128 } else { 64 };
-            let (values, rest) = rest.split_at_checked(size)?;
-            let mut table = [0; 64];
-            for (k, value) in table.iter_mut().enumerate() {
-                *value = if is_16_bit {
-                    word(values, 2 * k)?
-                } else {
-                    values[k].into()
-                };
-            }
-            *self.quantization.get_mut(usize::from(head & 15))? = Some(table);
-            payload = rest;
-        }
-        Some(())
-    }
-
-    /// DHT (B.2.4.2).
-    fn huffman_tables(&mut self, mut payload: &'a [u8]) -> Option<()> {
-        while let [head, rest @ ..] = payload {
-            let (counts, rest) = rest.split_at_checked(16)?;
-            let total = counts.iter().map(|&n| usize::from(n)).sum();
-            let (symbols, rest) = rest.split_at_checked(total)?;
-            let class = self.huffman.get_mut(usize::from(head >> 4))?;
-            *class.get_mut(usize::from(head & 15))? = Some(HuffmanDefinition { counts, symbols });
-            payload = rest;
-        }
-        Some(())
-    }
-
-    /// SOS (B.2.3).
-    fn scan(&mut self, payload: &[u8]) -> Option<()> {
-        let count = usize::from(*payload.first()?);
-        for part in payload.get(1..1 + 2 * count)?.chunks_exact(2) {
-            let (dc, ac) = (usize::from(part[1] >> 4), usize::from(part[1] & 15));
-            self.scan.push((part[0], dc, ac));
-        }
-        Some(())
     }
 }

@@ -2,8 +2,6 @@
 //! Moschytz 1989). It is bit-exact with libjpeg's accurate integer method
 //! (`jidctint.c`, "islow").
 
-use crate::decode::jpeg::huffman::Block;
-
 /// An implementation of the inverse DCT.
 pub(crate) trait Idct {
     /// Writes a block of 8 x 8 samples to `out` column by column, with columns
@@ -11,7 +9,7 @@ pub(crate) trait Idct {
     ///
     /// # Safety
     /// The CPU must support the instructions of this implementation.
-    unsafe fn idct(block: &Block, quantization: &[i32; 64], out: &mut [u8], stride: usize);
+    unsafe fn idct(block: &[i16; 64], quantization: &[i32; 64], out: &mut [u8], stride: usize);
 }
 
 /// Arithmetic on an `i32` or on a vector of them. Overflow wraps; it occurs only
@@ -75,7 +73,7 @@ pub(crate) struct PortableIdct;
 
 impl Idct for PortableIdct {
     #[inline(always)]
-    unsafe fn idct(block: &Block, quantization: &[i32; 64], out: &mut [u8], stride: usize) {
+    unsafe fn idct(block: &[i16; 64], quantization: &[i32; 64], out: &mut [u8], stride: usize) {
         let mut rows = [[0; 8]; 8];
         for x in 0..8 {
             let at = |v: usize| i32::from(block[8 * v + x]).wrapping_mul(quantization[8 * v + x]);

@@ -5,11 +5,10 @@ use std::f64::consts::PI;
 
 #[cfg(target_arch = "x86_64")]
 use crate::decode::jpeg::avx2::Avx2Idct;
-use crate::decode::jpeg::huffman::Block;
 use crate::decode::jpeg::idct::{Idct, PortableIdct};
 use crate::support::simd::{Simd, SimdTarget};
 
-fn idct(simd: Simd, block: &Block, quantization: &[i32; 64]) -> [u8; 64] {
+fn idct(simd: Simd, block: &[i16; 64], quantization: &[i32; 64]) -> [u8; 64] {
     let mut out = [0; 64];
     // SAFETY: a `Simd` exists only for an instruction set that this CPU supports.
     unsafe {
@@ -24,11 +23,11 @@ fn idct(simd: Simd, block: &Block, quantization: &[i32; 64]) -> [u8; 64] {
 
 /// Pseudo-random coefficients up to `size`, smaller at high frequencies. The
 /// generator (linear congruential, Knuth's MMIX) is seeded with a constant.
-fn blocks(size: i64) -> impl Iterator<Item = Block> {
+fn blocks(size: i64) -> impl Iterator<Item = [i16; 64]> {
     let mut state = 2026u64;
     std::iter::repeat_with(move || {
-        let mut block = [0; 256];
-        for (i, coefficient) in block[..64].iter_mut().enumerate() {
+        let mut block = [0; 64];
+        for (i, coefficient) in block.iter_mut().enumerate() {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);

@@ -1,29 +1,51 @@
-//! JPEG. Baseline files use the decoder in this folder: it decodes only the part
-//! inside the crop, at a reduced size if the image is much larger than needed.
-//! Other files (progressive, CMYK) use `zune-jpeg`.
+//! JPEG: baseline, extended sequential and progressive with 8 bits and Huffman
+//! codes, bit-exact with libjpeg-turbo at full size. Only the part inside the crop
+//! is transformed, at a reduced size if the image is much larger than needed.
+//!
+//! | step | file |
+//! |---|---|
+//! | markers, headers, tables | `markers.rs`, `header.rs`, `tables.rs` |
+//! | which blocks are needed | `layout.rs` |
+//! | scans | `frame.rs`: `sequential.rs`, `progressive.rs` |
+//! | Huffman codes | `bits.rs`, `huffman.rs`, `block.rs`, `bands.rs` |
+//! | coefficients of progressive images | `coefficients.rs` |
+//! | inverse DCT | `transform.rs`: `idct.rs`, `avx2.rs`, `scaled.rs` |
+//! | upsampling and colours | `planes.rs`, `color.rs` |
+//! | streams inside TIFF | `abbreviated.rs` |
 
+pub(crate) mod abbreviated;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod baseline;
+mod bands;
 mod bits;
-mod color;
-mod components;
-mod fallback;
+mod block;
+mod coefficients;
+pub(crate) mod color;
+mod frame;
 mod header;
 mod huffman;
 mod idct;
 #[cfg(test)]
 mod idct_tests;
+mod layout;
+mod markers;
 pub(crate) mod planes;
+mod progressive;
 mod scaled;
-mod scan;
+mod sequential;
+mod tables;
+mod transform;
 
 use weights::{Interpolation, Preprocessing};
 
 use crate::crop::{CropAxis, crop_axes};
 use crate::decode::decoded::{DecodedImage, DecodedPixels};
-use crate::decode::jpeg::header::has_end_marker;
+use crate::decode::jpeg::frame::decode_frame;
+use crate::decode::jpeg::header::JpegReader;
+use crate::decode::jpeg::layout::Layout;
+use crate::decode::jpeg::planes::JpegPlanes;
 use crate::error::ImageError;
+use crate::filter::source_range;
 use crate::format::Format;
 use crate::limits::Limits;
 use crate::support::simd::Simd;
@@ -33,37 +55,38 @@ use crate::support::simd::Simd;
 ///
 /// # Errors
 /// `TooLarge` if the header exceeds the limit, `Unsupported` for rare coding
-/// processes, `Broken` for damage, including a missing end marker.
+/// processes, `Broken` for damage.
 pub(crate) fn decode(
     simd: Simd,
     bytes: &[u8],
     preprocessing: &Preprocessing,
     limits: &Limits,
 ) -> Result<DecodedImage, ImageError> {
-    let header = header::parse(bytes)?;
-    let size = [header.width, header.height];
-    limits.check(Format::Jpeg, header.width, header.height)?;
-    let [width, height] = header.orientation.swap_axes(size);
-    let upright = crop_axes(width, height, preprocessing);
-    let crop = header.orientation.stored_crop(upright);
+    let (mut reader, frame, scan) = JpegReader::open(bytes)?;
+    let [width, height] = frame.size;
+    limits.check(Format::Jpeg, width, height)?;
+    let color = reader.color()?;
+    let orientation = reader.orientation;
+    let [width, height] = orientation.swap_axes(frame.size);
+    let crop = orientation.stored_crop(crop_axes(width, height, preprocessing));
     let filter = preprocessing.interpolation;
     let points = match filter {
         // This filter copies single pixels, which a reduced image averages.
         Interpolation::Nearest => 8,
-        _ => points_per_block(size, crop),
+        _ => points_per_block(frame.size, crop),
     };
-    let (pixels, points) = match baseline::decode(simd, &header, crop, points, filter) {
-        Some(planes) => (DecodedPixels::JpegPlanes(planes?), points),
-        None if has_end_marker(header.data) => {
-            (DecodedPixels::Interleaved(fallback::decode(bytes)?), 8)
-        }
-        None => return Err(ImageError::truncated(Format::Jpeg)),
-    };
+    let scale = points as f64 / 8.0;
+    let mut layout = Layout::new(&frame, points)?;
+    layout.crop(std::array::from_fn(|axis| {
+        let length = f64::from(frame.size[axis]) * scale;
+        source_range(crop[axis], length, layout.size[axis], filter)
+    }));
+    let planes = decode_frame(simd, &mut reader, &layout, frame.progressive, scan)?;
     Ok(DecodedImage {
-        size,
-        scale: points as f64 / 8.0,
-        orientation: header.orientation,
-        pixels,
+        size: frame.size,
+        scale,
+        orientation,
+        pixels: DecodedPixels::JpegPlanes(JpegPlanes::new(layout.size, planes, color)),
     })
 }
 

@@ -5,7 +5,7 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use crate::decode::jpeg::color::ycbcr_to_rgb;
+use crate::decode::jpeg::color::{Color, cmyk_to_rgb, ycbcr_to_rgb, ycck_to_rgb};
 use crate::support::buffer::ScratchBuffer;
 use crate::support::simd::kernel;
 
@@ -20,6 +20,7 @@ const MARGIN: usize = 8;
 pub(crate) struct JpegPlanes {
     size: [usize; 2],
     planes: Vec<ComponentPlane>,
+    color: Color,
 }
 
 /// The samples of a colour component. Pairs are (horizontal, vertical).
@@ -100,12 +101,22 @@ impl ComponentPlane {
         from_fn(|i| column[i / N + 1])
     }
 
+    /// The samples of column `x` that cover the rows from `y`, three each.
+    #[inline(always)]
+    fn repeated_thrice(&self, x: usize, y: usize) -> [u8; STEP] {
+        let column: &[u8; STEP / 3 + 3] = self.samples_from_above(x, y / 3);
+        from_fn(|i| column[(y % 3 + i) / 3 + 1])
+    }
+
     /// Upsamples column `x` of the image from row `y`, which must be a multiple of
-    /// the vertical ratio.
+    /// four.
     #[inline(always)]
     fn upsampled_column(&self, x: usize, y: usize) -> [u8; STEP] {
-        let y = y / self.ratio[1];
         let near = x / self.ratio[0];
+        if self.ratio[1] == 3 {
+            return self.repeated_thrice(near, y);
+        }
+        let y = y / self.ratio[1];
         let far = if x.is_multiple_of(2) {
             near.saturating_sub(1)
         } else {
@@ -162,9 +173,13 @@ fn upsample_rows(sums: [u16; STEP / 2 + 2], rounding: [u16; 2], shift: u32) -> [
 
 impl JpegPlanes {
     /// The decoded planes of an image of this size.
-    pub(crate) fn new(size: [usize; 2], mut planes: Vec<ComponentPlane>) -> Self {
+    pub(crate) fn new(size: [usize; 2], mut planes: Vec<ComponentPlane>, color: Color) -> Self {
         planes.iter_mut().for_each(ComponentPlane::extend_edges);
-        Self { size, planes }
+        Self {
+            size,
+            planes,
+            color,
+        }
     }
 
     /// Width and height of the image in pixels.
@@ -172,9 +187,12 @@ impl JpegPlanes {
         self.size
     }
 
-    /// 1 (grey) or 3 (RGB).
+    /// 1 (grey) or 3 (RGB). Other numbers are those of unchanged components.
     pub(crate) fn channels(&self) -> usize {
-        self.planes.len()
+        match self.color {
+            Color::Unchanged => self.planes.len(),
+            _ => 3,
+        }
     }
 }
 
@@ -203,19 +221,29 @@ fn fill(
     for (i, x) in x.enumerate() {
         for (j, y) in y.clone().step_by(STEP).enumerate() {
             let at = i * stride + j * STEP;
-            match &planes.planes[..] {
-                [luma, cb, cr] => {
+            let mut write = |channel: usize, samples: &[u8; STEP]| {
+                to[channel * plane + at..][..STEP].copy_from_slice(samples);
+            };
+            match (planes.color, &planes.planes[..]) {
+                (Color::YCbCr, [luma, cb, cr]) => {
                     let luma = luma.upsampled_column(x, y);
                     let cb = cb.upsampled_column(x, y);
                     let cr = cr.upsampled_column(x, y);
-                    for (channel, samples) in ycbcr_to_rgb(&luma, &cb, &cr).iter().enumerate() {
-                        to[channel * plane + at..][..STEP].copy_from_slice(samples);
-                    }
+                    let rgb = ycbcr_to_rgb(&luma, &cb, &cr);
+                    (0..3).for_each(|channel| write(channel, &rgb[channel]));
                 }
-                planes => {
+                (Color::Cmyk | Color::Ycck, [inks @ .., black]) if inks.len() == 3 => {
+                    let [a, b, c] = from_fn(|i| inks[i].upsampled_column(x, y));
+                    let black = black.upsampled_column(x, y);
+                    let rgb = match planes.color {
+                        Color::Cmyk => cmyk_to_rgb([&a, &b, &c], &black),
+                        _ => ycck_to_rgb([&a, &b, &c], &black),
+                    };
+                    (0..3).for_each(|channel| write(channel, &rgb[channel]));
+                }
+                (_, planes) => {
                     for (channel, component) in planes.iter().enumerate() {
-                        to[channel * plane + at..][..STEP]
-                            .copy_from_slice(&component.upsampled_column(x, y));
+                        write(channel, &component.upsampled_column(x, y));
                     }
                 }
             }

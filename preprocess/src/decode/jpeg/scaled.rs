@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 
-use crate::decode::jpeg::huffman::{Block, ZIGZAG};
+use crate::decode::jpeg::block::ZIGZAG;
 
 /// `[frequency][point]`.
 type Cosines = [[f32; 8]; 8];
@@ -12,30 +12,37 @@ type Cosines = [[f32; 8]; 8];
 pub(crate) struct ScaledIdct {
     points: [usize; 2],
     cosines: [Cosines; 2],
-    transform: fn(&[f32; 64], &[Cosines; 2], &mut [u8], usize),
+    transform: Transform,
+}
+
+/// Transforms a dequantised block, and writes it column by column.
+type Transform = fn(&[f32; 64], &[Cosines; 2], &mut [u8], usize);
+
+/// The transform to `X` x `height` points.
+fn with_width<const X: usize>(height: usize) -> Option<Transform> {
+    match height {
+        1 => Some(idct::<X, 1>),
+        2 => Some(idct::<X, 2>),
+        4 => Some(idct::<X, 4>),
+        8 => Some(idct::<X, 8>),
+        _ => None,
+    }
 }
 
 impl ScaledIdct {
-    /// `None` unless both numbers of points are powers of two up to 8 that differ
-    /// at most by a factor of two.
+    /// `None` unless both numbers of points are powers of two up to 8.
     pub(crate) fn new(points: [usize; 2]) -> Option<Self> {
-        let transform = match points {
-            [1, 1] => idct::<1, 1>,
-            [2, 1] => idct::<2, 1>,
-            [1, 2] => idct::<1, 2>,
-            [2, 2] => idct::<2, 2>,
-            [4, 2] => idct::<4, 2>,
-            [2, 4] => idct::<2, 4>,
-            [4, 4] => idct::<4, 4>,
-            [8, 4] => idct::<8, 4>,
-            [4, 8] => idct::<4, 8>,
-            [8, 8] => idct::<8, 8>,
-            _ => return None,
+        let transform = match points[0] {
+            1 => with_width::<1>(points[1]),
+            2 => with_width::<2>(points[1]),
+            4 => with_width::<4>(points[1]),
+            8 => with_width::<8>(points[1]),
+            _ => None,
         };
         Some(Self {
             points,
             cosines: points.map(cosines),
-            transform,
+            transform: transform?,
         })
     }
 
@@ -52,7 +59,7 @@ impl ScaledIdct {
     /// Writes a block to `out` column by column, with columns `stride` apart.
     pub(crate) fn idct(
         &self,
-        block: &Block,
+        block: &[i16; 64],
         quantization: &[i32; 64],
         out: &mut [u8],
         stride: usize,
