@@ -9,8 +9,8 @@ use crate::format::Format;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The largest image that is decoded, in pixels (width times height). It
-    /// bounds the memory of a decoded image: usually 3 bytes per pixel, at most
-    /// about 8.
+    /// bounds the memory of a decoded image: 3 or 4 bytes per pixel in most formats
+    /// (`tests/memory.rs`), and at most about 11, in TIFFs that contain JPEGs.
     pub max_pixels: u64,
 }
 
