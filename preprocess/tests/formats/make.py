@@ -131,6 +131,23 @@ nearest[:, 1::2] = nearest[:, ::2]
 nearest[..., 0] = padded[..., 0]
 expected["subsampled"] = np.asarray(Image.fromarray(nearest[:25, :25].copy(), "YCbCr").convert("RGB"))
 
+# JPEG in TIFF: with the tables apart, in YCbCr and in RGB, and the obsolete form. The pixels are Pillow's of the JPEG itself.
+whole = io.BytesIO()
+rgb_image.save(whole, format="JPEG", quality=90, subsampling=2)
+whole = whole.getvalue()
+expected["jpeg"] = np.asarray(Image.open(io.BytesIO(whole)).convert("RGB"))
+head = 8 + 2 + 12 * 8 + 4
+tags = [(256, 3, 25), (257, 3, 25), (258, 3, 8), (259, 3, 6), (262, 3, 6), (277, 3, 3), (513, 4, head), (514, 4, len(whole))]
+entries = b"".join(struct.pack("<HHII", t, k, 1, v) for t, k, v in tags)
+write("jpeg__tiff_old.tif", b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0" + whole)
+for name, flags in {"ycc": ["-c", "jpeg:90"], "rgb": ["-c", "jpeg:r:95"], "tiles": ["-c", "jpeg:85", "-t", "-w", "16", "-l", "16"],
+                    "strips": ["-c", "jpeg:85", "-r", "16"]}.items():
+    name = f"jpeg_{name}__tiffcp.tif"
+    tiffcp("rgb__tiff_le.tif", name, *flags)
+    expected[name.split("__")[0]] = np.asarray(Image.open(path(name)).convert("RGB"))
+tiffcp("grey__tiff_white.tif", "jpeg_grey__tiffcp.tif", "-c", "jpeg:90")
+expected["jpeg_grey"] = np.asarray(Image.open(path("jpeg_grey__tiffcp.tif")).convert("RGB"))
+
 # PNG: what is around the pixels.
 plain = io.BytesIO()
 rgb_image.save(plain, format="PNG")

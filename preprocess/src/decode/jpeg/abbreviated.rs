@@ -13,7 +13,6 @@ use crate::limits::Limits;
 use crate::support::simd::Simd;
 
 /// A JPEG stream, and what its container says about it.
-#[allow(dead_code, reason = "TIFF will use it")]
 pub(crate) struct AbbreviatedStream<'a> {
     /// A stream with tables only; may be empty.
     pub tables: &'a [u8],
@@ -31,7 +30,6 @@ pub(crate) struct AbbreviatedStream<'a> {
 /// # Errors
 /// `TooLarge` above `limits`, `Unsupported` for rare coding processes, `Broken` for
 /// damage and for an image that is larger than `max_size`.
-#[allow(dead_code, reason = "TIFF will use it")]
 pub(crate) fn decode_abbreviated(
     simd: Simd,
     stream: &AbbreviatedStream,

@@ -152,7 +152,10 @@ impl<'a> Layout<'a> {
             && extra.and_then(|values| values.uint(0)) == Some(1);
         let used = channels + usize::from(is_premultiplied);
         let (bits, format) = sample_type(&directory, used)?;
-        let (chunk, offsets, counts) = chunks(&directory, size)?;
+        let (chunk, offsets, counts) = match compression {
+            Compression::OldJpeg => whole_stream(&directory, size)?,
+            _ => chunks(&directory, size)?,
+        };
         let layout = Self {
             file,
             directory,
@@ -258,10 +261,17 @@ fn chunks<'a>(
         return Ok((chunk, offsets, counts.or(directory.get(tag::STRIP_COUNTS))));
     }
     let offsets = directory.get(tag::STRIP_OFFSETS);
-    let offsets = offsets.or_else(|| directory.get(tag::JPEG_STREAM));
     let offsets = offsets.ok_or_else(|| broken("it does not say where its pixels are"))?;
     let chunk = [width, side(tag::ROWS_PER_STRIP, height).min(height)];
     Ok((chunk, offsets, directory.get(tag::STRIP_COUNTS)))
+}
+
+/// The image as one JPEG, to which the obsolete compression usually points.
+fn whole_stream<'a>(directory: &Directory<'a>, size: [u32; 2]) -> Result<Chunks<'a>, ImageError> {
+    let found = "a TIFF with obsolete JPEG compression (without a complete JPEG)";
+    let offsets = directory.get(tag::JPEG_STREAM);
+    let offsets = offsets.ok_or_else(|| ImageError::unsupported(found))?;
+    Ok((size, offsets, None))
 }
 
 fn photometric(

@@ -55,7 +55,7 @@ pub(super) fn for_each_row(
             Format::Tiff,
             row_bytes as u64 * planes as u64 * u64::from(rows),
         )?;
-        let open = |plane| reader(layout, plane * chunks + index, rows);
+        let open = |plane| reader(layout, budget, plane * chunks + index, rows);
         let mut readers = (0..planes).map(open).collect::<Result<Vec<_>, _>>()?;
         for y in top..top + rows {
             budget.spend(Format::Tiff, 0)?;
@@ -100,12 +100,13 @@ fn row_bytes(layout: &Layout<'_>, budget: &Budget<'_>) -> Result<usize, ImageErr
 /// The decompressed bytes of a strip or tile of which `rows` rows are needed.
 fn reader<'a>(
     layout: &Layout<'a>,
+    budget: &Budget<'_>,
     index: usize,
     rows: u32,
 ) -> Result<Box<dyn Read + 'a>, ImageError> {
     let data = layout.chunk_bytes(index)?;
     if layout.compression.is_jpeg() {
-        let samples = jpeg::decode(layout, data, rows)?;
+        let samples = jpeg::decode(layout, budget, data, rows)?;
         return Ok(Box::new(Cursor::new(samples)));
     }
     let width = layout.row_samples();
