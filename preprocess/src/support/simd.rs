@@ -11,7 +11,7 @@ pub(crate) struct Simd(SimdTarget);
 pub(crate) enum SimdTarget {
     /// What the compiler may use on every CPU of this architecture.
     Portable,
-    /// AVX2 and BMI2.
+    /// AVX2 and BMI2, with POPCNT and LZCNT.
     #[cfg(target_arch = "x86_64")]
     Avx2,
 }
@@ -22,8 +22,11 @@ impl Simd {
         let targets = [
             Some(Self(SimdTarget::Portable)),
             #[cfg(target_arch = "x86_64")]
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2"))
-                .then_some(Self(SimdTarget::Avx2)),
+            (is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("lzcnt"))
+            .then_some(Self(SimdTarget::Avx2)),
         ];
         targets.into_iter().flatten()
     }

@@ -134,7 +134,7 @@ pub(crate) fn decode_refinement(
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi2")]
+#[target_feature(enable = "avx2,bmi2,popcnt,lzcnt")]
 fn refine_bmi2(
     reader: &mut BitReader,
     table: &HuffmanTable,
@@ -155,42 +155,40 @@ fn refine<D: Deposit>(
 ) -> Result<(), InvalidCode> {
     for i in 0..run.nonzero.len() {
         let old = run.nonzero[i] & band.bits_from(band.start);
+        if *ended > 0 && old == 0 {
+            *ended -= 1;
+            continue;
+        }
         let mut new = 0;
         let slots = run.slots;
         let block = run.block(i);
         let mut k = band.start;
-        if *ended == 0 {
-            reader.refill();
-            while k <= band.end {
-                let (entry, window) = table.next(reader, 1)?;
-                if entry.run >= END_OF_BLOCK {
-                    *ended = end_of_blocks(&entry, window);
-                    break;
-                }
-                // The symbol skips coefficients that are zero so far. The nonzero
-                // ones in between have a correction bit each.
-                let zeros = !old & band.bits_from(k);
-                let target = nth::<D>(zeros, entry.run.into());
-                let target = target.unwrap_or(band.end + 1);
-                let after = (target + 1).min(band.end + 1);
-                let beyond = u64::MAX.checked_shr(target as u32).unwrap_or(0);
-                let between = old & band.bits_from(k) & !beyond;
-                correct::<D>(reader, between, band.shift, slots, block);
-                reader.refill();
-                let value = entry.value(window) << band.shift;
-                if value != 0 {
-                    store(block, slots, target, value, &mut new);
-                }
-                k = after;
+        reader.refill();
+        while *ended == 0 && k <= band.end {
+            let (entry, window) = table.next(reader, 1)?;
+            if entry.run >= END_OF_BLOCK {
+                *ended = end_of_blocks(&entry, window);
+                break;
             }
+            // The symbol skips coefficients that are zero so far. The nonzero
+            // ones in between have a correction bit each.
+            let from = band.bits_from(k);
+            let (target, before) = match nth::<D>(!old & from, entry.run.into()) {
+                Some(bit) => (bit.leading_zeros() as usize, !(bit - 1)),
+                None => (band.end + 1, u64::MAX),
+            };
+            correct::<D>(reader, old & from & before, band.shift, slots, block);
+            reader.refill();
+            let value = entry.value(window) << band.shift;
+            if value != 0 {
+                store(block, slots, target, value, &mut new);
+            }
+            k = target + 1;
         }
         if *ended > 0 {
             *ended -= 1;
-            let rest = if k > band.end {
-                0
-            } else {
-                old & band.bits_from(k)
-            };
+            // An end-of-block symbol is never read beyond the band.
+            let rest = old & band.bits_from(k.min(63));
             correct::<D>(reader, rest, band.shift, slots, block);
         }
         run.nonzero[i] |= new;
@@ -201,15 +199,15 @@ fn refine<D: Deposit>(
     Ok(())
 }
 
-/// The position, from the most significant bit, of the set bit that has `n` others
-/// before it.
+/// The set bit that has `n` more significant ones.
 #[inline(always)]
-fn nth<D: Deposit>(bits: u64, n: u32) -> Option<usize> {
+fn nth<D: Deposit>(bits: u64, n: u32) -> Option<u64> {
     let after = bits.count_ones().checked_sub(n + 1)?;
-    Some(D::deposit(1 << after, bits).leading_zeros() as usize)
+    Some(D::deposit(1 << after, bits))
 }
 
-/// Reads a correction bit for each coefficient in `nonzero`.
+/// Reads a correction bit for each coefficient in `nonzero`. 31 bits can be read
+/// without a `refill`.
 #[inline(always)]
 fn correct<D: Deposit>(
     reader: &mut BitReader,
@@ -218,17 +216,19 @@ fn correct<D: Deposit>(
     slots: &Slots,
     block: &mut [i16],
 ) {
-    if nonzero.count_ones() <= 56 {
-        correct_up_to_56::<D>(reader, nonzero, shift, slots, block);
-    } else {
+    let count = nonzero.count_ones();
+    if count > 31 {
         for half in [u64::MAX << 32, u64::MAX >> 32] {
-            correct_up_to_56::<D>(reader, nonzero & half, shift, slots, block);
+            reader.refill();
+            correct_part::<D>(reader, nonzero & half, shift, slots, block);
         }
+    } else if count > 0 {
+        correct_part::<D>(reader, nonzero, shift, slots, block);
     }
 }
 
 #[inline(always)]
-fn correct_up_to_56<D: Deposit>(
+fn correct_part<D: Deposit>(
     reader: &mut BitReader,
     nonzero: u64,
     shift: u8,
@@ -236,11 +236,7 @@ fn correct_up_to_56<D: Deposit>(
     block: &mut [i16],
 ) {
     let count = nonzero.count_ones();
-    if count == 0 {
-        return;
-    }
-    reader.refill();
-    let bits = reader.window() >> (64 - count);
+    let bits = reader.window().checked_shr(64 - count).unwrap_or(0);
     reader.consume(count as u8);
     if block.is_empty() {
         return;
@@ -299,7 +295,10 @@ mod tests {
     #[test]
     fn deposited_bits_are_those_of_the_instruction() {
         assert_eq!(PortableDeposit::deposit(0b101, 0b1101_0000), 0b1001_0000);
-        assert_eq!(nth::<PortableDeposit>(1 << 63 | 1 << 60 | 1, 1), Some(3));
+        assert_eq!(
+            nth::<PortableDeposit>(1 << 63 | 1 << 60 | 1, 1),
+            Some(1 << 60)
+        );
         assert_eq!(nth::<PortableDeposit>(1 << 63 | 1 << 60 | 1, 3), None);
     }
 
