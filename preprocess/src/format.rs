@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// The supported formats, as error texts list them.
-pub(crate) const SUPPORTED: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF, ICO, PNM or QOI";
+pub(crate) const SUPPORTED: &str =
+    "JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, JPEG XL, JPEG 2000, ICO, PNM or QOI";
 
 /// File name extensions of the supported formats: lower case, without the dot.
 ///
@@ -11,7 +12,8 @@ pub(crate) const SUPPORTED: &str = "JPEG, PNG, WebP, GIF, BMP, TIFF, ICO, PNM or
 /// extensions are for programs that search folders for images.
 pub const EXTENSIONS: &[&str] = &[
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff", "ico",
-    "cur", "pbm", "pgm", "ppm", "pnm", "pam", "qoi",
+    "cur", "pbm", "pgm", "ppm", "pnm", "pam", "qoi", "heic", "heif", "hif", "jxl", "jp2", "j2k",
+    "j2c", "jpf", "jpx",
 ];
 
 /// An image format that can be read.
@@ -29,6 +31,12 @@ pub enum Format {
     Bmp,
     /// TIFF (first page).
     Tiff,
+    /// HEIC (HEIF with HEVC, primary image).
+    Heic,
+    /// JPEG XL (first frame).
+    JpegXl,
+    /// JPEG 2000.
+    Jpeg2000,
     /// Windows icon or cursor (largest image).
     Ico,
     /// Portable bitmap, greymap, pixmap or arbitrary map (PBM, PGM, PPM, PAM).
@@ -46,6 +54,9 @@ impl fmt::Display for Format {
             Self::Gif => "GIF",
             Self::Bmp => "BMP",
             Self::Tiff => "TIFF",
+            Self::Heic => "HEIC",
+            Self::JpegXl => "JPEG XL",
+            Self::Jpeg2000 => "JPEG 2000",
             Self::Ico => "ICO",
             Self::Pnm => "PNM",
             Self::Qoi => "QOI",
@@ -58,9 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_are_lower_case_letters_without_duplicates() {
+    fn extensions_are_lower_case_without_duplicates() {
         for (i, extension) in EXTENSIONS.iter().enumerate() {
-            assert!(extension.bytes().all(|byte| byte.is_ascii_lowercase()));
+            assert!(
+                extension
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            );
             assert!(!EXTENSIONS[..i].contains(extension), "{extension}");
         }
     }

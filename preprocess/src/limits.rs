@@ -10,7 +10,9 @@ use crate::format::Format;
 pub struct Limits {
     /// The largest image that is decoded, in pixels (width times height). It
     /// bounds the memory of a decoded image: 3 or 4 bytes per pixel in most formats
-    /// (`tests/memory.rs`), and at most about 11, in TIFFs that contain JPEGs.
+    /// (`tests/memory.rs`), and at most about 11, in TIFFs that contain JPEGs. HEIC
+    /// images may have half of the pixels and JPEG XL and JPEG 2000 images a third,
+    /// as their decoders take more.
     pub max_pixels: u64,
 }
 
@@ -88,6 +90,22 @@ impl<'a> Budget<'a> {
     /// `Broken` or `TooLarge`.
     pub(crate) fn check(&self, format: Format, width: u32, height: u32) -> Result<(), ImageError> {
         self.limits.check(format, width, height)
+    }
+
+    /// As [`check`](Self::check), with a `share`th of the pixels, for decoders that
+    /// take more memory.
+    ///
+    /// # Errors
+    /// `Broken` or `TooLarge`.
+    pub(crate) fn check_share(
+        &self,
+        format: Format,
+        width: u32,
+        height: u32,
+        share: u64,
+    ) -> Result<(), ImageError> {
+        let max_pixels = self.limits.max_pixels / share;
+        Limits { max_pixels }.check(format, width, height)
     }
 
     /// Takes `bytes` of work from the budget, before it is done.

@@ -40,6 +40,11 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
         | [b'M', b'M', 42 | 43, 0, ..] => Format::Tiff,
         [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
         [b'P', b'1'..=b'7', b' ' | b'\t' | b'\n' | b'\r' | b'#', ..] => Format::Pnm,
+        [0xff, 0x0a, ..] => Format::JpegXl,
+        [0xff, 0x4f, 0xff, 0x51, ..] => Format::Jpeg2000,
+        _ if bytes.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") => Format::JpegXl,
+        _ if bytes.starts_with(b"\0\0\0\x0cjP  \r\n\x87\n") => Format::Jpeg2000,
+        _ if bytes.get(4..8) == Some(b"ftyp") && iso_media(bytes) == HEIC => Format::Heic,
         _ if is_bmp(bytes) => Format::Bmp,
         _ if is_icon(bytes) => Format::Ico,
         _ => return Err(refuse(bytes)),
@@ -93,12 +98,8 @@ fn is_bmp(bytes: &[u8]) -> bool {
 
 /// The error for content that is not an image in a supported format.
 fn refuse(bytes: &[u8]) -> ImageError {
-    const SIGNATURES: [(&[u8], &str); 32] = [
+    const SIGNATURES: [(&[u8], &str); 28] = [
         (b"%PDF", "a PDF document"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image"),
-        (b"\xff\x0a", "a JPEG XL image"),
-        (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
-        (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
         (
             b"\0\x05\x16\x07",
             "macOS metadata (AppleDouble), not the image itself",
@@ -158,6 +159,9 @@ fn refuse(bytes: &[u8]) -> ImageError {
     ))
 }
 
+/// The name of HEIC, which is supported.
+const HEIC: &str = "a HEIC image";
+
 /// Names a file of the ISO base media family (ISO/IEC 14496-12): images and
 /// videos that are identified by four-character brands.
 fn iso_media(bytes: &[u8]) -> &'static str {
@@ -168,7 +172,7 @@ fn iso_media(bytes: &[u8]) -> &'static str {
     if has(b"avif") || has(b"avis") {
         "an AVIF image"
     } else if major.starts_with(b"he") || has(b"mif1") || has(b"msf1") {
-        "a HEIC image"
+        HEIC
     } else if major == b"crx " {
         "a Canon raw image (CR3)"
     } else if major == b"qt  " {
@@ -261,14 +265,11 @@ mod tests {
     #[test]
     fn unsupported_content_is_named() {
         for (bytes, name) in [
-            (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC"),
-            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
-            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+            (&b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"[..], "AVIF"),
             (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "AVIF"),
             (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "QuickTime"),
             (b"\0\0\0\x14ftypisom\0\0\0\0isom", "MP4"),
             (b"\0\0\0\x08ftyp", "MP4"),
-            (b"\xff\x0a\x00\x10", "JPEG XL"),
             (b"\0\x05\x16\x07\0\x02\0\0", "AppleDouble"),
             (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x10\0\x10\0\x18\x20", "TGA"),
             (b"\0\0\x0a\0\0\0\0\0\0\0\0\0\x10\0\x10\0\x20\x08", "TGA"),
@@ -296,7 +297,14 @@ mod tests {
         assert_eq!(found(even.as_bytes()), "plain text");
         assert_eq!(found(odd.as_bytes()), "plain text");
         assert_eq!(sniff(b""), Err(ImageError::Empty));
-        assert_eq!(sniff(b"\0\0\x02\0\x01\0"), Ok(Format::Ico));
+        for (bytes, format) in [
+            (&b"\0\0\x02\0\x01\0"[..], Format::Ico),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Format::Heic),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", Format::Heic),
+            (b"\xff\x0a\x00\x10", Format::JpegXl),
+        ] {
+            assert_eq!(sniff(bytes), Ok(format));
+        }
     }
 
     #[test]

@@ -5,9 +5,12 @@ mod codecs;
 pub(crate) mod decoded;
 mod gif;
 mod guard;
+mod heic;
 mod ico;
 mod interleaved;
 pub(crate) mod jpeg;
+mod jpeg2000;
+mod jxl;
 mod pieces;
 mod png;
 mod tiff;
@@ -43,6 +46,9 @@ pub(crate) fn decode(
         Format::Gif => gif::decode(bytes, budget),
         Format::Bmp => bmp::decode(bytes, budget),
         Format::Tiff => tiff::decode(bytes, budget),
+        Format::Heic => heic::decode(bytes, budget),
+        Format::JpegXl => jxl::decode(bytes, budget),
+        Format::Jpeg2000 => jpeg2000::decode(bytes, budget),
         Format::Ico => ico::decode(bytes, budget),
         Format::Pnm | Format::Qoi => codecs::decode(bytes, format, budget),
     })

@@ -1,7 +1,8 @@
 """Writes the images of this folder: one small picture in many encodings, and expected.safetensors with the pixels
 that each must give, u8 [25, 25, 3]. The name of a file starts with the key of its pixels, before two underscores.
 
-python make.py      (needs pillow 12, numpy, tifffile, imagecodecs, safetensors; libtiff's `tiffcp`)
+python make.py      (needs pillow 12, numpy, tifffile, imagecodecs, safetensors; the tools of libtiff, libjxl,
+openjpeg and libheif)
 """
 import glob, io, os, struct, subprocess, zlib
 import numpy as np
@@ -13,6 +14,7 @@ here = os.path.dirname(os.path.abspath(__file__))
 for old in glob.glob(f"{here}/*__*"):
     os.remove(old)
 rgb_image = Image.open(f"{here}/../images/rgb.png").convert("RGB").resize((25, 25), Image.BICUBIC)
+rgb_image.info.clear()
 rgb = np.asarray(rgb_image)
 grey = np.asarray(rgb_image.convert("L"))
 bilevel = np.asarray(rgb_image.convert("1"))
@@ -263,6 +265,42 @@ save("bilevel__pbm.pbm", Image.fromarray(bilevel), format="PPM")
 write("grey__pgm_16.pgm", b"P5 25 25 65535\n" + (grey.astype(">u2") * 257).tobytes())
 write("grey__pgm_text.pgm", b"P2 # text\n25 25\n255\n" + " ".join(map(str, grey.reshape(-1))).encode() + b"\n")
 save("rgb__qoi.qoi", rgb_image, format="QOI")
+
+# Formats that other tools write and decode: JPEG XL, JPEG 2000, HEIC.
+def run(*command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+rgb_image.save("/tmp/rgb.png")
+rgb_image.convert("L").save("/tmp/grey.png")
+large = rgb_image.resize((64, 64), Image.BICUBIC)
+exif_block = Image.Exif()
+exif_block[274] = 6
+large.transpose(Image.Transpose.ROTATE_90).save("/tmp/turned.jpg", quality=95, exif=exif_block)
+large.save("/tmp/large.png")
+for name, source, options in [("rgb__jxl", "rgb", ["-d", "0"]), ("grey__jxl", "grey", ["-d", "0"]),
+                              ("rgb__jxl_container", "rgb", ["-d", "0", "--container=1"]),
+                              ("lossy_jxl__jxl", "rgb", ["-d", "1"]), ("lossy_jxl_progressive__jxl", "rgb", ["-d", "1", "-p"])]:
+    run("cjxl", f"/tmp/{source}.png", path(f"{name}.jxl"), *options)
+for name, source, suffix, options in [("rgb__jp2", "rgb", "jp2", []), ("grey__jp2", "grey", "jp2", []),
+                                      ("rgb__j2k_tiles", "rgb", "j2k", ["-t", "16,16", "-p", "RPCL"]),
+                                      ("lossy_jp2__jp2", "rgb", "jp2", ["-I", "-r", "8"])]:
+    run("opj_compress", "-i", f"/tmp/{source}.png", "-o", path(f"{name}.{suffix}"), "-n", "3", *options)
+run("heif-enc", "-q", "80", "/tmp/large.png", "-o", path("lossy_heic__heic.heic"))
+run("heif-enc", "-q", "80", "-p", "chroma=444", "/tmp/large.png", "-o", path("lossy_heic_444__heic.heic"))
+# The orientation of EXIF is not that of the picture; that of the container is: a quarter turn instead of the bit depths.
+run("heif-enc", "-q", "80", "/tmp/turned.jpg", "-o", path("lossy_heic_exif__heic.heic"))
+heic = read("lossy_heic__heic.heic")
+at = heic.index(b"pixi")
+write("lossy_heic_turned__heic.heic", heic[:at] + b"irot\1" + bytes(7) + heic[at + 12:])
+for file in glob.glob(f"{here}/lossy_*"):
+    decoder = {"jxl": ["djxl"], "jp2": ["opj_decompress", "-i"], "heic": ["heif-convert"]}[file.rsplit(".")[-1]]
+    run(*decoder, file, *(["-o"] if "opj" in decoder[0] else []), "/tmp/decoded.png")
+    decoded = Image.open("/tmp/decoded.png").convert("RGB")
+    turned_large = large.transpose(Image.Transpose.ROTATE_90)
+    assert "turned" not in file or np.abs(np.asarray(decoded).astype(int) - np.asarray(turned_large)).mean() < 8
+    # The images of HEIC are larger than the others, so they are compared after resizing as torchvision does it.
+    expected[os.path.basename(file).split("__")[0]] = np.asarray(decoded.resize((25, 25), Image.BILINEAR))
 
 save_file({key: np.ascontiguousarray(value) for key, value in expected.items()}, path("expected.safetensors"))
 files = glob.glob(f"{here}/*__*")
