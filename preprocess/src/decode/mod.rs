@@ -27,8 +27,8 @@ use crate::support::simd::Simd;
 
 pub use guard::is_decoding;
 
-/// Decodes `bytes`, which start with the signature of `format`. Of a baseline
-/// JPEG, only the part inside the crop of `preprocessing` is decoded.
+/// Decodes `bytes`, which start with the signature of `format`. Of a JPEG,
+/// only the part inside the crop of `preprocessing` is decoded.
 ///
 /// # Errors
 /// Any [`ImageError`] except `Empty`. A panic of a decoder is `Broken`.
@@ -40,7 +40,7 @@ pub(crate) fn decode(
     budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
     guard(format, || match format {
-        Format::Jpeg => jpeg::decode(simd, bytes, preprocessing, budget.limits()),
+        Format::Jpeg => jpeg::decode(simd, bytes, preprocessing, budget),
         Format::Png => png::decode(bytes, budget),
         Format::WebP => webp::decode(bytes, budget),
         Format::Gif => gif::decode(bytes, budget),

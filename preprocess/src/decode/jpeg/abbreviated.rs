@@ -9,7 +9,7 @@ use crate::decode::jpeg::layout::Layout;
 use crate::decode::jpeg::planes::{JpegPlanes, STEP, fill_columns};
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// A JPEG stream, and what its container says about it.
@@ -28,12 +28,12 @@ pub(crate) struct AbbreviatedStream<'a> {
 /// or three after a colour conversion.
 ///
 /// # Errors
-/// `TooLarge` above `limits`, `Unsupported` for rare coding processes, `Broken` for
+/// `TooLarge` above the limit of `budget`, `Unsupported` for rare coding processes, `Broken` for
 /// damage and for an image that is larger than `max_size`.
 pub(crate) fn decode_abbreviated(
     simd: Simd,
     stream: &AbbreviatedStream,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<InterleavedPixels, ImageError> {
     let tables = JpegReader::read_tables(stream.tables)?;
     let (mut reader, frame, scan) = JpegReader::open_with(tables, stream.image)?;
@@ -41,7 +41,7 @@ pub(crate) fn decode_abbreviated(
     if width > stream.max_size[0] || height > stream.max_size[1] {
         return Err(broken("it is larger than its container says"));
     }
-    limits.check(Format::Jpeg, width, height)?;
+    budget.check(Format::Jpeg, width, height)?;
     let color = match stream.color {
         Some(color) => color,
         None => reader.color()?,
@@ -56,7 +56,7 @@ pub(crate) fn decode_abbreviated(
         return Err(component_count(count));
     }
     let layout = Layout::new(&frame, 8)?;
-    let planes = decode_frame(simd, &mut reader, &layout, frame.progressive, scan)?;
+    let planes = decode_frame(simd, &mut reader, &layout, scan, budget)?;
     let planes = JpegPlanes::new(layout.size, planes, color);
     Ok(InterleavedPixels {
         width,
@@ -90,6 +90,7 @@ fn interleave(simd: Simd, planes: &JpegPlanes) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::decode::jpeg::markers::{DHT, DQT, Segments};
+    use crate::limits::Limits;
 
     fn test_image(name: &str) -> Vec<u8> {
         std::fs::read(format!(
@@ -100,7 +101,8 @@ mod tests {
     }
 
     fn decode(stream: &AbbreviatedStream) -> Result<InterleavedPixels, ImageError> {
-        decode_abbreviated(Simd::best(), stream, &Limits::default())
+        let budget = Budget::new(&Limits::default(), &|| false);
+        decode_abbreviated(Simd::best(), stream, &budget)
     }
 
     #[test]

@@ -9,13 +9,16 @@ use crate::decode::jpeg::huffman::InvalidCode;
 use crate::decode::jpeg::markers::{RST0, RST7, SOF0};
 use crate::error::ImageError;
 use crate::format::Format;
+use crate::limits::Budget;
 use crate::support::buffer::ScratchBuffer;
 
 /// Readable bytes after the end of a segment.
 const PADDING: usize = 8;
 
 /// The entropy-coded data of a scan, one restart interval at a time.
-pub(crate) struct EntropySegments<'a> {
+pub(crate) struct EntropySegments<'a, 'b> {
+    /// Says whether the image is still wanted.
+    budget: &'b Budget<'b>,
     /// The file after the current segment: a marker, or nothing.
     rest: &'a [u8],
     /// The current segment without byte stuffing, followed by padding.
@@ -40,10 +43,11 @@ pub(crate) struct EntropySegments<'a> {
     recovers: bool,
 }
 
-impl<'a> EntropySegments<'a> {
+impl<'a, 'b> EntropySegments<'a, 'b> {
     /// Segments of a file whose scans have at most `length` bytes.
-    pub(crate) fn new(length: usize) -> Self {
+    pub(crate) fn new(length: usize, budget: &'b Budget<'b>) -> Self {
         Self {
+            budget,
             rest: &[],
             segment: ScratchBuffer::new(length + PADDING),
             end: 0,
@@ -171,7 +175,7 @@ impl<'a> EntropySegments<'a> {
     ///
     /// # Errors
     /// `Broken` if data is missing.
-    pub(crate) fn check(&self) -> Result<(), ImageError> {
+    fn check(&self) -> Result<(), ImageError> {
         let before_wrong_marker = matches!(self.marker, Some(RST0..=RST7))
             && self.restart_interval > 0
             && self.marker != Some(RST0 + self.expected);
@@ -180,6 +184,15 @@ impl<'a> EntropySegments<'a> {
             return Err(ImageError::truncated(Format::Jpeg));
         }
         Ok(())
+    }
+
+    /// Ends a row of MCUs.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`]; `Cancelled` if nothing waits for the image.
+    pub(crate) fn end_row(&self) -> Result<(), ImageError> {
+        self.budget.spend(Format::Jpeg, 0)?;
+        self.check()
     }
 
     /// Handles an invalid code. Beyond the end of a segment, the bits are zero, so

@@ -16,6 +16,7 @@ use crate::decode::jpeg::tables::Tables;
 use crate::decode::jpeg::transform::BlockTransform;
 use crate::error::ImageError;
 use crate::format::Format;
+use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// The most scans of an image. Encoders write about ten.
@@ -27,6 +28,10 @@ const MAX_VISITS: usize = 32;
 
 /// Further visits of blocks, so that small images may have any scans.
 const FREE_VISITS: usize = 1 << 20;
+
+/// The work of decoding a block in a scan, in bytes of the budget. One visit of
+/// each block produces an eighth of its samples.
+const BYTES_PER_VISIT: u64 = 8;
 
 /// Coefficients that no scan has coded yet.
 const NOT_CODED: u8 = u8::MAX;
@@ -58,23 +63,24 @@ struct ComponentState {
 /// Decodes all scans, of which `first` is the first.
 ///
 /// # Errors
-/// `Broken` for damage, or for more scans than any encoder writes.
+/// `Broken` for damage, or for more scans than any encoder writes; `Cancelled`.
 pub(crate) fn decode_frame(
     simd: Simd,
     reader: &mut JpegReader,
     layout: &Layout,
-    progressive: bool,
     first: ScanHeader,
+    budget: &Budget<'_>,
 ) -> Result<Vec<ComponentPlane>, ImageError> {
-    let mut frame = FrameDecoder::new(simd, layout, progressive, reader.end_marker_follows());
+    let progressive = layout.is_progressive;
+    let mut frame = FrameDecoder::new(simd, layout, reader.end_marker_follows());
     if !progressive {
         reader.tables.define_missing_huffman();
     }
-    let mut segments = EntropySegments::new(reader.rest.len());
+    let mut segments = EntropySegments::new(reader.rest.len(), budget);
     let mut next = Some(first);
     while let Some(scan) = next {
         let scan_layout = layout.scan(&scan)?;
-        frame.charge(&scan_layout)?;
+        budget.spend(Format::Jpeg, frame.charge(&scan_layout)?)?;
         frame.latch_quantization(&scan, reader)?;
         segments.start(reader.rest, reader.tables.restart_interval);
         if progressive {
@@ -94,7 +100,7 @@ pub(crate) fn decode_frame(
 }
 
 impl<'a> FrameDecoder<'a> {
-    fn new(simd: Simd, layout: &'a Layout, progressive: bool, has_end_marker: bool) -> Self {
+    fn new(simd: Simd, layout: &'a Layout, has_end_marker: bool) -> Self {
         let all = 0..layout.components.len();
         let blocks = |i: usize| {
             let [width, height] = layout.components[i].sampling;
@@ -110,24 +116,26 @@ impl<'a> FrameDecoder<'a> {
                 .map(|i| ComponentState {
                     quantization: None,
                     plane: None,
-                    coefficients: progressive.then(|| CoefficientPlane::new(layout, i)),
+                    coefficients: layout
+                        .is_progressive
+                        .then(|| CoefficientPlane::new(layout, i)),
                     progress: [NOT_CODED; 64],
                 })
                 .collect(),
         }
     }
 
-    /// Counts the work of a scan.
-    fn charge(&mut self, scan: &ScanLayout) -> Result<(), ImageError> {
+    /// Counts the work of a scan, and returns it in bytes of the budget.
+    fn charge(&mut self, scan: &ScanLayout) -> Result<u64, ImageError> {
         let blocks: usize = scan.blocks.iter().map(|[x, y]| x * y).sum();
         let visits = scan.mcus[0] * scan.mcus[1] * blocks;
         match (
             self.scans_left.checked_sub(1),
             self.visits_left.checked_sub(visits),
         ) {
-            (Some(scans), Some(visits)) => {
-                (self.scans_left, self.visits_left) = (scans, visits);
-                Ok(())
+            (Some(scans), Some(left)) => {
+                (self.scans_left, self.visits_left) = (scans, left);
+                Ok(visits as u64 * BYTES_PER_VISIT)
             }
             _ => Err(broken("it has more scans than an encoder writes")),
         }

@@ -15,6 +15,8 @@ const MAX_BLOCKS_IN_MCU: usize = 10;
 pub(crate) struct Layout {
     /// Width and height of the decoded image.
     pub size: [usize; 2],
+    /// Whether the coding is progressive.
+    pub is_progressive: bool,
     /// Whether the decoded image is smaller than that of the file.
     pub is_reduced: bool,
     /// MCUs of a scan of all components.
@@ -101,6 +103,7 @@ impl Layout {
         let components = all.map(component).collect::<Result<_, _>>()?;
         Ok(Self {
             size,
+            is_progressive: frame.progressive,
             is_reduced: points < 8,
             mcus,
             needed: mcus.map(|count| 0..count),

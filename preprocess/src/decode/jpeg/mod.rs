@@ -47,7 +47,7 @@ use crate::decode::jpeg::planes::JpegPlanes;
 use crate::error::ImageError;
 use crate::filter::source_range;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// Decodes a JPEG, at 1/2, 1/4 or 1/8 of its size if that is still at least twice
@@ -55,16 +55,16 @@ use crate::support::simd::Simd;
 ///
 /// # Errors
 /// `TooLarge` if the header exceeds the limit, `Unsupported` for rare coding
-/// processes, `Broken` for damage.
+/// processes, `Broken` for damage, `Cancelled`.
 pub(crate) fn decode(
     simd: Simd,
     bytes: &[u8],
     preprocessing: &Preprocessing,
-    limits: &Limits,
+    budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
     let (mut reader, frame, scan) = JpegReader::open(bytes)?;
     let [width, height] = frame.size;
-    limits.check(Format::Jpeg, width, height)?;
+    budget.check(Format::Jpeg, width, height)?;
     let color = reader.color()?;
     let orientation = reader.orientation;
     let [width, height] = orientation.swap_axes(frame.size);
@@ -81,7 +81,7 @@ pub(crate) fn decode(
         let length = f64::from(frame.size[axis]) * scale;
         source_range(crop[axis], length, layout.size[axis], filter)
     }));
-    let planes = decode_frame(simd, &mut reader, &layout, frame.progressive, scan)?;
+    let planes = decode_frame(simd, &mut reader, &layout, scan, budget)?;
     Ok(DecodedImage {
         size: frame.size,
         scale,

@@ -93,7 +93,7 @@ pub(crate) fn decode_rows(
             until_restart -= end - column;
             column = end;
         }
-        segments.check()?;
+        segments.end_row()?;
     }
     Ok(())
 }

@@ -127,7 +127,7 @@ unsafe fn decode_mcus<I: Idct>(
                 }
             }
         }
-        segments.check()?;
+        segments.end_row()?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::decode::jpeg::color::Color;
 use crate::decode::tiff::layout::{Layout, broken, tag};
 use crate::error::ImageError;
 use crate::format::Format;
-use crate::limits::{Budget, Limits};
+use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// The samples of a strip or tile of which `rows` rows are needed.
@@ -38,15 +38,13 @@ pub(super) fn decode(
         max_size: [width, height],
     };
     budget.spend(Format::Tiff, pixels * samples as u64)?;
-    let limits = Limits { max_pixels: pixels };
-    let image =
-        decode_abbreviated(Simd::best(), &stream, &limits).map_err(|error| match error {
-            ImageError::Broken { reason, .. } => broken(format!("in a JPEG in it, {reason}")),
-            ImageError::Unsupported { found } => {
-                ImageError::unsupported(format!("a TIFF that contains {found}"))
-            }
-            error => error,
-        })?;
+    let image = decode_abbreviated(Simd::best(), &stream, budget).map_err(|error| match error {
+        ImageError::Broken { reason, .. } => broken(format!("in a JPEG in it, {reason}")),
+        ImageError::Unsupported { found } => {
+            ImageError::unsupported(format!("a TIFF that contains {found}"))
+        }
+        error => error,
+    })?;
     if image.width != width || image.height < rows || image.channels != samples {
         return Err(broken("a JPEG in it has another size or other colours"));
     }
