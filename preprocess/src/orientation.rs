@@ -40,12 +40,6 @@ impl Orientation {
         }
     }
 
-    /// From an EXIF block. A block without a valid orientation means upright.
-    #[must_use]
-    pub(crate) fn from_exif(block: &[u8]) -> Self {
-        Self::find_in_exif(block).unwrap_or_default()
-    }
-
     /// The first valid orientation in an EXIF block, if there is one. As in
     /// Pillow, the TIFF header may follow the prefix that JPEG uses, once or
     /// twice, and the value may have any integer type.

@@ -14,6 +14,9 @@ use crate::orientation::Orientation;
 /// The most components that a JPEG image has: those of CMYK.
 const MAX_COMPONENTS: usize = 4;
 
+/// What starts an APP1 segment with an XMP packet.
+const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+
 /// The content of a JPEG up to the current scan.
 #[derive(Default)]
 pub(crate) struct JpegReader<'a> {
@@ -21,10 +24,11 @@ pub(crate) struct JpegReader<'a> {
     pub rest: &'a [u8],
     /// The tables that are valid for the current scan.
     pub tables: Tables<'a>,
-    /// The orientation from EXIF.
-    pub orientation: Orientation,
     /// Whether the end marker (EOI) was read.
     pub has_ended: bool,
+    /// The first valid orientation in EXIF blocks, and in XMP packets.
+    exif: Option<Orientation>,
+    xmp: Option<Orientation>,
     frame: Option<Frame>,
     /// The identifiers of the components in the frame header.
     ids: Vec<u8>,
@@ -133,9 +137,10 @@ impl<'a> JpegReader<'a> {
                     Some(())
                 }
                 APP1 => {
-                    if let Some(exif) = payload.strip_prefix(b"Exif\0") {
-                        let block = exif.get(1..).unwrap_or_default();
-                        self.orientation = Orientation::from_exif(block);
+                    if let Some([_, exif @ ..]) = payload.strip_prefix(b"Exif\0") {
+                        self.exif = self.exif.or_else(|| Orientation::find_in_exif(exif));
+                    } else if let Some(xmp) = payload.strip_prefix(XMP) {
+                        self.xmp = self.xmp.or_else(|| Orientation::find_in_xmp(xmp));
                     }
                     Some(())
                 }
@@ -166,6 +171,11 @@ impl<'a> JpegReader<'a> {
     /// Whether the end marker is present in the rest of the file.
     pub(crate) fn end_marker_follows(&self) -> bool {
         Segments { rest: self.rest }.any(|(marker, _)| marker == EOI)
+    }
+
+    /// The orientation: that of XMP only if EXIF has none, as in Pillow.
+    pub(crate) fn orientation(&self) -> Orientation {
+        self.exif.or(self.xmp).unwrap_or_default()
     }
 
     /// How the components are converted to grey or RGB, in libjpeg's order: JFIF

@@ -66,7 +66,7 @@ pub(crate) fn decode(
     let [width, height] = frame.size;
     budget.check(Format::Jpeg, width, height)?;
     let color = reader.color()?;
-    let orientation = reader.orientation;
+    let orientation = reader.orientation();
     let [width, height] = orientation.swap_axes(frame.size);
     let crop = orientation.stored_crop(crop_axes(width, height, preprocessing));
     let filter = preprocessing.interpolation;
