@@ -64,7 +64,7 @@ impl Calibration {
     /// A checkpoint that matches no supported architecture; a parameter that is
     /// missing or has the wrong shape.
     pub fn new(checkpoint: &Checkpoint, threads: &ThreadPool) -> Result<Self> {
-        let Detected { row, classes } = detect(checkpoint)?;
+        let Detected { row, classes, .. } = detect(checkpoint)?;
         let preprocessing = preprocessing(row, checkpoint);
         let graph = build(row, preprocessing.crop as usize, classes);
         let config = CpuConfig::f32(SupportedIsa::best());

@@ -3,67 +3,188 @@
 
 use std::collections::BTreeMap;
 
-use weights::{Checkpoint, Metadata};
+use weights::{Checkpoint, Metadata, Origin};
 
 use crate::build::build;
 use crate::error::{Error, Result};
-use crate::family::{Architecture, FAMILY, Shortcut, StrideOn, find};
+use crate::family::{Architecture, Block, FAMILY, Shortcut, StrideOn, find, nearest};
+use crate::name::{lookalike, without_training};
 
 /// The architecture and the number of classes of a checkpoint.
 pub(crate) struct Detected {
     pub(crate) row: &'static Architecture,
     pub(crate) classes: usize,
+    /// What shows that it is this architecture.
+    pub(crate) why: String,
 }
 
-/// The architecture whose parameters are the tensors of `checkpoint`. Several
-/// architectures can have the same parameters, because strides and shortcuts
-/// without weights do not change them. Of these, the metadata of the checkpoint
-/// determines the architecture. If several remain, the first in the table is used.
+/// The architecture of a checkpoint: the one that it names, or the one that has
+/// its tensors. Several architectures can have the same tensors, because strides
+/// and shortcuts without weights do not change them. Then the metadata of the
+/// checkpoint determines the architecture, or else the order of the table.
 ///
 /// # Errors
-/// [`Error::Architecture`] with the closest architecture and the differences.
+/// [`Error::Architecture`] when the name is not in the table, when name, metadata
+/// and tensors contradict each other, or with the closest architecture and how it
+/// differs.
 pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
     let classes = match checkpoint.shape("fc.weight") {
         Some([classes, _]) => *classes,
         _ => 0,
     };
-    let tensors: BTreeMap<&str, &[usize]> = checkpoint.tensors().collect();
     let metadata = checkpoint.metadata();
-    let named = metadata.architecture.as_deref().and_then(find);
-    // fast path: usually the architecture in the metadata matches
-    let matches = |row: &&Architecture| {
-        contradictions(row, metadata) == 0 && Difference::between(row, classes, &tensors).len() == 0
-    };
-    if let Some(row) = named.filter(matches) {
-        return Ok(Detected { row, classes });
+    if let Some(stated) = metadata.classes.filter(|stated| *stated != classes) {
+        return Err(refuse(
+            checkpoint,
+            &format!("its configuration states {stated} classes, its classifier has {classes}"),
+        ));
     }
-    let closest = FAMILY
-        .iter()
-        .map(|row| (Difference::between(row, classes, &tensors), row))
-        .min_by_key(|(difference, row)| {
-            let unnamed = named.is_some_and(|named| named.name != row.name);
-            (difference.len(), contradictions(row, metadata), unnamed)
-        });
-    match closest {
-        Some((difference, row)) if difference.len() == 0 => Ok(Detected { row, classes }),
-        Some((difference, row)) => Err(Error::Architecture(format!(
-            "{} matches no supported architecture; {}",
-            checkpoint.name(),
-            difference.describe(row.name, checkpoint),
-        ))),
-        None => Err(Error::Internal("the architecture table is empty".into())),
+    let subject = Subject {
+        checkpoint,
+        classes,
+        tensors: checkpoint.tensors().collect(),
+    };
+    match metadata.architecture.as_deref() {
+        Some(name) => subject.named(name),
+        None => subject.unnamed(),
     }
 }
 
-/// In how many properties `row` differs from those recorded in the metadata.
-fn contradictions(row: &Architecture, metadata: &Metadata) -> usize {
-    let stride_on_first_1x1 = row.stride_on == StrideOn::Conv1;
-    let pooled_shortcut = row.shortcut == Shortcut::AvgPoolProjection;
-    let differs = |recorded: Option<bool>, actual: bool| {
-        usize::from(recorded.is_some_and(|recorded| recorded != actual))
-    };
-    differs(metadata.stride_on_first_1x1, stride_on_first_1x1)
-        + differs(metadata.pooled_shortcut, pooled_shortcut)
+/// The checkpoint whose architecture is to be found.
+struct Subject<'a> {
+    checkpoint: &'a Checkpoint,
+    classes: usize,
+    tensors: BTreeMap<&'a str, &'a [usize]>,
+}
+
+impl Subject<'_> {
+    /// The architecture called `name`, if nothing contradicts it.
+    fn named(&self, name: &str) -> Result<Detected> {
+        let network = without_training(name);
+        let source = self.checkpoint.origins().architecture;
+        let source = source.map_or("the metadata".to_owned(), |origin: Origin| {
+            origin.to_string()
+        });
+        let Some(row) = find(&network) else {
+            let reason = format!(
+                "{source} says that its architecture is `{name}`, which is not in the table; \
+                 nearest are {}",
+                nearest(&network).join(", ")
+            );
+            return Err(refuse(self.checkpoint, &reason));
+        };
+        if let Some(reason) = contradiction(row, self.checkpoint.metadata()) {
+            return Err(refuse(self.checkpoint, &reason));
+        }
+        let difference = self.difference(row);
+        if difference.len() > 0 {
+            let same = FAMILY.iter().find(|row| self.difference(row).len() == 0);
+            let but = match same {
+                Some(other) => format!("they are those of `{}`", other.name),
+                None => difference.describe(row.name, self.checkpoint),
+            };
+            let reason = format!(
+                "{source} says that its architecture is `{name}`, which its tensors contradict: {but}"
+            );
+            return Err(refuse(self.checkpoint, &reason));
+        }
+        let why = format!("named `{name}` by {source}");
+        Ok(self.found(row, why))
+    }
+
+    /// The architecture that has the tensors.
+    fn unnamed(&self) -> Result<Detected> {
+        if let Some(network) = lookalike(self.checkpoint.name()).filter(|name| find(name).is_none())
+        {
+            let reason = format!(
+                "its name begins with `{network}`, an architecture that is not in the table and has \
+                 the tensors of another one; if it is the other one, rename it"
+            );
+            return Err(refuse(self.checkpoint, &reason));
+        }
+        let metadata = self.checkpoint.metadata();
+        let differences = FAMILY.iter().map(|row| (self.difference(row), row));
+        let differences: Vec<(Difference, &'static Architecture)> = differences.collect();
+        let same = || {
+            let same = differences
+                .iter()
+                .filter(|(difference, _)| difference.len() == 0);
+            same.map(|(_, row)| *row)
+        };
+        let mut agreeing = same().filter(|row| contradiction(row, metadata).is_none());
+        if let Some(row) = agreeing.next() {
+            let others: Vec<&str> = agreeing.map(|row| row.name).collect();
+            let why = match others[..] {
+                [] => "the only one with these tensors".to_owned(),
+                _ => format!(
+                    "the first one with these tensors; {} has them too",
+                    others.join(", ")
+                ),
+            };
+            return Ok(self.found(row, why));
+        }
+        if let Some(reason) = same().find_map(|row| contradiction(row, metadata)) {
+            return Err(refuse(self.checkpoint, &reason));
+        }
+        let closest = differences.iter().min_by_key(|(difference, row)| {
+            let contradicts = contradiction(row, metadata).is_some();
+            (difference.len(), contradicts)
+        });
+        match closest {
+            Some((difference, row)) => Err(Error::Architecture(format!(
+                "{} matches no supported architecture; {}",
+                self.checkpoint.name(),
+                difference.describe(row.name, self.checkpoint),
+            ))),
+            None => Err(Error::Internal("the architecture table is empty".into())),
+        }
+    }
+
+    fn found(&self, row: &'static Architecture, why: String) -> Detected {
+        Detected {
+            row,
+            classes: self.classes,
+            why,
+        }
+    }
+
+    fn difference(&self, row: &Architecture) -> Difference {
+        Difference::between(row, self.classes, &self.tensors)
+    }
+}
+
+fn refuse(checkpoint: &Checkpoint, reason: &str) -> Error {
+    Error::Architecture(format!("{} cannot be served: {reason}", checkpoint.name()))
+}
+
+/// What the metadata states that is not true of `row`.
+fn contradiction(row: &Architecture, metadata: &Metadata) -> Option<String> {
+    let strides_first = row.stride_on == StrideOn::Conv1;
+    let pools = row.shortcut == Shortcut::AvgPoolProjection;
+    let name = row.name;
+    // a basic block has one place for its stride
+    if row.block == Block::Bottleneck
+        && let Some(first) = metadata.stride_on_first_1x1
+        && first != strides_first
+    {
+        let of = |first| if first { "first 1x1" } else { "3x3" };
+        return Some(format!(
+            "its metadata says that the stride of a bottleneck is on the {} convolution; its \
+             tensors are those of `{name}`, where it is on the {}",
+            of(first),
+            of(strides_first)
+        ));
+    }
+    let stated = metadata.pooled_shortcut?;
+    (stated != pools).then(|| {
+        let of = |pools| if pools { "with" } else { "without" };
+        format!(
+            "it has projection shortcuts {} average pooling; its tensors are those of `{name}`, \
+             whose shortcuts are {} it",
+            of(stated),
+            of(pools)
+        )
+    })
 }
 
 /// How a checkpoint's tensors differ from the parameters of an architecture.

@@ -4,6 +4,7 @@ use weights::{Activation, Checkpoint, Labels, Metadata, Preprocessing};
 
 use crate::backend::{Backend, Input, StepObserver};
 use crate::build::build;
+use crate::decisions::Decisions;
 use crate::detect::{Detected, detect};
 use crate::device::Device;
 use crate::dtype::Dtype;
@@ -47,6 +48,8 @@ pub struct ModelInfo {
     pub isa: String,
     /// SHA-256 of the weights.
     pub digest: String,
+    /// What was decided about it, and from what.
+    pub decisions: Decisions,
 }
 
 /// A network ready to run. `forward` takes `&self`: threads can share it.
@@ -67,7 +70,8 @@ impl Model {
     /// type or instruction set that was named and that this machine lacks;
     /// kernels that fail their self-check.
     pub fn load(checkpoint: &Checkpoint, options: &Options, threads: &ThreadPool) -> Result<Self> {
-        let Detected { row, classes } = detect(checkpoint)?;
+        let detected = detect(checkpoint)?;
+        let Detected { row, classes, .. } = detected;
         let preprocessing = preprocessing(row, checkpoint);
         let labels = checkpoint
             .metadata()
@@ -85,7 +89,10 @@ impl Model {
             threads,
         };
         let backend = select::load(source, options)?;
-        let info = info(source, backend.as_ref())?;
+        let info = ModelInfo {
+            decisions: Decisions::about(checkpoint, &detected),
+            ..info(source, backend.as_ref())?
+        };
         Ok(Self {
             info,
             preprocessing,
@@ -101,7 +108,13 @@ impl Model {
     /// When there is not one name for each class.
     pub fn with_labels(self, labels: Labels) -> Result<Self> {
         let labels = labels.expect(self.info.classes)?;
-        Ok(Self { labels, ..self })
+        let mut info = self.info;
+        info.decisions.labels = "a file of labels".into();
+        Ok(Self {
+            labels,
+            info,
+            ..self
+        })
     }
 
     /// What was loaded, and how it runs.
@@ -190,6 +203,7 @@ fn info(source: Source, backend: &dyn Backend) -> Result<ModelInfo> {
         dtype: backend.dtype,
         isa: backend.isa,
         digest: source.checkpoint.digest().to_owned(),
+        decisions: Decisions::default(),
     })
 }
 
@@ -198,12 +212,14 @@ fn info(source: Source, backend: &dyn Backend) -> Result<ModelInfo> {
 /// # Errors
 /// A checkpoint that matches no architecture of the family.
 pub fn complete_metadata(checkpoint: &Checkpoint) -> Result<Metadata> {
-    let Detected { row, classes } = detect(checkpoint)?;
+    let Detected { row, classes, .. } = detect(checkpoint)?;
     let own = checkpoint.metadata().clone();
+    let labels = own.labels.unwrap_or_else(|| Labels::guess(classes));
     Ok(Metadata {
         architecture: Some(row.name.to_owned()),
         preprocessing: Some(preprocessing(row, checkpoint)),
-        labels: Some(own.labels.unwrap_or_else(|| Labels::guess(classes))),
+        labels: Some(labels.expect(classes)?),
+        classes: own.classes,
         activation: Some(activation(checkpoint, classes)),
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),

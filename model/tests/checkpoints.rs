@@ -36,3 +36,174 @@ fn one_output_has_a_sigmoid_and_several_a_softmax_unless_the_checkpoint_says_oth
         assert_eq!(model.activation(), expected, "{classes}, {own:?}");
     }
 }
+
+/// A checkpoint of architecture `row` that says what `metadata` does.
+fn of(row: &str, metadata: Metadata) -> Result<String, String> {
+    let row = family::find(row).unwrap();
+    let complete = complete_metadata(&checkpoint(row.name, row.classes, metadata));
+    let architecture = complete.map(|metadata| metadata.architecture.unwrap());
+    architecture.map_err(|error| error.to_string())
+}
+
+fn named(name: &str) -> Metadata {
+    Metadata {
+        architecture: Some(name.into()),
+        ..Metadata::default()
+    }
+}
+
+#[test]
+fn a_name_that_is_not_in_the_table_is_refused() {
+    for name in [
+        "resnetaa50",
+        "resnetblur50.bt_in1k",
+        "resnet101c",
+        "resnet26",
+        "my_net",
+    ] {
+        let error = of("resnet50", named(name)).unwrap_err();
+        let expected =
+            format!("its architecture is `{name}`, which is not in the table; nearest are ");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn what_stands_for_the_training_is_no_part_of_a_name() {
+    for (name, row) in [
+        ("resnet50.a1_in1k", "resnet50"),
+        ("tv_resnet34", "resnet34"),
+        ("gluon_resnet50_v1d", "resnet50d"),
+        ("ssl_resnet18", "resnet18"),
+        ("swsl_resnext50_32x4d", "resnext50_32x4d"),
+        ("resnet18-2x2", "resnet18_2x2"),
+    ] {
+        assert_eq!(of(row, named(name)).as_deref(), Ok(row), "{name}");
+    }
+}
+
+#[test]
+fn a_name_and_tensors_that_contradict_each_other_are_refused() {
+    let error = of("resnet34", named("resnet18")).unwrap_err();
+    assert!(
+        error.ends_with("`resnet18`, which its tensors contradict: they are those of `resnet34`"),
+        "{error}"
+    );
+    let classes = Metadata {
+        classes: Some(1001),
+        ..named("resnet18")
+    };
+    let error = of("resnet18", classes).unwrap_err();
+    assert!(
+        error.ends_with("its configuration states 1001 classes, its classifier has 1000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn properties_that_the_tensors_do_not_show_must_agree_with_the_network() {
+    let stride = |first: bool, metadata: Metadata| Metadata {
+        stride_on_first_1x1: Some(first),
+        ..metadata
+    };
+    let pool = |pools: bool, metadata: Metadata| Metadata {
+        pooled_shortcut: Some(pools),
+        ..metadata
+    };
+    let unnamed = Metadata::default;
+    assert_eq!(
+        of("resnet50", stride(true, unnamed())).unwrap(),
+        "resnet50_v1"
+    );
+    assert_eq!(
+        of("resnet50", stride(false, unnamed())).unwrap(),
+        "resnet50"
+    );
+    // a basic block has one place for its stride
+    assert_eq!(of("resnet18", stride(true, unnamed())).unwrap(), "resnet18");
+    for (row, metadata, reason) in [
+        // half width with the stride on the 3x3 is not in the table
+        (
+            "resnet50_thin",
+            stride(false, unnamed()),
+            "is on the 3x3 convolution; its tensors are those of `resnet50_thin`, where it is on the first 1x1",
+        ),
+        (
+            "resnet50",
+            stride(true, named("resnet50")),
+            "is on the first 1x1 convolution",
+        ),
+        // resnet101c: the tensors of resnet101d, without its pool
+        (
+            "resnet101d",
+            pool(false, unnamed()),
+            "it has projection shortcuts without average pooling; its tensors are those of `resnet101d`, whose shortcuts are with it",
+        ),
+        (
+            "resnet50",
+            pool(true, named("resnet50")),
+            "with average pooling",
+        ),
+    ] {
+        let error = of(row, metadata).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_named_after_a_lookalike_is_refused() {
+    let row = family::find("resnet50").unwrap();
+    let parameters = build::build(row, row.input, 10).parameters();
+    let checkpoint = |name: &str| {
+        let metadata = Metadata::default();
+        let checkpoint = Checkpoint::synthetic(name, metadata, parameters.clone()).unwrap();
+        complete_metadata(&checkpoint).map_err(|error| error.to_string())
+    };
+    assert!(checkpoint("resnet50-0676ba61").is_ok());
+    for name in ["timm/resnetaa50.a1h_in1k", "resnetblur50-84f4748f"] {
+        let error = checkpoint(name).unwrap_err();
+        assert!(error.contains("its name begins with `resnet"), "{error}");
+    }
+}
+
+#[test]
+fn a_tensor_that_no_network_needs_is_refused_by_name() {
+    let row = family::find("resnet18").unwrap();
+    let mut tensors = build::build(row, row.input, 10).parameters();
+    tensors.push(("logit_scale".into(), vec![]));
+    let checkpoint = Checkpoint::synthetic("x", Metadata::default(), tensors).unwrap();
+    let error = complete_metadata(&checkpoint).unwrap_err().to_string();
+    assert!(
+        error.ends_with("1 tensor unexpected, first `logit_scale`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_was_decided_and_from_what_is_known() {
+    let pool = ThreadPool::new(1).unwrap();
+    let unnamed = checkpoint("cifar_resnet20", 10, Metadata::default());
+    let model = Model::load(&unnamed, &Options::default(), &pool).unwrap();
+    let decisions = &model.info().decisions;
+    assert_eq!(
+        decisions.architecture,
+        "the first one with these tensors; cifar_plain20 has them too"
+    );
+    assert!(
+        decisions.preprocessing.starts_with("assumed: "),
+        "{decisions:?}"
+    );
+    assert!(decisions.labels.starts_with("none: "), "{decisions:?}");
+    let stated = Metadata {
+        activation: Some(Activation::Sigmoid),
+        ..named("cifar_resnet20")
+    };
+    let stated = checkpoint("cifar_resnet20", 10, stated);
+    let model = Model::load(&stated, &Options::default(), &pool).unwrap();
+    let decisions = &model.info().decisions;
+    assert_eq!(
+        decisions.architecture,
+        "named `cifar_resnet20` by the metadata of the weights"
+    );
+    assert_eq!(decisions.activation, "the metadata of the weights");
+}

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -45,6 +47,40 @@ impl Signals {
             _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
         }
+    }
+}
+
+/// SIGTERM or SIGINT during a command that must not leave a partial result behind.
+pub struct Interrupt(Arc<AtomicU8>);
+
+impl Interrupt {
+    /// Installs the handlers; from now on the signals do not end the process.
+    ///
+    /// # Errors
+    /// When the operating system rejects a handler or a thread.
+    pub fn install() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
+        let mut signals = {
+            let _context = runtime.enter();
+            Signals::install()?
+        };
+        let received = Arc::new(AtomicU8::new(0));
+        let flag = Arc::clone(&received);
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let number = runtime.block_on(signals.next());
+                flag.store(u8::try_from(number).unwrap_or(u8::MAX), Ordering::SeqCst);
+            })?;
+        Ok(Self(received))
+    }
+
+    /// The number of the signal that has arrived.
+    #[must_use]
+    pub fn signal(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|number| *number > 0)
     }
 }
 

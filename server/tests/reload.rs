@@ -40,7 +40,12 @@ fn write_checkpoint(architecture: &str, sign: f32, path: &Path) {
     let checkpoint = checkpoint.with_values([(fc.to_owned(), weight)]).unwrap();
     let metadata = model::complete_metadata(&checkpoint).unwrap();
     let dtype = weights::StoredDtype::Kept;
-    weights::write(&checkpoint, &metadata, dtype, path, &mut |_, _| {}).unwrap();
+    let target = weights::Target {
+        path,
+        replace: true,
+    };
+    let go_on = &mut |_, _| std::ops::ControlFlow::Continue(());
+    weights::write(&checkpoint, &metadata, dtype, &target, go_on).unwrap();
 }
 
 /// The predictions of a checkpoint for the image, without a server.

@@ -14,6 +14,8 @@ use crate::metadata::Metadata;
 use crate::name;
 use crate::naming::Naming;
 use crate::open::Opened;
+use crate::origin::{Configuration, Origin, Origins};
+use crate::parts::Parts;
 use crate::quantized;
 use crate::tensor::{Tensor, Values};
 
@@ -36,6 +38,9 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
     /// The scales of 8-bit weights, by the canonical name of the weights.
     scales: BTreeMap<String, Tensor>,
+    /// What was decided while the file was read.
+    notes: Vec<String>,
+    origins: Origins,
     digest: OnceLock<String>,
 }
 
@@ -117,6 +122,7 @@ impl Checkpoint {
             files: Vec::new(),
             tensors,
             metadata,
+            notes: Vec::new(),
         };
         let checkpoint = Self::assemble(name, name, opened)?;
         Ok(checkpoint.with_digest("none: made in memory"))
@@ -125,19 +131,22 @@ impl Checkpoint {
     /// Maps the name of every tensor to its canonical name.
     fn assemble(name: &str, origin: &str, opened: Opened) -> Result<Self> {
         let naming = Naming::detect(opened.tensors.iter().map(|tensor| tensor.name.as_str()));
+        let mut notes = opened.notes;
+        let Parts {
+            network,
+            scales,
+            unused,
+        } = Parts::of(opened.tensors, &naming);
+        match &unused[..] {
+            [] => {}
+            [one] => notes.push(format!("tensor `{one}` of the training is not used")),
+            [first, ..] => notes.push(format!(
+                "{} tensors of the training, such as `{first}`, are not used",
+                unused.len()
+            )),
+        }
         let mut tensors = BTreeMap::new();
-        let mut scales = BTreeMap::new();
-        // A counter of training steps; inference does not use it.
-        let is_counter = |tensor: &Tensor| tensor.name.ends_with("num_batches_tracked");
-        for mut tensor in opened
-            .tensors
-            .into_iter()
-            .filter(|tensor| !is_counter(tensor))
-        {
-            if let Some(weights) = tensor.name.strip_suffix(quantized::SCALE) {
-                scales.insert(naming.canonical(weights), tensor);
-                continue;
-            }
+        for mut tensor in network {
             let canonical = naming.canonical(&tensor.name);
             // A classifier stored as a 1x1 convolution, [N, C, 1, 1].
             if let ("fc.weight", [_, _, 1, 1]) = (canonical.as_str(), tensor.shape.as_slice()) {
@@ -161,6 +170,7 @@ impl Checkpoint {
             return Err(Error::malformed(origin, "it contains no tensors"));
         }
         let mut metadata = opened.metadata;
+        let origins = Origins::of(&metadata, Origin::File);
         if metadata.architecture.is_none() {
             metadata.pooled_shortcut = metadata.pooled_shortcut.or(naming.pooled_shortcut());
         }
@@ -172,15 +182,19 @@ impl Checkpoint {
             naming,
             tensors,
             scales,
+            notes,
+            origins,
             digest: OnceLock::new(),
         })
     }
 
-    /// Renames the checkpoint and fills fields of its metadata that are `None`.
-    pub(crate) fn with_name_and_metadata(self, name: &str, metadata: Metadata) -> Self {
+    /// Renames the checkpoint and fills fields of its metadata that are `None`
+    /// from the configuration files of its folder.
+    pub(crate) fn with_configuration(self, name: &str, configuration: Configuration) -> Self {
         Self {
             name: name.to_owned(),
-            metadata: self.metadata.clone().or(metadata),
+            metadata: self.metadata.clone().or(configuration.metadata),
+            origins: self.origins.or(configuration.origins),
             ..self
         }
     }
@@ -232,6 +246,19 @@ impl Checkpoint {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What was decided while the file was read, for people: which of several
+    /// sets of weights was taken, which tensors are not used.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Where the fields of the metadata are from.
+    #[must_use]
+    pub fn origins(&self) -> Origins {
+        self.origins
     }
 
     /// The metadata of the checkpoint.

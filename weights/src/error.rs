@@ -50,6 +50,24 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The file to write exists.
+    #[error("{} exists; choose another name, or replace it with --force", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What would be replaced is no file: a folder, a pipe, a device.
+    #[error("{} is not a regular file, so it is not replaced; choose another name", path.display())]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The caller stopped the writing of a file.
+    #[error("interrupted: {} was not written", path.display())]
+    Interrupted {
+        /// The file.
+        path: PathBuf,
+    },
     /// The content is not a checkpoint in a supported format.
     #[error("{origin} is not a usable checkpoint: {reason}")]
     Malformed {

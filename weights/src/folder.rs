@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config;
 use crate::config::document::Document;
 use crate::error::{Error, Result};
-use crate::metadata::Metadata;
+use crate::origin::Configuration;
 
 /// Describes the network, in timm and transformers.
 pub(crate) const CONFIG: &str = "config.json";
@@ -84,16 +84,22 @@ pub(crate) fn weights_in(folder: &Path) -> Result<PathBuf> {
 }
 
 /// The metadata in the configuration files of `folder`.
-pub(crate) fn metadata(folder: &Path) -> Result<Metadata> {
+pub(crate) fn configuration(folder: &Path) -> Result<Configuration> {
     let Some(config) = document(&folder.join(CONFIG))? else {
-        return Ok(Metadata::default());
+        return Ok(Configuration::default());
     };
     let preprocessor = document(&folder.join(PREPROCESSOR))?;
     config::metadata(&config, preprocessor.as_ref())
 }
 
+/// The configuration files that exist in `folder`.
+pub(crate) fn configuration_files(folder: &Path) -> Vec<PathBuf> {
+    let files = [CONFIG, PREPROCESSOR].map(|name| folder.join(name));
+    files.into_iter().filter(|file| file.exists()).collect()
+}
+
 /// Parses a configuration file, if it exists.
-fn document(path: &Path) -> Result<Option<Document>> {
+pub(crate) fn document(path: &Path) -> Result<Option<Document>> {
     let read = |source| Error::Read {
         path: path.to_owned(),
         source,

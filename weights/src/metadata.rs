@@ -20,6 +20,8 @@ pub struct Metadata {
     pub preprocessing: Option<Preprocessing>,
     /// Labels of the classes.
     pub labels: Option<Labels>,
+    /// Number of classes that the configuration states.
+    pub classes: Option<usize>,
     /// The function that turns outputs into probabilities.
     pub activation: Option<Activation>,
     /// Whether a bottleneck block has its stride on the first 1x1 convolution
@@ -86,9 +88,10 @@ impl Metadata {
             architecture: strings.strings.get("architecture").cloned(),
             preprocessing: strings.parse("preprocess", preprocessing)?,
             labels: strings.parse("labels", labels)?,
+            classes: None,
             activation: strings.parse("activation", activation)?,
-            stride_on_first_1x1: flag(spec.stride_on, STRIDE_ON),
-            pooled_shortcut: flag(spec.shortcut, SHORTCUT),
+            stride_on_first_1x1: strings.flag("stride_on", spec.stride_on, STRIDE_ON)?,
+            pooled_shortcut: strings.flag("shortcut", spec.shortcut, SHORTCUT)?,
             ranges: strings.parse("ranges", ranges)?,
         })
     }
@@ -135,6 +138,7 @@ impl Metadata {
             architecture: self.architecture.or(other.architecture),
             preprocessing: self.preprocessing.or(other.preprocessing),
             labels: self.labels.or(other.labels),
+            classes: self.classes.or(other.classes),
             activation: self.activation.or(other.activation),
             stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
             pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
@@ -176,19 +180,28 @@ impl Strings<'_> {
         let parsed = text.map(|text| parse(text)).transpose();
         parsed.map_err(|reason| Error::field(self.origin, field, reason))
     }
+
+    /// Whether `value` of a field of `spec` is the name for false or the name for
+    /// true.
+    fn flag(&self, field: &str, value: Option<String>, names: [&str; 2]) -> Result<Option<bool>> {
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        match names.iter().position(|name| *name == value) {
+            Some(found) => Ok(Some(found == 1)),
+            None => {
+                let reason = format!(
+                    "its `{field}` is {value:?}; {} and {} are supported",
+                    names[0], names[1]
+                );
+                Err(Error::field(self.origin, "spec", reason))
+            }
+        }
+    }
 }
 
 fn spec(text: &str) -> std::result::Result<SpecJson, String> {
     serde_json::from_str(text).map_err(|e| e.to_string())
-}
-
-/// Whether `value` is the name for false or the name for true.
-fn flag(value: Option<String>, [no, yes]: [&str; 2]) -> Option<bool> {
-    match value? {
-        value if value == no => Some(false),
-        value if value == yes => Some(true),
-        _ => None,
-    }
 }
 
 fn preprocessing(text: &str) -> std::result::Result<Preprocessing, String> {

@@ -6,6 +6,12 @@
 //! `layer{1}.` both mean the first stage. The first matching rule applies, in
 //! either direction; a name without a matching rule does not change.
 
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use self::pattern::{match_prefix, translate};
+
 /// The prefix of a name in the file, and of the canonical name.
 type Rule = (&'static str, &'static str);
 
@@ -93,12 +99,51 @@ const TRANSFORMERS: Dialect = Dialect {
     ],
 };
 
-const DIALECTS: [Dialect; 5] = [POOLED, CONV_SHORTCUT, LINEAR, TIMM_V2, TRANSFORMERS];
+/// Classifiers beside a backbone, or in a sequence with a dropout. Two layers map
+/// to one name, which is an error.
+const HEAD: Dialect = Dialect {
+    marker: "head.",
+    rules: &[("head.fc.", "fc."), ("head.{0}.", "fc."), ("head.", "fc.")],
+};
+const CLASSIFIER: Dialect = Dialect {
+    marker: "classifier.",
+    rules: &[("classifier.{0}.", "fc."), ("classifier.", "fc.")],
+};
+const SEQUENCE: Dialect = Dialect {
+    marker: "fc.{0}.",
+    rules: &[("fc.{0}.", "fc.")],
+};
+
+/// The first one with a rule for a name applies.
+const DIALECTS: [Dialect; 8] = [
+    POOLED,
+    CONV_SHORTCUT,
+    LINEAR,
+    TIMM_V2,
+    TRANSFORMERS,
+    HEAD,
+    CLASSIFIER,
+    SEQUENCE,
+];
 
 /// Prefixes that training frameworks add to every name, and the length beyond
 /// which no further prefix is removed.
-const PREFIXES: [&str; 3] = ["module.", "model.", "state_dict."];
+const PREFIXES: [&str; 10] = [
+    "module.",
+    "model.",
+    "state_dict.",
+    "_orig_mod.",
+    "timm_model.",
+    "net.",
+    "network.",
+    "backbone.",
+    "resnet.conv1.",
+    "resnet.layer1.",
+];
 const MAX_PREFIX_BYTES: usize = 64;
+
+/// Modules beside the network that training scripts save with it.
+const OF_TRAINING: [&str; 4] = ["criterion.", "loss.", "loss_fn.", "loss_function."];
 
 /// The naming of the tensors in one file.
 #[derive(Clone, Default)]
@@ -119,7 +164,8 @@ impl Naming {
             };
             prefix.len() < MAX_PREFIX_BYTES && names.clone().any(wrapped)
         }) {
-            prefix += next;
+            // of the last two, only the first part is a prefix
+            prefix += next.split_inclusive('.').next().unwrap_or(next);
         }
         let has = |marker| {
             let bare = |name: &'a str| name.strip_prefix(&prefix).unwrap_or(name);
@@ -152,6 +198,12 @@ impl Naming {
         self.pooled_shortcut
     }
 
+    /// Whether the tensor called `name` belongs to the loss, which is beside the
+    /// network.
+    pub(crate) fn is_of_training(&self, name: &str) -> bool {
+        !self.prefix.is_empty() && OF_TRAINING.iter().any(|part| name.starts_with(part))
+    }
+
     /// The canonical name of the tensor called `name` in the file.
     pub(crate) fn canonical(&self, name: &str) -> String {
         let name = name.strip_prefix(&self.prefix).unwrap_or(name);
@@ -170,202 +222,5 @@ impl Naming {
             .filter_map(|(to, from)| translate(canonical, from, to));
         let name = renamed.next().unwrap_or_else(|| canonical.to_owned());
         format!("{}{name}", self.prefix)
-    }
-}
-
-/// Replaces the prefix `from` of a name by `to`. A `from` that does not end in a
-/// dot must match the whole name.
-fn translate(name: &str, from: &str, to: &str) -> Option<String> {
-    let (numbers, rest) = match_prefix(name, from)?;
-    if !rest.is_empty() && !from.ends_with('.') {
-        return None;
-    }
-    let mut numbers = numbers.into_iter();
-    let mut renamed = String::new();
-    for (literal, base) in pieces(to) {
-        renamed += literal;
-        if let Some(base) = base {
-            renamed += &numbers.next()?.checked_add(base)?.to_string();
-        }
-    }
-    Some(renamed + rest)
-}
-
-/// Matches the beginning of `name` with `pattern`: the numbers, counted from
-/// zero, and the rest of the name.
-fn match_prefix<'a>(name: &'a str, pattern: &str) -> Option<(Vec<u32>, &'a str)> {
-    let mut rest = name;
-    let mut numbers = Vec::new();
-    for (literal, base) in pieces(pattern) {
-        rest = rest.strip_prefix(literal)?;
-        if let Some(base) = base {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let (number, after) = rest.split_at(digits);
-            // `01` would be written back as `1`.
-            if number.len() > 1 && number.starts_with('0') {
-                return None;
-            }
-            numbers.push(number.parse::<u32>().ok()?.checked_sub(base)?);
-            rest = after;
-        }
-    }
-    Some((numbers, rest))
-}
-
-/// The literals of a pattern, each with the base of the number that follows.
-fn pieces(pattern: &str) -> impl Iterator<Item = (&str, Option<u32>)> {
-    pattern.split('}').map(|piece| match piece.split_once('{') {
-        Some((literal, base)) => (literal, base.parse().ok()),
-        None => (piece, None),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn naming(names: &[&str]) -> Naming {
-        Naming::detect(names.iter().copied())
-    }
-
-    /// Detects the naming, and asserts that each name maps to its canonical name
-    /// and back.
-    fn assert_maps(pairs: &[(&str, &str)]) {
-        let naming = Naming::detect(pairs.iter().map(|(name, _)| *name));
-        for (name, canonical) in pairs {
-            assert_eq!(naming.canonical(name), *canonical);
-            assert_eq!(naming.in_file(canonical), *name);
-        }
-    }
-
-    #[test]
-    fn torchvision_names_are_canonical() {
-        assert_maps(&[
-            ("conv1.weight", "conv1.weight"),
-            ("layer4.2.bn3.running_var", "layer4.2.bn3.running_var"),
-            (
-                "layer1.0.downsample.0.weight",
-                "layer1.0.downsample.0.weight",
-            ),
-            (
-                "layer1.0.downsample.1.running_mean",
-                "layer1.0.downsample.1.running_mean",
-            ),
-            ("fc.bias", "fc.bias"),
-        ]);
-    }
-
-    #[test]
-    fn the_convolution_of_a_pooled_shortcut_has_another_index() {
-        let pairs = [
-            ("conv1.6.weight", "conv1.6.weight"),
-            (
-                "layer2.0.downsample.1.weight",
-                "layer2.0.downsample.0.weight",
-            ),
-            ("layer2.0.downsample.2.bias", "layer2.0.downsample.1.bias"),
-        ];
-        assert_maps(&pairs);
-        assert_eq!(naming(&[pairs[2].0]).pooled_shortcut(), Some(true));
-        assert_eq!(
-            naming(&["layer2.0.downsample.0.weight"]).pooled_shortcut(),
-            Some(false)
-        );
-        assert_eq!(naming(&["layer2.0.conv1.weight"]).pooled_shortcut(), None);
-    }
-
-    #[test]
-    fn names_of_transformers_count_from_zero() {
-        let stage = "resnet.encoder.stages.3.layers.0";
-        assert_maps(&[
-            (
-                "resnet.embedder.embedder.convolution.weight",
-                "conv1.weight",
-            ),
-            ("resnet.embedder.embedder.normalization.bias", "bn1.bias"),
-            (
-                &format!("{stage}.layer.0.convolution.weight"),
-                "layer4.0.conv1.weight",
-            ),
-            (
-                &format!("{stage}.layer.2.normalization.bias"),
-                "layer4.0.bn3.bias",
-            ),
-            (
-                &format!("{stage}.shortcut.convolution.weight"),
-                "layer4.0.downsample.0.weight",
-            ),
-            (
-                &format!("{stage}.shortcut.normalization.weight"),
-                "layer4.0.downsample.1.weight",
-            ),
-            ("classifier.1.weight", "fc.weight"),
-        ]);
-    }
-
-    #[test]
-    fn names_of_timm_v2_with_a_plain_and_a_deep_stem() {
-        assert_maps(&[
-            ("stem.conv.weight", "conv1.weight"),
-            ("stages.0.blocks.10.norm1.weight", "layer1.10.bn1.weight"),
-            ("stages.3.blocks.0.conv3.weight", "layer4.0.conv3.weight"),
-            (
-                "stages.3.blocks.0.downsample.conv.weight",
-                "layer4.0.downsample.0.weight",
-            ),
-            ("norm.bias", "bn.bias"),
-            ("head.fc.weight", "fc.weight"),
-        ]);
-        assert_maps(&[
-            ("stem.conv1.weight", "conv1.0.weight"),
-            ("stem.norm1.weight", "conv1.1.weight"),
-            ("stem.conv2.weight", "conv1.3.weight"),
-            ("stem.norm2.running_mean", "conv1.4.running_mean"),
-            ("stem.conv3.weight", "conv1.6.weight"),
-            ("stages.0.blocks.0.conv1.weight", "layer1.0.conv1.weight"),
-        ]);
-    }
-
-    #[test]
-    fn prefixes_and_the_cifar_classifier_are_mapped() {
-        assert_maps(&[
-            ("module.conv1.weight", "conv1.weight"),
-            ("module.linear.weight", "fc.weight"),
-        ]);
-        assert_maps(&[(
-            "state_dict.model.layer1.0.downsample.weight",
-            "layer1.0.downsample.0.weight",
-        )]);
-    }
-
-    #[test]
-    fn a_missing_tensor_has_a_name_in_the_naming_of_the_file() {
-        let naming = naming(&["model.resnet.embedder.embedder.convolution.weight"]);
-        assert_eq!(
-            naming.in_file("layer2.1.bn2.weight"),
-            "model.resnet.encoder.stages.1.layers.1.layer.1.normalization.weight"
-        );
-    }
-
-    #[test]
-    fn names_with_invalid_numbers_do_not_change() {
-        for name in [
-            "stages.01.blocks.0.conv1.weight",
-            "stages.4294967295.blocks.0.conv1.weight",
-            "stages.99999999999.blocks.0.conv1.weight",
-            "stages.0.blocks.0.conv0.weight",
-            "stages..blocks.0.conv1.weight",
-        ] {
-            assert_eq!(
-                naming(&["stages.0.blocks.0.conv1.weight", name]).canonical(name),
-                name
-            );
-        }
-    }
-
-    #[test]
-    fn a_name_of_prefixes_only_terminates() {
-        let name = "model.".repeat(10_000);
-        assert!(naming(&[&name]).prefix.len() <= MAX_PREFIX_BYTES + 11);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Opened {
     pub(crate) files: Vec<Bytes>,
     pub(crate) tensors: Vec<Tensor>,
     pub(crate) metadata: Metadata,
+    /// Which tensors these are, if a file has several sets.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The format of a file, detected from its first bytes.
@@ -28,6 +30,8 @@ enum Format {
     PyTorch,
     Index,
     LfsPointer,
+    /// Another format, and what to do about it.
+    Foreign(&'static str),
 }
 
 impl Opened {
@@ -42,9 +46,14 @@ impl Opened {
 
     /// Parses a file that holds tensors.
     pub(crate) fn one_file(origin: &str, bytes: Bytes) -> Result<Self> {
+        let mut notes = Vec::new();
         let (tensors, metadata) = match Format::of(&bytes) {
             Format::Safetensors => safetensors::parse(origin, &bytes)?,
-            Format::PyTorch => (pytorch::parse(origin, &bytes)?, BTreeMap::new()),
+            Format::PyTorch => {
+                let (tensors, note) = pytorch::parse(origin, &bytes)?;
+                notes.extend(note);
+                (tensors, BTreeMap::new())
+            }
             Format::Index => {
                 return Err(Error::malformed(
                     origin,
@@ -57,12 +66,14 @@ impl Opened {
                     "it is a Git LFS pointer to the weights; fetch them with `git lfs pull`",
                 ));
             }
+            Format::Foreign(reason) => return Err(Error::malformed(origin, reason)),
         };
         let metadata = Metadata::parse(origin, &metadata)?;
         Ok(Self {
             files: vec![bytes],
             tensors,
             metadata,
+            notes,
         })
     }
 
@@ -73,6 +84,7 @@ impl Opened {
             files: Vec::new(),
             tensors: Vec::new(),
             metadata: Metadata::default(),
+            notes: Vec::new(),
         };
         for (file, tensors) in sharded::shards(&origin, index)? {
             let shard = path.with_file_name(&file);
@@ -85,8 +97,11 @@ impl Opened {
                 );
                 return Err(Error::malformed(&origin, reason));
             }
+            all.notes.extend(shard.notes.iter().cloned());
             all.add(shard);
         }
+        all.notes.sort_unstable();
+        all.notes.dedup();
         Ok(all)
     }
 
@@ -137,8 +152,47 @@ impl Format {
             // The length at the beginning of a safetensors file may start with
             // the byte of `{`, but it contains zero bytes, and JSON does not.
             Self::Index
+        } else if let Some(reason) = foreign(bytes) {
+            Self::Foreign(reason)
         } else {
             Self::Safetensors
         }
+    }
+}
+
+/// What to do with a file of a format that is not supported, by its first bytes.
+fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    // The length at the beginning of a safetensors file can look like any of
+    // these; the JSON after it cannot.
+    if bytes.get(8) == Some(&b'{') {
+        return None;
+    }
+    let text = bytes.trim_ascii_start();
+    let is_html = |start: &[u8]| {
+        text.get(..start.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(start))
+    };
+    // ONNX: field 1, the version of the format, then the producer or the graph
+    let is_onnx = matches!(bytes, [0x08, 1..=20, 0x12 | 0x3a | 0x42, ..]);
+    if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+        Some(
+            "it is an HDF5 file, as Keras writes them; only PyTorch and safetensors checkpoints are supported",
+        )
+    } else if bytes.starts_with(b"\x1f\x8b") {
+        Some("it is compressed with gzip; decompress it with `gunzip`")
+    } else if bytes.get(257..262) == Some(b"ustar") {
+        Some("it is a tar archive; extract it and pass the checkpoint in it")
+    } else if is_html(b"<!doctype html") || is_html(b"<html") {
+        Some("it is a web page, not a checkpoint; the download returned an error or a login page")
+    } else if is_onnx {
+        Some(
+            "it is an ONNX model; pass the PyTorch or safetensors checkpoint that it was exported from",
+        )
+    } else if bytes.starts_with(b"\x80") && bytes.get(1).is_some_and(|version| *version <= 5) {
+        Some(
+            "it is a Python pickle that was not written by `torch.save`; save the `state_dict()` with `torch.save`",
+        )
+    } else {
+        None
     }
 }

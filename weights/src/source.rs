@@ -18,7 +18,8 @@ use crate::open;
 pub enum Source {
     /// The default model, compiled into the program.
     Default,
-    /// A file of weights, or the index of a checkpoint in several files.
+    /// A file of weights, or the index of a checkpoint in several files. The
+    /// configuration files beside it belong to it.
     File(PathBuf),
     /// A folder with weights and their configuration files.
     Folder(PathBuf),
@@ -66,7 +67,7 @@ impl Source {
     }
 
     /// The local files that the checkpoint is read from: the weights, all
-    /// shards of an index, and the configuration files of a folder that exist.
+    /// shards of an index, and the configuration files beside them that exist.
     /// Symbolic links are not resolved. Empty for the default model and for
     /// repositories. The list is as of now: another call is needed after a
     /// change.
@@ -77,11 +78,14 @@ impl Source {
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         match self {
             Self::Default | Self::Hub(_) => Ok(Vec::new()),
-            Self::File(path) => open::files(path),
+            Self::File(path) => {
+                let mut files = open::files(path)?;
+                files.extend(folder::configuration_files(folder_of(path)));
+                Ok(files)
+            }
             Self::Folder(path) => {
                 let mut files = open::files(&folder::weights_in(path)?)?;
-                let configs = [folder::CONFIG, folder::PREPROCESSOR].map(|name| path.join(name));
-                files.extend(configs.into_iter().filter(|config| config.exists()));
+                files.extend(folder::configuration_files(path));
                 Ok(files)
             }
         }
@@ -111,26 +115,67 @@ impl Source {
     ) -> Result<Checkpoint> {
         match self {
             Self::Default => default_model(),
-            Self::File(path) => Checkpoint::open_with(path, access),
-            Self::Folder(path) => open_folder(path, &self.name(), access),
+            Self::File(path) => open_configured(path, &self.name(), access),
+            Self::Folder(path) => open_configured(&folder::weights_in(path)?, &self.name(), access),
             Self::Hub(repository) => {
-                open_folder(&hub.folder(repository, progress)?, &self.name(), access)
+                let snapshot = hub.snapshot(repository, progress)?;
+                let checkpoint = open_configured(&snapshot.weights, &self.name(), access)?;
+                Ok(match snapshot.digest {
+                    Some(digest) => checkpoint.with_digest(&digest),
+                    None => checkpoint,
+                })
             }
         }
     }
 }
 
-fn open_folder(path: &Path, name: &str, access: Access) -> Result<Checkpoint> {
-    let metadata = folder::metadata(path)?;
-    let checkpoint = Checkpoint::open_with(&folder::weights_in(path)?, access)?;
-    Ok(checkpoint.with_name_and_metadata(name, metadata))
+/// Opens the weights in a file, with the configuration files beside it: a folder
+/// and the file in it are the same model.
+fn open_configured(weights: &Path, name: &str, access: Access) -> Result<Checkpoint> {
+    let configuration = folder::configuration(folder_of(weights))?;
+    let checkpoint = Checkpoint::open_with(weights, access)?;
+    Ok(checkpoint.with_configuration(name, configuration))
 }
+
+/// The folder that holds a file.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    }
+}
+
+/// Endings of files, which the Hub is not asked for: the text is the mistyped path
+/// of a file.
+const OF_FILES: [&str; 14] = [
+    "safetensors",
+    "pth",
+    "pt",
+    "bin",
+    "ckpt",
+    "json",
+    "onnx",
+    "h5",
+    "hdf5",
+    "keras",
+    "npz",
+    "gz",
+    "zip",
+    "tar",
+];
 
 /// Parses `organisation/name` with an optional `@revision`, in the characters
 /// that the Hub allows.
 fn repository(text: &str) -> Option<Repository> {
     let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
     let (organisation, name) = id.split_once('/')?;
+    // the path of a file that does not exist
+    let ending = id.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
+    if ending.is_some_and(|ending| OF_FILES.contains(&ending.as_str())) {
+        return None;
+    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let is_name = |part: &str| {
         (1..=96).contains(&part.len())
@@ -191,6 +236,8 @@ mod tests {
             "a/b@",
             "a/b@../c",
             "a b/c",
+            "models/resnet50.safetensors",
+            "models/resnet50.PTH",
             "a/b.pth?x",
         ] {
             let error = Source::parse(text).unwrap_err();

@@ -81,6 +81,11 @@ fn widen(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
                 .map(|half| f16::from_le_bytes(*half).to_f32())
                 .collect(),
         ),
+        Dtype::F64 => {
+            let (doubles, _) = bytes.as_chunks::<8>();
+            let values = doubles.iter().map(|double| f64::from_le_bytes(*double));
+            Some(values.map(|double| double as f32).collect())
+        }
         // The checkpoint multiplies these by the scales.
         Dtype::I8 => Some(bytes.iter().map(|byte| f32::from(*byte as i8)).collect()),
         Dtype::BF16 => Some(

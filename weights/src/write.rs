@@ -2,8 +2,9 @@
 //! metadata. Tensors are converted one by one.
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::{Metadata as Header, TensorInfo};
 use half::{bf16, f16};
@@ -20,7 +21,7 @@ use crate::quantized::{SCALE, quantize};
 /// their dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredDtype {
-    /// The dtypes of the checkpoint; 8-bit weights become f32.
+    /// The dtypes of the checkpoint; 8-bit and 64-bit weights become f32.
     Kept,
     /// IEEE half precision: 11 bits of significand, at most 65504.
     F16,
@@ -30,25 +31,71 @@ pub enum StoredDtype {
     Int8,
 }
 
-/// Writes `checkpoint` to `path` with the given metadata and dtype. An existing
-/// file is replaced atomically when the new one is complete. `progress` is
-/// called with the bytes written so far and the total.
+/// The file to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Its path. A symbolic link stands for the file that it leads to.
+    pub path: &'a Path,
+    /// Whether an existing file is replaced.
+    pub replace: bool,
+}
+
+impl Target<'_> {
+    /// Checks that the file may be written, before work is done for it. Returns
+    /// its path without symbolic links.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NotRegular`]; [`Error::Write`] for a link that
+    /// leads nowhere.
+    pub fn check(&self) -> Result<PathBuf> {
+        let failed = |source| Error::Write {
+            path: self.path.to_owned(),
+            source,
+        };
+        match self.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(self.path.to_owned()),
+            found => found.map_err(failed)?,
+        };
+        let path = self.path.canonicalize().map_err(failed)?;
+        if !path.metadata().map_err(failed)?.is_file() {
+            return Err(Error::NotRegular {
+                path: self.path.to_owned(),
+            });
+        }
+        if !self.replace {
+            return Err(Error::Exists {
+                path: self.path.to_owned(),
+            });
+        }
+        Ok(path)
+    }
+}
+
+/// Writes `checkpoint` to `target` with the given metadata and dtype. The file
+/// appears when it is complete; an existing one is replaced atomically.
+/// `progress` is called with the bytes written so far and the total; it can stop
+/// the writing, which leaves nothing behind.
 ///
 /// # Errors
-/// When a tensor cannot be read or overflows its dtype, or the file cannot be
-/// written.
+/// When a tensor cannot be read or overflows its dtype, the file cannot be
+/// written or may not be replaced, or `progress` stops.
 pub fn write(
     checkpoint: &Checkpoint,
     metadata: &Metadata,
     stored: StoredDtype,
-    path: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    target: &Target,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<()> {
+    let path = target.check()?;
     let tensors = layout(checkpoint, stored);
     let total = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
     let failed = |source| Error::Write {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
+    };
+    let mut advance = |done: usize| match progress(done as u64, total as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Interrupted { path: path.clone() }),
     };
     let header = header(checkpoint, metadata, tensors.clone()).map_err(failed)?;
     let folder = path
@@ -60,7 +107,8 @@ pub fn write(
     // Wide dtypes come first, so scales are written before their integers.
     let mut integers = HashMap::new();
     for (name, info) in tensors {
-        if let Some(weights) = name.strip_suffix(SCALE) {
+        let scaled = name.strip_suffix(SCALE);
+        if let Some(weights) = scaled.filter(|_| checkpoint.shape(&name).is_none()) {
             let shape = checkpoint.shape(weights).unwrap_or_default().to_vec();
             let values = checkpoint.read(weights, &shape)?;
             let (quantized, scales) = quantize(&values, shape.first().copied().unwrap_or(1));
@@ -71,7 +119,7 @@ pub fn write(
         if let Some(quantized) = integers.remove(&name) {
             let bytes: Vec<u8> = quantized.into_iter().map(|q| q as u8).collect();
             out.write_all(&bytes).map_err(failed)?;
-            progress(info.data_offsets.1 as u64, total as u64);
+            advance(info.data_offsets.1)?;
             continue;
         }
         let values = checkpoint.read(&name, &info.shape)?;
@@ -83,12 +131,22 @@ pub fn write(
             });
         }
         narrow(&values, info.dtype, &mut out).map_err(failed)?;
-        progress(info.data_offsets.1 as u64, total as u64);
+        advance(info.data_offsets.1)?;
     }
     let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    advance(total)?;
+    let persisted = if target.replace {
+        file.persist(&path)
+    } else {
+        // a file that has appeared in the meantime is not replaced
+        file.persist_noclobber(&path)
+    };
+    match persisted {
+        Ok(_) => Ok(()),
+        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Err(Error::Exists { path }),
+        Err(e) => Err(failed(e.error)),
+    }
 }
 
 /// The header entry of every tensor. Wide dtypes come first, so that all
@@ -101,7 +159,7 @@ fn layout(checkpoint: &Checkpoint, stored: StoredDtype) -> Vec<(String, TensorIn
             StoredDtype::Bf16 if !vector => Dtype::BF16,
             StoredDtype::Int8 if !vector => Dtype::I8,
             // The checkpoint returns 8-bit weights as f32.
-            _ if dtype == Dtype::I8 => Dtype::F32,
+            _ if matches!(dtype, Dtype::I8 | Dtype::F64) => Dtype::F32,
             _ => dtype,
         };
         (name.to_owned(), shape.to_vec(), dtype)

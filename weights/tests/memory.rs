@@ -5,12 +5,22 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::ops::ControlFlow::Continue;
+use std::path::Path;
 
-use resnet_weights::{Checkpoint, Metadata, StoredDtype, write};
+use resnet_weights::{Checkpoint, Metadata, StoredDtype, Target, write};
 
 const TENSORS: usize = 32;
 const ELEMENTS: usize = 1 << 20;
 const FILE: usize = TENSORS * ELEMENTS * 4;
+
+/// The target of a new file.
+fn new(path: &Path) -> Target<'_> {
+    Target {
+        path,
+        replace: false,
+    }
+}
 
 /// The peak of the resident memory during `run`, in bytes above the memory at
 /// its start.
@@ -48,8 +58,8 @@ fn a_large_file_is_not_in_memory_twice() {
             &synthetic,
             &Metadata::default(),
             StoredDtype::Kept,
-            &path,
-            &mut |_, _| (),
+            &new(&path),
+            &mut |_, _| Continue(()),
         )
         .unwrap()
     });
@@ -79,8 +89,8 @@ fn a_large_file_is_not_in_memory_twice() {
             &checkpoint,
             &Metadata::default(),
             StoredDtype::Bf16,
-            &half,
-            &mut |_, _| (),
+            &new(&half),
+            &mut |_, _| Continue(()),
         )
         .unwrap();
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weights::{Labels, StoredDtype};
+use weights::{Labels, StoredDtype, Target};
 
 use crate::commands::error::Error;
 use crate::commands::load::open;
@@ -30,6 +30,10 @@ pub struct Flags {
     /// File with the class names to store in the new file
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+
+    /// Replace OUT.safetensors if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 fn half_precision(text: &str) -> Result<StoredDtype, &'static str> {
@@ -45,6 +49,11 @@ fn half_precision(text: &str) -> Result<StoredDtype, &'static str> {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let target = Target {
+        path: &flags.to,
+        replace: flags.force,
+    };
+    target.check()?;
     let checkpoint = open(&flags.from)?;
     let mut metadata = model::complete_metadata(&checkpoint)?;
     if let Some(file) = &flags.labels {
@@ -52,5 +61,5 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         metadata.labels = Some(Labels::from_file(file)?.expect(classes)?);
     }
     let dtype = flags.dtype.unwrap_or(StoredDtype::Kept);
-    write(&checkpoint, &metadata, dtype, &flags.to, "")
+    write(&checkpoint, &metadata, dtype, &target, "")
 }

@@ -1,13 +1,13 @@
 //! Reads a labelled dataset: images with the class of each, as a folder for each
 //! class or as a CSV file.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use weights::Labels;
 
+use crate::commands::class_names::{ClassNames, Found};
 use crate::commands::images;
 
 /// Images and, in the same order, their classes.
@@ -51,6 +51,18 @@ pub enum Error {
         /// How many classes the model has.
         count: usize,
     },
+    /// A name of several classes.
+    #[error(
+        "{at}: `{class}` could be {meanings}; use the WordNet ID or the index in the CSV file, or rename the folder"
+    )]
+    AmbiguousClass {
+        /// Folder, or file and line.
+        at: String,
+        /// The class as given.
+        class: String,
+        /// The classes that it could be, and why.
+        meanings: String,
+    },
     /// A line that does not have two fields.
     #[error(
         "{at}: expected `image,class`, found {found} field(s); put a field that contains a \
@@ -81,59 +93,27 @@ pub fn read(path: &Path, labels: &Labels) -> Result<Dataset, Error> {
     }
 }
 
-/// Classes by all their names.
-struct ClassNames {
-    by_name: HashMap<String, usize>,
-    count: usize,
-    /// Whether the labels are only numbered: `class_0`, `class_1`, ...
-    numbered: bool,
-}
-
-impl ClassNames {
-    fn new(labels: &Labels) -> Self {
-        let mut by_name = HashMap::new();
-        for (index, label) in labels.iter().enumerate() {
-            by_name.entry(index.to_string()).or_insert(index);
-            by_name.entry(normalized(&label.name)).or_insert(index);
-        }
-        for (index, label) in labels.iter().enumerate() {
-            if let Some(wnid) = &label.wnid {
-                by_name.insert(wnid.to_lowercase(), index);
-            }
-        }
-        Self {
-            by_name,
-            count: labels.len(),
-            numbered: *labels == Labels::numbered(labels.len()),
-        }
-    }
-
-    fn find(&self, class: &str, at: &dyn Fn() -> String) -> Result<usize, Error> {
-        let found = self.by_name.get(&normalized(class)).copied();
-        found.ok_or_else(|| Error::UnknownClass {
-            at: at(),
-            class: class.to_owned(),
-            count: self.count,
-        })
-    }
-}
-
-/// Names are compared without case, and spaces are equal to underscores.
-fn normalized(name: &str) -> String {
-    name.trim().to_lowercase().replace(' ', "_")
-}
-
 fn read_folders(path: &Path, names: &ClassNames) -> Result<Dataset, Error> {
     let folders = class_folders(path).map_err(read_error(path))?;
     let mut dataset = Dataset::default();
-    let in_order = names.numbered && folders.len() == names.count;
+    let in_order = names.are_numbered() && folders.len() == names.count();
     for (position, folder) in folders.iter().enumerate() {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let class = match names.find(&name, &|| folder.display().to_string()) {
+        let at = || folder.display().to_string();
+        let class = match names.find(&name) {
             // the classes have no names: their order is that of the folders,
             // as torchvision's `ImageFolder` numbers them
-            Err(_) if in_order => position,
-            found => found?,
+            Found::Nothing if in_order => position,
+            Found::One(index) if in_order && index != position => {
+                return Err(Error::AmbiguousClass {
+                    at: at(),
+                    class: name.into_owned(),
+                    meanings: format!(
+                        "class {index} by its name or class {position} by the order of the folders"
+                    ),
+                });
+            }
+            found => class_of(found, &name, names, &at)?,
         };
         let found = images::search(folder);
         if found.files.is_empty() && found.unreadable == 0 {
@@ -149,6 +129,28 @@ fn read_folders(path: &Path, names: &ClassNames) -> Result<Dataset, Error> {
         return Err(images::Error::NoImages { place }.into());
     }
     Ok(dataset)
+}
+
+/// The class that a name stands for.
+fn class_of(
+    found: Found,
+    class: &str,
+    names: &ClassNames,
+    at: &dyn Fn() -> String,
+) -> Result<usize, Error> {
+    match found {
+        Found::One(index) => Ok(index),
+        Found::Several(meanings) => Err(Error::AmbiguousClass {
+            at: at(),
+            class: class.to_owned(),
+            meanings,
+        }),
+        Found::Nothing => Err(Error::UnknownClass {
+            at: at(),
+            class: class.to_owned(),
+            count: names.count(),
+        }),
+    }
 }
 
 /// The folders in a folder, sorted by name.
@@ -189,22 +191,40 @@ fn read_csv(path: &Path, names: &ClassNames) -> Result<Dataset, Error> {
         let at = || format!("{}:{}", path.display(), line(&text, &record));
         let (image, class) = fields(&record, &at)?;
         let image = folder.join(image);
-        match names.find(class, &at) {
-            Ok(class) => {
-                dataset.images.push(image);
-                dataset.classes.push(class);
-            }
-            // the header, if there is one, names no existing image
-            Err(_) if is_first && !image.exists() => {}
-            Err(error) => return Err(error),
-        }
+        let is_header = is_first && !image.exists() && is_heading(class, names);
         is_first = false;
+        if is_header {
+            continue;
+        }
+        dataset
+            .classes
+            .push(class_of(names.find(class), class, names, &at)?);
+        dataset.images.push(image);
     }
     if dataset.images.is_empty() {
         let place = path.display().to_string();
         return Err(images::Error::NoImages { place }.into());
     }
     Ok(dataset)
+}
+
+/// Names of the second column.
+const HEADINGS: [&str; 8] = [
+    "class",
+    "label",
+    "category",
+    "target",
+    "wnid",
+    "synset",
+    "class_name",
+    "class_id",
+];
+
+/// Whether the second field of the first line, whose first field names no existing
+/// image, is the name of the column.
+fn is_heading(class: &str, names: &ClassNames) -> bool {
+    let heading = class.trim().to_lowercase().replace(' ', "_");
+    HEADINGS.contains(&heading.as_str()) || matches!(names.find(class), Found::Nothing)
 }
 
 /// The line of a record, counted from 1. The position of a record is before the
@@ -245,24 +265,6 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_found_by_wnid_name_or_index() {
-        let labels = Labels::imagenet1k();
-        let names = ClassNames::new(&labels);
-        for class in ["n01440764", "tench", "Tench", "0"] {
-            assert_eq!(names.find(class, &String::new).unwrap(), 0, "{class}");
-        }
-        assert_eq!(names.find("great_white_shark", &String::new).unwrap(), 2);
-        let error = names
-            .find("unicorn", &|| "here".into())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("here") && error.contains("unicorn"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn a_csv_file_may_have_a_header() {
         let text = "photo,class\na.jpg,tench\n\nsub/b.jpg,\"n01443537\"\n";
         let Dataset { images, classes } = read_text("csv", text).unwrap();
@@ -272,6 +274,47 @@ mod tests {
         assert!(wrong.contains(":2"), "{wrong}");
         let second = read_text("csv", "a.jpg,tench\nphoto,class\n").unwrap_err();
         assert!(second.contains(":2"), "{second}");
+    }
+
+    #[test]
+    fn a_header_may_be_the_name_of_a_class_and_an_ambiguous_class_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        let labels = Labels::from_names(["label", "2", "7"].map(str::to_owned));
+        let read_text = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            read(&file, &labels).map_err(|error| error.to_string())
+        };
+        assert_eq!(read_text("image,label\na.jpg,7\n").unwrap().classes, [2]);
+        // label "2" is class 1, index 2 is label "7"
+        let error = read_text("image,label\na.jpg,2\n").unwrap_err();
+        assert!(
+            error.contains(
+                ":2: `2` could be class 1 (`2`) by its label or class 2 (`7`) by its index"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn folders_of_digits_without_labels_are_refused_where_order_and_index_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |count: usize| {
+            for class in 0..count {
+                let class = folder.path().join(class.to_string());
+                std::fs::create_dir_all(&class).unwrap();
+                std::fs::write(class.join("a.png"), b"").unwrap();
+            }
+            let read = read(folder.path(), &Labels::numbered(count));
+            read.map_err(|error| error.to_string())
+        };
+        assert_eq!(of(10).unwrap().classes, (0..10).collect::<Vec<_>>());
+        // 0, 1, 10, 2, ...
+        let error = of(11).unwrap_err();
+        assert!(
+            error.contains("class 10 by its name or class 2 by the order"),
+            "{error}"
+        );
     }
 
     #[test]

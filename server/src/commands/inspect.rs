@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use model::table::{Layer, layers};
-use model::{Model, family};
+use model::{Decisions, Model, family};
+use weights::Resize;
 
 use crate::commands::error::Error;
 use crate::commands::load::load_or_generate;
@@ -89,10 +90,45 @@ fn line(layer: &Layer) -> String {
     )
 }
 
+/// What was decided about the model, and from what.
+fn decisions(model: &Model) -> io::Result<()> {
+    let info = model.info();
+    let Decisions {
+        architecture,
+        preprocessing,
+        labels,
+        activation,
+        notes,
+    } = &info.decisions;
+    let recipe = model.preprocessing();
+    let resize = match recipe.resize {
+        Resize::ShortSide(side) => format!("short side to {side}"),
+        Resize::Exact(side) => format!("{side}x{side}"),
+    };
+    print_line!("")?;
+    print_line!("architecture   {} ({architecture})", info.architecture)?;
+    print_line!(
+        "preprocessing  {resize}, {:?}, crop {}, mean {:?}, std {:?} ({preprocessing})",
+        recipe.interpolation,
+        recipe.crop,
+        recipe.mean,
+        recipe.std
+    )?;
+    print_line!(
+        "activation     {} ({activation})",
+        model.activation().name()
+    )?;
+    print_line!("labels         {} ({labels})", model.labels().len())?;
+    for note in notes {
+        print_line!("note           {note}")?;
+    }
+    Ok(())
+}
+
 fn summary(model: &Model, batch: usize) -> io::Result<()> {
     let info = model.info();
     let plan = model.backend();
-    print_line!("")?;
+    decisions(model)?;
     print_line!(
         "model          {} ({}), weights {}",
         info.name,

@@ -1,11 +1,17 @@
 //! Opens the checkpoint of a command and builds its model.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Choice, Dtype, Model, ThreadPool};
 use weights::{Checkpoint, Hub, Progress, Source};
 
+use crate::commands::output;
 use crate::config::model::ModelConfig;
 use crate::core::network::load_model;
+
+/// How often the bar of a download moves.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Opens a source: the built-in model, a file, a folder or a repository of the
 /// Hugging Face Hub. A download shows a progress bar if standard error is a
@@ -15,10 +21,18 @@ use crate::core::network::load_model;
 /// When the source does not exist, cannot be downloaded or cannot be read.
 pub(super) fn open(source: &str) -> weights::Result<Checkpoint> {
     let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{msg} {bar:40} {bytes}/{total_bytes} {eta}")
+        ProgressStyle::with_template("{spinner} {msg} {bar:40} {bytes}/{total_bytes} {eta}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
+    // The bar is invisible where standard error is no terminal, and still while the
+    // Hub does not answer.
+    let mut announced = String::new();
     let opened = Source::parse(source)?.open(&Hub::from_env(), &mut |progress: Progress<'_>| {
+        if bar.is_hidden() && announced != progress.file {
+            progress.file.clone_into(&mut announced);
+            output::note(format_args!("downloading {announced}"));
+        }
+        bar.enable_steady_tick(TICK);
         bar.set_message(progress.file.to_owned());
         bar.set_length(progress.total);
         bar.set_position(progress.done);

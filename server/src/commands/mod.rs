@@ -1,6 +1,7 @@
 //! The commands of the `resnet` binary, one file each.
 
 pub mod bench;
+mod class_names;
 pub mod classify;
 pub mod convert;
 pub mod dataset;

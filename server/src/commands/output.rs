@@ -38,6 +38,12 @@ pub(crate) fn warn(text: Arguments) {
     let _ = writeln!(io::stderr().lock(), "warning: {text}");
 }
 
+/// Prints a line about the progress to standard error.
+pub(crate) fn note(text: Arguments) {
+    // as above
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// A progress bar on standard error, for a number of images. It is invisible
 /// if standard error is not a terminal.
 pub(crate) fn progress_bar(images: usize) -> ProgressBar {

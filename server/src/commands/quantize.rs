@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use model::{Calibration, Input, ThreadPool};
-use weights::StoredDtype;
+use weights::{StoredDtype, Target};
 
 use crate::commands::error::Error;
 use crate::commands::images;
@@ -39,6 +39,10 @@ pub struct Flags {
     /// mask allow
     #[arg(long, env = "RESNET_THREADS", default_value = "auto")]
     threads: String,
+
+    /// Replace OUT.safetensors if it exists
+    #[arg(long)]
+    force: bool,
 }
 
 /// Quantizes a checkpoint.
@@ -46,6 +50,11 @@ pub struct Flags {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let target = Target {
+        path: &flags.to,
+        replace: flags.force,
+    };
+    target.check()?;
     let config = ModelConfig::for_calibration(&flags.from, &flags.threads)?;
     let paths = images::find(std::slice::from_ref(&flags.calibrate))?.files;
     let checkpoint = open(&flags.from)?;
@@ -58,13 +67,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let corrections = calibration.corrections(&checkpoint)?;
     let corrected = checkpoint.with_values(corrections)?;
     let details = format!(" in int8, calibrated on {count} images");
-    write(
-        &corrected,
-        &metadata,
-        StoredDtype::Int8,
-        &flags.to,
-        &details,
-    )
+    write(&corrected, &metadata, StoredDtype::Int8, &target, &details)
 }
 
 /// `count` of the paths, spread evenly.

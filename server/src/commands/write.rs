@@ -1,13 +1,14 @@
 //! The last step of `convert` and `quantize`: writes the new checkpoint.
 
-use std::path::Path;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
-use weights::{Checkpoint, Metadata, StoredDtype};
+use weights::{Checkpoint, Metadata, StoredDtype, Target};
 
 use crate::commands::error::Error;
-use crate::commands::output::print_line;
+use crate::commands::output::{self, print_line};
+use crate::shutdown::Interrupt;
 
 /// Writes the file and prints what it contains; `details` follow the name of
 /// the architecture.
@@ -15,16 +16,29 @@ pub(super) fn write(
     checkpoint: &Checkpoint,
     metadata: &Metadata,
     numbers: StoredDtype,
-    to: &Path,
+    to: &Target,
     details: &str,
 ) -> Result<ExitCode, Error> {
+    let interrupt = Interrupt::install()?;
     let bar = ProgressBar::new(0);
-    weights::write(checkpoint, metadata, numbers, to, &mut |done, total| {
+    let written = weights::write(checkpoint, metadata, numbers, to, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
-    })?;
+        match interrupt.signal() {
+            None => ControlFlow::Continue(()),
+            Some(_) => ControlFlow::Break(()),
+        }
+    });
     bar.finish_and_clear();
+    if let (Err(error @ weights::Error::Interrupted { .. }), Some(signal)) =
+        (&written, interrupt.signal())
+    {
+        output::warn(format_args!("{error}"));
+        // The exit status that a shell reports for a process killed by a signal.
+        return Ok(ExitCode::from(128 + signal));
+    }
+    written?;
     let architecture = metadata.architecture.as_deref().unwrap_or_default();
-    print_line!("{} written: {architecture}{details}", to.display())?;
+    print_line!("{} written: {architecture}{details}", to.path.display())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -56,8 +56,19 @@ struct InfoBody<'a> {
     digest: &'a str,
     memory_bytes: usize,
     activation: Activation,
+    decisions: DecisionsBody<'a>,
     classes: usize,
     labels: Vec<ClassBody<'a>>,
+}
+
+/// What was decided when the model was loaded, and from what.
+#[derive(Serialize)]
+struct DecisionsBody<'a> {
+    architecture: &'a str,
+    preprocessing: &'a str,
+    activation: &'a str,
+    labels: &'a str,
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -152,6 +163,13 @@ fn info(network: &dyn Network, memory: usize) -> InfoBody<'_> {
         digest: &info.digest,
         memory_bytes: memory,
         activation: network.activation(),
+        decisions: DecisionsBody {
+            architecture: &info.decisions.architecture,
+            preprocessing: &info.decisions.preprocessing,
+            activation: &info.decisions.activation,
+            labels: &info.decisions.labels,
+            notes: &info.decisions.notes,
+        },
         classes: info.classes,
         labels: labels
             .map(|(index, label)| ClassBody {

@@ -22,6 +22,17 @@ impl Document {
         })
     }
 
+    /// The file.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The fields of the document.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let fields = self.value.as_object().into_iter().flatten();
+        fields.map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Whether the document has a field.
     pub(super) fn has(&self, field: &str) -> bool {
         self.value.get(field).is_some()
@@ -34,6 +45,15 @@ impl Document {
             origin: self.origin.clone(),
             value: value.unwrap_or(&self.value).clone(),
         }
+    }
+
+    /// The object in `field`, or an empty one.
+    pub(super) fn nested_or_empty(&self, field: &str) -> Result<Self> {
+        let value = self.get::<serde_json::Map<String, Value>>(field)?;
+        Ok(Self {
+            origin: self.origin.clone(),
+            value: Value::Object(value.unwrap_or_default()),
+        })
     }
 
     /// The value of a field; `None` if it is absent or null.

@@ -1,6 +1,10 @@
-//! timm's `config.json`: the architecture by name, and `pretrained_cfg`.
+//! timm's `config.json`: the architecture by name, `model_args`, which change it,
+//! and `pretrained_cfg`.
 
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::document::Document;
 use crate::error::Result;
@@ -10,12 +14,57 @@ use crate::preprocessing::{Interpolation, Preprocessing, Resize};
 
 pub(super) fn metadata(config: &Document) -> Result<Metadata> {
     config.require("global_pool", "avg".to_owned())?;
+    let Some(architecture) = config.get("architecture")? else {
+        return Err(config.error("architecture", "it is missing"));
+    };
+    let arguments = config.nested_or_empty("model_args")?;
+    check_arguments(&arguments)?;
+    let classes = config.get("num_classes")?;
     Ok(Metadata {
-        architecture: config.get("architecture")?,
+        architecture: Some(architecture),
+        classes: classes.or(arguments.get("num_classes")?),
         preprocessing: Some(preprocessing(&config.nested("pretrained_cfg"))?),
         labels: labels(config)?,
         ..Metadata::default()
     })
+}
+
+/// Arguments of timm's ResNets without effect on inference.
+const INERT: [&str; 8] = [
+    "num_classes",
+    "drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "zero_init_last",
+    "zero_init_fc",
+    "pretrained",
+    "checkpoint_path",
+];
+
+/// Accepts the arguments of the network's constructor that have no effect or
+/// their default value. The others change what the network computes.
+fn check_arguments(arguments: &Document) -> Result<()> {
+    for (name, value) in arguments.fields() {
+        let text = value
+            .as_str()
+            .map(|text| text.replace('_', "").to_lowercase());
+        let is_default = match name {
+            name if INERT.contains(&name) => true,
+            "in_chans" => *value == 3,
+            "output_stride" => *value == 32,
+            "global_pool" => text.as_deref() == Some("avg"),
+            "act_layer" => text.as_deref() == Some("relu"),
+            "norm_layer" => matches!(text.as_deref(), Some("batchnorm" | "batchnorm2d")),
+            _ => *value == Value::Bool(false),
+        };
+        if !is_default && !value.is_null() {
+            let reason = format!(
+                "argument `{name}` is {value}; it changes the network and is not supported"
+            );
+            return Err(arguments.error("model_args", reason));
+        }
+    }
+    Ok(())
 }
 
 /// timm's evaluation transform: resize to the input size over the crop
@@ -58,11 +107,35 @@ fn preprocessing(config: &Document) -> Result<Preprocessing> {
         .map_err(|reason| config.error("pretrained_cfg", reason))
 }
 
-/// `label_names` in the order of the classes. If they are `WordNet` ids, the
+/// Names of classes, in their order or by their index.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Names {
+    InOrder(Vec<String>),
+    ByIndex(BTreeMap<String, String>),
+}
+
+/// `label_names`, before 0.8 `labels`, in the order of the classes. If they are `WordNet` ids, the
 /// names are in `label_descriptions`.
 fn labels(config: &Document) -> Result<Option<Labels>> {
-    let Some(names) = config.get::<Vec<String>>("label_names")? else {
-        return Ok(None);
+    let field = if config.has("label_names") {
+        "label_names"
+    } else {
+        "labels"
+    };
+    let names = match config.get(field)? {
+        None => return Ok(None),
+        Some(Names::InOrder(names)) => names,
+        Some(Names::ByIndex(names)) => {
+            let by_index: BTreeMap<usize, String> = names
+                .into_iter()
+                .filter_map(|(index, name)| Some((index.parse().ok()?, name)))
+                .collect();
+            if !by_index.keys().copied().eq(0..by_index.len()) {
+                return Err(config.error(field, "its indices must be 0, 1, ... without gaps"));
+            }
+            by_index.into_values().collect()
+        }
     };
     let described: BTreeMap<String, String> = config.get("label_descriptions")?.unwrap_or_default();
     let label = |name: String| match described.get(&name) {

@@ -1,7 +1,5 @@
-//! transformers: the `config.json` of a `ResNetForImageClassification` and the
-//! `preprocessor_config.json` of its image processor.
+//! transformers: the `config.json` of a `ResNetForImageClassification`.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::activation::Activation;
@@ -9,41 +7,58 @@ use crate::config::document::Document;
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::metadata::Metadata;
-use crate::preprocessing::{Interpolation, Preprocessing, Resize};
 
-pub(super) fn metadata(config: &Document, preprocessor: Option<&Document>) -> Result<Metadata> {
+pub(super) fn metadata(config: &Document) -> Result<Metadata> {
     config.require("model_type", "resnet".to_owned())?;
     config.require("hidden_act", "relu".to_owned())?;
     config.require("num_channels", 3)?;
     config.require("downsample_in_first_stage", false)?;
+    let strides_first = config.get("downsample_in_bottleneck")?.unwrap_or(false);
     Ok(Metadata {
-        architecture: architecture(config)?,
-        preprocessing: preprocessor.map(preprocessing).transpose()?,
+        architecture: architecture(config, strides_first)?,
         labels: labels(config)?,
         activation: activation(config)?,
-        stride_on_first_1x1: Some(config.get("downsample_in_bottleneck")?.unwrap_or(false)),
+        stride_on_first_1x1: Some(strides_first),
         pooled_shortcut: Some(false),
         ..Metadata::default()
     })
 }
 
-/// The usual name of a network with these depths, if there is one.
-fn architecture(config: &Document) -> Result<Option<String>> {
+/// The name of the network in the table; `None` for unusual depths or widths,
+/// where the tensors decide.
+fn architecture(config: &Document, strides_first: bool) -> Result<Option<String>> {
     let block: Option<String> = config.get("layer_type")?;
+    let block = block.as_deref().unwrap_or("bottleneck");
     let depths: Option<Vec<u32>> = config.get("depths")?;
-    let name = match (
-        block.as_deref().unwrap_or("bottleneck"),
-        depths.as_deref().unwrap_or(&[3, 4, 6, 3]),
-    ) {
+    let widths: Option<Vec<u32>> = config.get("hidden_sizes")?;
+    let stem: Option<u32> = config.get("embedding_size")?;
+    let usual_widths = match block {
+        "basic" => [64, 128, 256, 512],
+        "bottleneck" => [256, 512, 1024, 2048],
+        other => {
+            return Err(config.error(
+                "layer_type",
+                format!("it is {other:?}; basic and bottleneck are supported"),
+            ));
+        }
+    };
+    // transformers' default widths are those of the bottleneck for both blocks
+    let widths = widths.unwrap_or_else(|| vec![256, 512, 1024, 2048]);
+    if widths != usual_widths || stem.unwrap_or(64) != 64 {
+        return Ok(None);
+    }
+    let name = match (block, depths.as_deref().unwrap_or(&[3, 4, 6, 3])) {
         ("basic", [2, 2, 2, 2]) => "resnet18",
         ("basic", [3, 4, 6, 3]) => "resnet34",
         ("bottleneck", [2, 2, 2, 2]) => "resnet26",
         ("bottleneck", [3, 4, 6, 3]) => "resnet50",
         ("bottleneck", [3, 4, 23, 3]) => "resnet101",
         ("bottleneck", [3, 8, 36, 3]) => "resnet152",
+        ("bottleneck", [3, 24, 36, 3]) => "resnet200",
         _ => return Ok(None),
     };
-    Ok(Some(name.to_owned()))
+    let first = block == "bottleneck" && strides_first;
+    Ok(Some(format!("{name}{}", if first { "_v1" } else { "" })))
 }
 
 /// `problem_type`, which selects the loss in training. Without it, the pipeline
@@ -75,131 +90,4 @@ fn labels(config: &Document) -> Result<Option<Labels>> {
         .enumerate()
         .all(|(i, label)| label.name == format!("LABEL_{i}"));
     Ok((!nameless).then(|| labels.with_imagenet_wnids()))
-}
-
-/// `size`: a number, the shortest edge, or both sides, in pixels.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Number(u32),
-    Shortest { shortest_edge: u32 },
-    Both { height: u32, width: u32 },
-}
-
-/// From this size on, a ConvNext processor resizes both sides and does not crop.
-const CONVNEXT_SQUASH_SIZE: u32 = 384;
-
-fn preprocessing(config: &Document) -> Result<Preprocessing> {
-    for required in ["do_resize", "do_rescale", "do_normalize"] {
-        config.require(required, true)?;
-    }
-    let rescale: f64 = config.get("rescale_factor")?.unwrap_or(1.0 / 255.0);
-    if (rescale * 255.0 - 1.0).abs() > 1e-3 {
-        return Err(config.error(
-            "rescale_factor",
-            format!("it is {rescale}; only 1/255 is supported"),
-        ));
-    }
-    let kind = kind(config)?;
-    let is_convnext = kind.starts_with("ConvNext") || kind.starts_with("ConvNeXT");
-    let (resize, crop) = if is_convnext {
-        convnext(config)?
-    } else {
-        plain(config)?
-    };
-    let statistics = |field, default| Ok(config.get(field)?.unwrap_or([default; 3]));
-    let preprocessing = Preprocessing {
-        resize,
-        crop,
-        interpolation: interpolation(config)?,
-        mean: statistics("image_mean", 0.5)?,
-        std: statistics("image_std", 0.5)?,
-    };
-    preprocessing
-        .checked()
-        .map_err(|reason| config.error("size", reason))
-}
-
-/// The class of the processor, in the current field or the deprecated one.
-fn kind(config: &Document) -> Result<String> {
-    let current = config.get("image_processor_type")?;
-    let deprecated = config.get("feature_extractor_type")?;
-    Ok(current.or(deprecated).unwrap_or_default())
-}
-
-/// A ConvNext processor. Below 384, it resizes the shortest edge to the size
-/// divided by `crop_pct` and crops; from 384 on, it resizes both sides.
-fn convnext(config: &Document) -> Result<(Resize, u32)> {
-    let size = match config.get("size")? {
-        Some(
-            Size::Number(size)
-            | Size::Shortest {
-                shortest_edge: size,
-            },
-        ) => size,
-        Some(Size::Both { .. }) => {
-            return Err(config.error(
-                "size",
-                "it has a height and a width; a ConvNext processor needs `shortest_edge`",
-            ));
-        }
-        None => CONVNEXT_SQUASH_SIZE,
-    };
-    if size >= CONVNEXT_SQUASH_SIZE {
-        return Ok((Resize::Exact(size), size));
-    }
-    let percentage: f64 = config.get("crop_pct")?.unwrap_or(224.0 / 256.0);
-    // The cast saturates; `checked` rejects the result.
-    Ok((
-        Resize::ShortSide((f64::from(size) / percentage).floor() as u32),
-        size,
-    ))
-}
-
-/// Every other processor: resize, then an optional crop.
-fn plain(config: &Document) -> Result<(Resize, u32)> {
-    let square = |field: &str, size| match size {
-        Size::Number(side) => Ok(side),
-        Size::Both { height, width } if height == width => Ok(height),
-        _ => Err(config.error(field, "it is not square; only equal sides are supported")),
-    };
-    let size = config.get("size")?.unwrap_or(Size::Number(224));
-    let crop = match config.get("do_center_crop")? {
-        Some(true) => Some(square(
-            "crop_size",
-            config.get("crop_size")?.unwrap_or(Size::Number(224)),
-        )?),
-        _ => None,
-    };
-    match (size, crop) {
-        // Processors that crop interpret a number as the shortest edge.
-        (
-            Size::Shortest {
-                shortest_edge: side,
-            }
-            | Size::Number(side),
-            Some(crop),
-        ) => Ok((Resize::ShortSide(side), crop)),
-        (Size::Shortest { .. }, None) => {
-            Err(config.error("size", "it has a `shortest_edge` without `do_center_crop`, so the result is not square; only square inputs are supported"))
-        }
-        (size, crop) => {
-            let side = square("size", size)?;
-            Ok((Resize::Exact(side), crop.unwrap_or(side)))
-        }
-    }
-}
-
-/// `resample`, in Pillow's numbers of filters.
-fn interpolation(config: &Document) -> Result<Interpolation> {
-    match config.get::<u32>("resample")? {
-        Some(0) => Ok(Interpolation::Nearest),
-        Some(1) => Ok(Interpolation::Lanczos),
-        None | Some(2) => Ok(Interpolation::Bilinear),
-        Some(3) => Ok(Interpolation::Bicubic),
-        Some(other) => Err(config.error(
-            "resample",
-            format!("it is {other}; Pillow's filters 0 to 3 are supported"),
-        )),
-    }
 }

@@ -1,9 +1,9 @@
 //! Why a repository of the Hugging Face Hub could not be opened.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use hf_hub::api::sync::ApiError;
+use crate::hub::client::RequestError;
 
 /// Why a repository could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,17 @@ pub enum HubError {
         /// Folder of the cache.
         cache: PathBuf,
     },
+    /// The repository is in the cache in part, and downloads are disabled.
+    #[error(
+        "{file} is not in the cache at {}, and HF_HUB_OFFLINE forbids to fetch it; download the repository first or unset HF_HUB_OFFLINE",
+        cache.display()
+    )]
+    Incomplete {
+        /// The missing file.
+        file: String,
+        /// Folder of the cache.
+        cache: PathBuf,
+    },
     /// A request to the Hub failed.
     #[error("cannot fetch {file} from {endpoint}: {source}")]
     Fetch {
@@ -34,7 +45,7 @@ pub enum HubError {
         /// Address of the Hub.
         endpoint: String,
         /// The error of the request.
-        source: Box<ApiError>,
+        source: Box<RequestError>,
     },
     /// The cache could not be written.
     #[error("cannot write to the cache at {}: {source}; set HF_HOME to another folder", cache.display())]
@@ -62,42 +73,23 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// The error that an `ApiError` stands for: of fetching `file` from
-    /// `endpoint`, or of writing to `cache`.
-    pub(crate) fn from_api(error: ApiError, file: &str, endpoint: &str, cache: &Path) -> Self {
-        match (status(&error), error) {
-            (Some(401 | 403), _) => Self::Denied,
-            (Some(404), _) => Self::Absent,
-            (_, ApiError::IoError(source)) if is_of_disk(source.kind()) => Self::Cache {
-                cache: cache.to_owned(),
-                source,
+    /// The error of a request for `file` of `endpoint`.
+    pub(super) fn of_request(error: RequestError, file: &str, endpoint: &str) -> Self {
+        let status = match &error {
+            RequestError::Http(error) => match **error {
+                ureq::Error::StatusCode(status) => Some(status),
+                _ => None,
             },
-            (_, error) => Self::Fetch {
+            _ => None,
+        };
+        match status {
+            Some(401 | 403) => Self::Denied,
+            Some(404) => Self::Absent,
+            _ => Self::Fetch {
                 file: file.to_owned(),
                 endpoint: endpoint.to_owned(),
                 source: Box::new(error),
             },
         }
     }
-}
-
-/// The HTTP status in an error, also after the last retry.
-fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(status) => Some(status),
-            _ => None,
-        },
-        ApiError::TooManyRetries(error) => status(error),
-        _ => None,
-    }
-}
-
-/// Whether an error can only come from the file system, not from the network.
-fn is_of_disk(kind: ErrorKind) -> bool {
-    use ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
-    matches!(
-        kind,
-        NotADirectory | PermissionDenied | ReadOnlyFilesystem | StorageFull
-    )
 }

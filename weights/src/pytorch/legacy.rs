@@ -13,12 +13,12 @@ pub(super) const MAGIC: [u8; 15] = [
     0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e,
 ];
 
-pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, Reason> {
+pub(super) fn tensors(bytes: &[u8]) -> Result<(Vec<Tensor>, Option<String>), Reason> {
     let (_, rest) = Pickle::parse(&bytes[MAGIC.len()..])?; // version
     let (_, rest) = Pickle::parse(rest)?; // system information
     let (object, rest) = Pickle::parse(rest)?;
     let (keys, rest) = Pickle::parse(rest)?;
-    let views = state_dict::views(&object)?;
+    let (views, note) = state_dict::views(&object)?;
     let storages = state_dict::storages(&object);
     let starts = starts(&keys, &storages, bytes.len() - rest.len(), bytes)?;
     let tensors = views
@@ -30,7 +30,7 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<Vec<Tensor>, Reason> {
                 view.name, view.storage.key
             )),
         });
-    tensors.collect()
+    Ok((tensors.collect::<Result<_, _>>()?, note))
 }
 
 /// The position of each storage's elements. The first storage is at `at`.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
 
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
@@ -33,8 +34,9 @@ pub(crate) fn is_legacy(bytes: &[u8]) -> bool {
     bytes.starts_with(&legacy::MAGIC)
 }
 
-/// The tensors of a file in either format.
-pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Tensor>> {
+/// The tensors of a file in either format, and a note about which they are if the
+/// file has several sets.
+pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<(Vec<Tensor>, Option<String>)> {
     let tensors = if is_zip(bytes) {
         archive(bytes)
     } else {
@@ -43,16 +45,12 @@ pub(crate) fn parse(origin: &str, bytes: &[u8]) -> Result<Vec<Tensor>> {
     tensors.map_err(|reason| Error::malformed(origin, reason))
 }
 
-fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Reason> {
+fn archive(bytes: &[u8]) -> std::result::Result<(Vec<Tensor>, Option<String>), Reason> {
     let archive = Archive::open(bytes)?;
-    let Some(name) = archive
-        .entries
-        .keys()
-        .find(|name| name.ends_with("data.pkl"))
-    else {
-        return Err(
-            "it is a zip archive without `data.pkl`, so it was not written by `torch.save`".into(),
-        );
+    let pickles = archive.entries.keys();
+    let pickles = pickles.filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let Some(name) = pickles.min_by_key(|name| (name.len(), *name)) else {
+        return Err(archive.kind().into());
     };
     let folder = name.trim_end_matches("data.pkl");
     if archive
@@ -66,8 +64,8 @@ fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Reason> {
         return Err("its byte order is big-endian; only little-endian files are supported".into());
     }
     let (pickle, _) = Pickle::parse(&bytes[entry("data.pkl")?])?;
-    let views = state_dict::views(&pickle)?.into_iter();
-    let tensors = views.map(|view| {
+    let (views, note) = state_dict::views(&pickle)?;
+    let tensors = views.into_iter().map(|view| {
         let range = entry(&format!("data/{}", view.storage.key))?;
         if view.storage.bytes()? > range.len() {
             return Err(format!(
@@ -79,7 +77,7 @@ fn archive(bytes: &[u8]) -> std::result::Result<Vec<Tensor>, Reason> {
         }
         view.at(range.start)
     });
-    tensors.collect()
+    Ok((tensors.collect::<std::result::Result<_, _>>()?, note))
 }
 
 /// The byte ranges of the entries of a zip archive.
@@ -91,7 +89,12 @@ struct Archive {
 impl Archive {
     fn open(bytes: &[u8]) -> std::result::Result<Self, Reason> {
         let broken = |e: ZipError| format!("its zip directory is broken: {e}");
-        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+        // The archive begins with the file. By default, the reader looks for the
+        // beginning, and takes a wrong one if the directory has certain lengths.
+        let config = Config {
+            archive_offset: ArchiveOffset::Known(0),
+        };
+        let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(broken)?;
         if archive.len() > MAX_ENTRIES || archive.has_duplicate_names() {
             return Err(
                 "its zip directory has a duplicate entry or more than 100000 entries".into(),
@@ -121,6 +124,20 @@ impl Archive {
             );
         }
         Ok(Self { entries })
+    }
+
+    /// What an archive without `data.pkl` is.
+    fn kind(&self) -> &'static str {
+        let has = |ending: &str| self.entries.keys().any(|name| name.ends_with(ending));
+        if has(".npy") {
+            "it is an archive of NumPy arrays; save a state dict with `torch.save` or as safetensors"
+        } else if has(".weights.h5") {
+            "it is a Keras model; only PyTorch and safetensors checkpoints are supported"
+        } else if has("MAR-INF/MANIFEST.json") {
+            "it is a model archive of TorchServe; extract it and pass the checkpoint in it"
+        } else {
+            "it is a zip archive without `data.pkl`, so it was not written by `torch.save`"
+        }
     }
 
     /// The byte range of an uncompressed entry.

@@ -21,8 +21,9 @@ pub(super) type Reason = String;
 
 /// An object that the pickle creates, as far as state dicts need it.
 pub(super) enum Object<'a> {
-    /// None, a boolean, a float, bytes: not needed here.
+    /// None, a float, bytes: not needed here.
     Opaque,
+    Bool(bool),
     Int(i64),
     Text(&'a str),
     /// A class or a function, by module and name.
@@ -107,7 +108,11 @@ impl<'a> Machine<'a> {
             0x95 => self.take(8).map(drop),
             b'K' | b'M' | b'J' | 0x8a => self.integer(opcode),
             b'G' => self.opaque(8),
-            b'N' | 0x88 | 0x89 => self.opaque(0),
+            b'N' => self.opaque(0),
+            0x88 | 0x89 => {
+                self.push(Object::Bool(opcode == 0x88));
+                Ok(())
+            }
             b'X' | 0x8c | b'T' | b'U' | b'B' | b'C' => self.string(opcode),
             b'(' => {
                 self.marks.push(self.stack.len());

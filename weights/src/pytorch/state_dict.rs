@@ -9,7 +9,25 @@ use crate::pytorch::pickle::{Id, OPAQUE, Object, Pickle, Reason};
 use crate::tensor::{Location, Tensor, Values};
 
 /// The keys of the state dict in training checkpoints, in order of preference.
-const NESTED: [&str; 4] = ["state_dict", "model", "model_state_dict", "module"];
+/// Averaged weights (EMA) come first, as in timm.
+const NESTED: [&str; 12] = [
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema",
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "params",
+];
+/// How many of them are averaged weights.
+const AVERAGED: usize = 4;
+/// Longest name of a class in an error.
+const MAX_CLASS_CHARS: usize = 100;
 /// Deepest nesting of dictionaries and wrappers that is searched.
 const MAX_DEPTH: usize = 4;
 
@@ -44,12 +62,14 @@ impl Storage<'_> {
     }
 }
 
-/// The tensors of the state dict in `pickle`.
-pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>, Reason> {
-    let Object::Dict(pairs) = pickle.get(find(pickle)) else {
-        return Err(
-            "it contains a Python object instead of a state dict; save its `state_dict()`".into(),
-        );
+/// The tensors of the state dict in `pickle`, and where it was among others.
+pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<(Vec<View<'a>>, Option<String>), Reason> {
+    let (id, note) = find(pickle)?;
+    let Object::Dict(pairs) = pickle.get(id) else {
+        let class = class(pickle, id).unwrap_or_else(|| "a Python object".into());
+        return Err(format!(
+            "it contains {class} instead of a state dict; save its `state_dict()`"
+        ));
     };
     let mut views = Vec::new();
     for (key, value) in pairs {
@@ -57,35 +77,92 @@ pub(super) fn views<'a>(pickle: &Pickle<'a>) -> Result<Vec<View<'a>>, Reason> {
             continue;
         };
         if let Some(arguments) = tensor_arguments(pickle, name, *value)? {
+            if is_lazy(pickle, arguments) {
+                return Err(format!(
+                    "tensor `{name}` is a negated or conjugated view of its storage; save `resolve_neg()` of it"
+                ));
+            }
             views.push(view(pickle, name, arguments).ok_or_else(|| {
                 format!("tensor `{name}` has an unsupported description; save the `state_dict()` with a current PyTorch")
             })?);
         }
     }
-    Ok(views)
+    Ok((views, note))
 }
 
-/// The innermost dictionary under the keys of [`NESTED`].
-fn find(pickle: &Pickle) -> Id {
-    let mut at = pickle.top;
+/// The innermost dictionary under the keys of [`NESTED`], and a note if it holds
+/// averaged weights.
+fn find(pickle: &Pickle) -> Result<(Id, Option<String>), Reason> {
+    let (mut at, mut note) = (pickle.top, None);
     for _ in 0..MAX_DEPTH {
         let Object::Dict(pairs) = pickle.get(at) else {
             break;
         };
-        let nested = NESTED.iter().find_map(|nested| {
+        let under = |name: &str| {
             let found = pairs
                 .iter()
-                .find(|(key, _)| matches!(pickle.get(*key), Object::Text(key) if key == nested));
-            found
-                .map(|(_, value)| *value)
-                .filter(|value| matches!(pickle.get(*value), Object::Dict(_)))
-        });
+                .find(|(key, _)| matches!(pickle.get(*key), Object::Text(key) if *key == name));
+            found.map(|(_, value)| *value)
+        };
+        let holds = |id: &Id| holds_tensors(pickle, *id, MAX_DEPTH);
+        let nested = NESTED
+            .iter()
+            .enumerate()
+            .find_map(|(rank, name)| Some((rank, *name, under(name).filter(holds)?)));
         match nested {
-            Some(inner) => at = inner,
-            None => break,
+            Some((rank, name, inner)) => {
+                if rank < AVERAGED {
+                    note = Some(format!("averaged weights (EMA), from `{name}`"));
+                }
+                at = inner;
+            }
+            // a whole module, with other things beside it
+            None => {
+                let module = NESTED
+                    .iter()
+                    .find_map(|name| Some((name, class(pickle, under(name)?)?)));
+                return match module {
+                    Some((name, class)) => Err(format!(
+                        "`{name}` in it is {class} instead of a state dict; save its `state_dict()`"
+                    )),
+                    None => Ok((at, note)),
+                };
+            }
         }
     }
-    at
+    Ok((at, note))
+}
+
+/// Whether a dictionary, or one in it, has a tensor.
+fn holds_tensors(pickle: &Pickle, id: Id, depth: usize) -> bool {
+    let Object::Dict(pairs) = pickle.get(id) else {
+        return false;
+    };
+    let is_tensor = |value: &Id| match pickle.get(*value) {
+        Object::Call(callable, _) => {
+            matches!(pickle.get(*callable), Object::Global(module, _) if module.starts_with("torch._"))
+        }
+        Object::Dict(_) => depth > 0 && holds_tensors(pickle, *value, depth - 1),
+        _ => false,
+    };
+    pairs.iter().any(|(_, value)| is_tensor(value))
+}
+
+/// What an object that is made by calling a class is. Tensors are made by
+/// functions of torch.
+fn class(pickle: &Pickle, id: Id) -> Option<String> {
+    let Object::Call(callable, _) = *pickle.get(id) else {
+        return None;
+    };
+    match pickle.get(callable) {
+        Object::Global(module, _) if module.starts_with("torch._") => None,
+        Object::Global(module, name) => {
+            let full = format!("{module}.{name}");
+            let short: String = full.chars().take(MAX_CLASS_CHARS).collect();
+            Some(format!("a pickled `{short}`"))
+        }
+        _ => None,
+    }
 }
 
 /// The arguments that describe tensor `name`, without wrappers; `None` if the
@@ -126,6 +203,20 @@ fn tensor_arguments<'p>(
         }
     }
     Ok(None)
+}
+
+/// Whether a tensor is a view that negates or conjugates its storage when it is
+/// read: `(storage, offset, size, stride, requires_grad, hooks, {"neg": True})`.
+fn is_lazy(pickle: &Pickle, arguments: &[Id]) -> bool {
+    let Some(metadata) = arguments.get(6) else {
+        return false;
+    };
+    match pickle.get(*metadata) {
+        Object::Dict(pairs) => pairs
+            .iter()
+            .any(|(_, value)| !matches!(pickle.get(*value), Object::Bool(false))),
+        _ => false,
+    }
 }
 
 /// Parses `(storage, offset, size, stride, ...)`; `None` for anything else.

@@ -27,6 +27,7 @@ pub(crate) fn offline_hub(cache: &Path) -> Hub {
         cache: cache.to_owned(),
         token: None,
         offline: true,
+        timeout: std::time::Duration::from_secs(1),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::common::{File, offline_hub, shared};
 
 /// A folder with weights and the given configuration files.
-fn folder(configs: &[(&str, &Value)]) -> tempfile::TempDir {
+pub(crate) fn folder(configs: &[(&str, &Value)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     File::default()
         .f32("fc.bias", &[2], &[1.0, 2.0])
@@ -27,14 +27,14 @@ pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
     Source::parse(path.to_str().unwrap())?.open(&hub, &mut |_| ())
 }
 
-fn metadata(config: &Value, preprocessor: Option<&Value>) -> Metadata {
+pub(crate) fn metadata(config: &Value, preprocessor: Option<&Value>) -> Metadata {
     let mut configs = vec![("config.json", config)];
     configs.extend(preprocessor.map(|content| ("preprocessor_config.json", content)));
     open(folder(&configs).path()).unwrap().metadata().clone()
 }
 
 /// The configuration of `timm/resnet50.a1_in1k`.
-fn timm() -> Value {
+pub(crate) fn timm() -> Value {
     json!({
         "architecture": "resnet50",
         "num_classes": 1000,
@@ -61,7 +61,7 @@ fn timm() -> Value {
 }
 
 /// The configuration of `microsoft/resnet-50`, with two labels.
-fn transformers() -> (Value, Value) {
+pub(crate) fn transformers() -> (Value, Value) {
     let config = json!({
         "architectures": ["ResNetForImageClassification"],
         "depths": [3, 4, 6, 3],
@@ -87,7 +87,7 @@ fn transformers() -> (Value, Value) {
     (config, preprocessor)
 }
 
-fn with(document: &Value, field: &str, value: Value) -> Value {
+pub(crate) fn with(document: &Value, field: &str, value: Value) -> Value {
     let mut changed = document.clone();
     changed[field] = value;
     changed
@@ -106,6 +106,7 @@ fn timm_configuration() {
         Metadata {
             architecture: Some("resnet50".into()),
             preprocessing: Some(preprocessing),
+            classes: Some(1000),
             ..Metadata::default()
         }
     );
@@ -175,12 +176,18 @@ fn transformers_configuration() {
     assert_eq!(metadata(&config, Some(&preprocessor)), expected);
 
     let first = with(&config, "downsample_in_bottleneck", json!(true));
-    assert_eq!(metadata(&first, None).stride_on_first_1x1, Some(true));
+    let first = metadata(&first, None);
+    assert_eq!(first.stride_on_first_1x1, Some(true));
+    assert_eq!(first.architecture.as_deref(), Some("resnet50_v1"));
+    // a name would be wrong; the tensors decide
+    let half = with(&config, "hidden_sizes", json!([128, 256, 512, 1024]));
+    assert_eq!(metadata(&half, None).architecture, None);
     let basic = with(
         &with(&config, "layer_type", json!("basic")),
         "depths",
         json!([2, 2, 2, 2]),
     );
+    let basic = with(&basic, "hidden_sizes", json!([64, 128, 256, 512]));
     assert_eq!(
         metadata(&basic, None).architecture.as_deref(),
         Some("resnet18")
@@ -205,43 +212,6 @@ fn transformers_configuration() {
         let config = with(&config, "problem_type", problem);
         assert_eq!(metadata(&config, None).activation, activation);
     }
-}
-
-#[test]
-fn transformers_image_processors() {
-    let (config, convnext) = transformers();
-    let preprocessing = |preprocessor: &Value| {
-        let preprocessing = metadata(&config, Some(preprocessor)).preprocessing.unwrap();
-        (preprocessing.resize, preprocessing.crop)
-    };
-    assert_eq!(preprocessing(&convnext), (Resize::ShortSide(256), 224));
-    assert_eq!(
-        preprocessing(&with(&convnext, "size", json!({"shortest_edge": 288}))),
-        (Resize::ShortSide(329), 288)
-    );
-    assert_eq!(
-        preprocessing(&with(&convnext, "size", json!({"shortest_edge": 384}))),
-        (Resize::Exact(384), 384)
-    );
-    let newer = with(
-        &convnext,
-        "image_processor_type",
-        json!("ConvNextImageProcessorFast"),
-    );
-    assert_eq!(preprocessing(&newer), (Resize::ShortSide(256), 224));
-
-    let vit =
-        json!({"image_processor_type": "ViTImageProcessor", "size": {"height": 96, "width": 96}});
-    assert_eq!(preprocessing(&vit), (Resize::Exact(96), 96));
-    assert_eq!(
-        metadata(&config, Some(&vit)).preprocessing.unwrap().mean,
-        [0.5; 3]
-    );
-    let bit = json!({
-        "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256},
-        "do_center_crop": true, "crop_size": {"height": 224, "width": 224},
-    });
-    assert_eq!(preprocessing(&bit), (Resize::ShortSide(256), 224));
 }
 
 #[test]
@@ -322,14 +292,14 @@ fn unsupported_configurations_are_errors() {
             "it is 5; Pillow's filters 0 to 3 are supported",
         ),
         (
-            preprocessor_with("do_rescale", json!(false)),
-            "do_rescale",
+            preprocessor_with("do_resize", json!(false)),
+            "do_resize",
             "it is false; only true is supported",
         ),
         (
-            preprocessor_with("rescale_factor", json!(1.0)),
+            preprocessor_with("rescale_factor", json!(-1.0)),
             "rescale_factor",
-            "it is 1; only 1/255 is supported",
+            "it is -1; it must be positive",
         ),
         (
             preprocessor_with("size", json!(0)),

@@ -7,16 +7,16 @@ use tempfile::TempDir;
 use crate::common::File;
 use crate::hub_server::{COMMIT, Server, Site};
 
-const ID: &str = "timm/resnet50.a1_in1k";
+pub(crate) const ID: &str = "timm/resnet50.a1_in1k";
 
 /// A file of weights, large enough for an interrupted download.
-fn weights() -> Vec<u8> {
+pub(crate) fn weights() -> Vec<u8> {
     let values: Vec<f32> = (0..50_000_u16).map(f32::from).collect();
     File::default().f32("fc.bias", &[50_000], &values).bytes()
 }
 
 /// A repository like timm's.
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let config = json!({
         "architecture": "resnet50",
         "pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.95, "interpolation": "bicubic"},
@@ -28,20 +28,21 @@ fn site() -> Site {
         .publish(ID, "pytorch_model.bin", b"not needed")
 }
 
-fn hub(endpoint: &str, cache: &TempDir) -> Hub {
+pub(crate) fn hub(endpoint: &str, cache: &TempDir) -> Hub {
     Hub {
         endpoint: endpoint.to_owned(),
         cache: cache.path().join("hub"),
         token: None,
         offline: false,
+        timeout: std::time::Duration::from_secs(1),
     }
 }
 
-fn open(hub: &Hub, name: &str) -> Result<Checkpoint> {
+pub(crate) fn open(hub: &Hub, name: &str) -> Result<Checkpoint> {
     Source::parse(name).unwrap().open(hub, &mut |_| ())
 }
 
-fn assert_complete(checkpoint: &Checkpoint) {
+pub(crate) fn assert_complete(checkpoint: &Checkpoint) {
     let values = checkpoint.read("fc.bias", &[50_000]).unwrap();
     assert!(
         values
@@ -51,7 +52,7 @@ fn assert_complete(checkpoint: &Checkpoint) {
     );
 }
 
-fn message(result: Result<Checkpoint>) -> String {
+pub(crate) fn message(result: Result<Checkpoint>) -> String {
     result.err().unwrap().to_string()
 }
 
@@ -210,29 +211,46 @@ fn an_interrupted_download_is_resumed() {
     let cache = tempfile::tempdir().unwrap();
     assert_complete(&open(&hub(&server.endpoint, &cache), ID).unwrap());
     let ranges = server.ranges("/cdn/");
-    assert_eq!(
-        ranges,
-        ["bytes=0-0", "bytes=0-", "bytes=70000-", "bytes=140000-"]
-    );
+    assert_eq!(ranges, ["bytes=0-", "bytes=70000-", "bytes=140000-"]);
 }
 
 #[test]
-fn a_download_fails_after_several_retries_and_the_next_call_resumes_it() {
+fn a_download_fails_after_attempts_without_a_byte_and_the_next_call_resumes_it() {
     let server = Server::start(Site {
-        drops: Some((1000, usize::MAX)),
+        drops: Some((1000, 1)),
         ..site()
     });
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&server.endpoint, &cache);
-    let error = message(open(&hub, ID));
+    let mut then = Some((0, usize::MAX));
+    let mut progress = |progress: Progress| {
+        if progress.done == 1000
+            && let Some(drops) = then.take()
+        {
+            server.site.lock().unwrap().drops = Some(drops);
+        }
+    };
+    let error = Source::parse(ID).unwrap().open(&hub, &mut progress);
+    let error = message(error);
     let start = format!(
-        "{ID}: cannot fetch model.safetensors from {}: Too many retries: ",
+        "{ID}: cannot fetch model.safetensors from {}: the connection broke: ",
         server.endpoint
     );
     assert!(error.starts_with(&start), "{error}");
     server.site.lock().unwrap().drops = None;
     assert_complete(&open(&hub, ID).unwrap());
-    assert_eq!(server.ranges("/cdn/").last().unwrap(), "bytes=5000-");
+    assert_eq!(server.ranges("/cdn/").last().unwrap(), "bytes=1000-");
+}
+
+#[test]
+fn a_server_that_is_silent_is_an_error_after_the_timeout() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let cache = tempfile::tempdir().unwrap();
+    let mut hub = hub(&endpoint, &cache);
+    hub.timeout = std::time::Duration::from_millis(200);
+    let error = message(open(&hub, ID));
+    assert!(error.contains("timeout"), "{error}");
 }
 
 #[test]

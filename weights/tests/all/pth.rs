@@ -46,6 +46,7 @@ fn state_dicts_of_every_dtype_and_protocol_are_read() {
         "protocol4.pth",
         "half.pt",
         "bfloat16.pt",
+        "double.pt",
         "parameters.bin",
     ] {
         assert_holds_the_state(name);
@@ -79,7 +80,7 @@ fn unsupported_pytorch_files_are_errors() {
     let cases = [
         (
             "module.pth",
-            "it contains a Python object instead of a state dict; save its `state_dict()`",
+            "it contains a pickled `__main__.Net` instead of a state dict; save its `state_dict()`",
         ),
         (
             "script.pt",
@@ -102,10 +103,4 @@ fn unsupported_pytorch_files_are_errors() {
             format!("{} is not a usable checkpoint: {reason}", path.display())
         );
     }
-    let double = Checkpoint::open(&path("double.pt")).unwrap();
-    let error = double.read("fc.bias", &[3]).unwrap_err().to_string();
-    assert!(
-        error.ends_with("has dtype F64, which is not supported; convert it to F32, F16 or BF16"),
-        "{error}"
-    );
 }

@@ -1,12 +1,14 @@
 //! Tests of writing: a written file returns the values that were written.
 
 use std::fs;
+use std::ops::ControlFlow::{Break, Continue};
+use std::path::Path;
 
 use crate::common::File;
 use half::{bf16, f16};
 use resnet_weights::{
     Activation, Checkpoint, Error, Interpolation, Label, Labels, Metadata, Preprocessing, Resize,
-    StoredDtype, write,
+    StoredDtype, Target, write,
 };
 
 /// A network in transformers' naming: one convolution, one norm, one linear
@@ -32,11 +34,22 @@ fn network(metadata: Metadata, value: f32) -> Checkpoint {
 fn converted(checkpoint: &Checkpoint, metadata: &Metadata, stored: StoredDtype) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.safetensors");
-    write(checkpoint, metadata, stored, &path, &mut |_, _| ()).unwrap();
+    write(checkpoint, metadata, stored, &new(&path), &mut |_, _| {
+        Continue(())
+    })
+    .unwrap();
     let files = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(files, 1, "temporary files were left behind");
     // The file stays mapped after the folder is removed.
     Checkpoint::open(&path).unwrap()
+}
+
+/// The target of a new file.
+fn new(path: &Path) -> Target<'_> {
+    Target {
+        path,
+        replace: false,
+    }
 }
 
 fn open(file: &File) -> Checkpoint {
@@ -176,13 +189,14 @@ fn progress_is_reported_up_to_the_total() {
         &network(Metadata::default(), 0.0),
         &Metadata::default(),
         StoredDtype::Kept,
-        &path,
+        &new(&path),
         &mut |done, total| {
             reported.push((done, total));
+            Continue(())
         },
     )
     .unwrap();
-    assert_eq!(reported, [(8, 28), (20, 28), (28, 28)]);
+    assert_eq!(reported, [(8, 28), (20, 28), (28, 28), (28, 28)]);
 }
 
 #[test]
@@ -195,8 +209,11 @@ fn a_value_that_overflows_f16_is_an_error_and_the_old_file_stays() {
         &checkpoint,
         &Metadata::default(),
         StoredDtype::F16,
-        &path,
-        &mut |_, _| (),
+        &Target {
+            path: &path,
+            replace: true,
+        },
+        &mut |_, _| Continue(()),
     )
     .unwrap_err();
     assert_eq!(
@@ -211,6 +228,101 @@ fn a_value_that_overflows_f16_is_an_error_and_the_old_file_stays() {
     );
 }
 
+/// Writes a small network; the error, and what is in the folder afterwards.
+fn write_to(target: &Target, folder: &Path) -> (Option<Error>, Vec<String>) {
+    let network = network(Metadata::default(), 0.0);
+    let stored = StoredDtype::Kept;
+    let written = write(
+        &network,
+        &Metadata::default(),
+        stored,
+        target,
+        &mut |_, _| Continue(()),
+    );
+    let names = fs::read_dir(folder).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    (written.err(), names.collect())
+}
+
+#[test]
+fn a_file_is_replaced_only_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    fs::write(&path, "old").unwrap();
+    let (error, names) = write_to(&new(&path), folder.path());
+    assert!(matches!(error, Some(Error::Exists { .. })), "{error:?}");
+    assert_eq!(names, ["out.safetensors"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    let replace = Target {
+        path: &path,
+        replace: true,
+    };
+    let (error, names) = write_to(&replace, folder.path());
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(names, ["out.safetensors"]);
+    assert!(Checkpoint::open(&path).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_never_replaced_and_a_link_stays_a_link() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let made = std::process::Command::new("mkfifo")
+        .arg(at("fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    symlink("fifo", at("link-to-fifo")).unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    for name in ["fifo", "link-to-fifo", "folder"] {
+        let path = at(name);
+        let target = Target {
+            path: &path,
+            replace: true,
+        };
+        let (error, names) = write_to(&target, folder.path());
+        assert!(matches!(error, Some(Error::NotRegular { .. })), "{error:?}");
+        assert_eq!(names.len(), 3);
+    }
+    assert!(at("fifo").metadata().unwrap().file_type().is_fifo());
+
+    fs::write(at("file"), "old").unwrap();
+    symlink("file", at("link")).unwrap();
+    let target = Target {
+        path: &at("link"),
+        replace: true,
+    };
+    assert!(write_to(&target, folder.path()).0.is_none());
+    assert!(at("link").symlink_metadata().unwrap().is_symlink());
+    assert!(Checkpoint::open(&at("file")).is_ok());
+}
+
+#[test]
+fn a_writing_that_is_stopped_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.safetensors");
+    for stop_at in 1..=4 {
+        let mut calls = 0;
+        let error = write(
+            &network(Metadata::default(), 0.0),
+            &Metadata::default(),
+            StoredDtype::Kept,
+            &new(&path),
+            &mut |_, _| {
+                calls += 1;
+                if calls == stop_at {
+                    Break(())
+                } else {
+                    Continue(())
+                }
+            },
+        );
+        assert!(matches!(error, Err(Error::Interrupted { .. })), "{error:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
 #[test]
 fn a_missing_folder_is_named_in_the_error() {
     let path = std::path::Path::new("/nowhere/out.safetensors");
@@ -218,8 +330,8 @@ fn a_missing_folder_is_named_in_the_error() {
         &network(Metadata::default(), 0.0),
         &Metadata::default(),
         StoredDtype::Kept,
-        path,
-        &mut |_, _| (),
+        &new(path),
+        &mut |_, _| Continue(()),
     )
     .unwrap_err();
     assert!(matches!(error, Error::Write { .. }));

@@ -60,6 +60,7 @@ fn model_info(device: Device) -> ModelInfo {
         dtype: Dtype::F32,
         isa: "portable".into(),
         digest: "none".into(),
+        decisions: model::Decisions::default(),
     }
 }
 

@@ -49,7 +49,7 @@ fn invalid_lengths_and_formats_are_rejected() {
         (
             "a web page",
             b"<!DOCTYPE html><title>404</title>".to_vec(),
-            "it is neither a PyTorch file nor an index, and as a safetensors file its header would have 5789751444030890300 bytes; at most 8388608 are supported",
+            "it is a web page, not a checkpoint; the download returned an error or a login page",
         ),
         (
             "cut inside the header",
