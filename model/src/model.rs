@@ -1,6 +1,6 @@
 //! A loaded network: pixels in, logits out.
 
-use weights::{Activation, Checkpoint, Labels, Metadata, Preprocessing};
+use weights::{Activation, Checkpoint, Hierarchy, Labels, Metadata, Preprocessing};
 
 use crate::backend::{Backend, Input, StepObserver};
 use crate::build::build;
@@ -58,6 +58,8 @@ pub struct Model {
     preprocessing: Preprocessing,
     labels: Labels,
     activation: Activation,
+    temperature: Option<f64>,
+    hierarchy: Option<Hierarchy>,
     backend: Box<dyn Backend>,
 }
 
@@ -98,6 +100,8 @@ impl Model {
             preprocessing,
             labels,
             activation,
+            temperature: checkpoint.metadata().temperature,
+            hierarchy: checkpoint.metadata().hierarchy.clone(),
             backend,
         })
     }
@@ -139,6 +143,19 @@ impl Model {
     #[must_use]
     pub fn activation(&self) -> Activation {
         self.activation
+    }
+
+    /// What to divide the logits by before they become probabilities, if the
+    /// checkpoint says it.
+    #[must_use]
+    pub fn temperature(&self) -> Option<f64> {
+        self.temperature
+    }
+
+    /// The checkpoint's own categories above its classes, if it has any.
+    #[must_use]
+    pub fn hierarchy(&self) -> Option<&Hierarchy> {
+        self.hierarchy.as_ref()
     }
 
     /// What runs it: its steps, memory and state.
@@ -224,6 +241,8 @@ pub fn complete_metadata(checkpoint: &Checkpoint) -> Result<Metadata> {
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),
         ranges: own.ranges,
+        temperature: own.temperature,
+        hierarchy: own.hierarchy,
     })
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A [`Checkpoint`] is a set of tensors under torchvision's names, whatever the
 //! format and the naming of the files, with its [`Metadata`]: the
-//! [`Preprocessing`] of images and the [`Labels`] of the classes. A [`Source`]
-//! is the place to open it from.
+//! [`Preprocessing`] of images, the [`Labels`] of the classes and the
+//! [`Hierarchy`] above them. A [`Source`] is the place to open it from.
 //!
 //! PyTorch files are parsed without executing them, and every length in a file
 //! is checked before it is used.
@@ -46,6 +46,7 @@ mod config;
 mod default;
 mod error;
 mod folder;
+mod hierarchy;
 mod hub;
 mod labels;
 mod metadata;
@@ -69,6 +70,7 @@ pub use bytes::Access;
 pub use checkpoint::Checkpoint;
 pub use default::{DEFAULT_NAME, default_model};
 pub use error::{Error, Result};
+pub use hierarchy::{Category, Hierarchy};
 pub use hub::client::RequestError;
 pub use hub::download::Progress;
 pub use hub::error::HubError;

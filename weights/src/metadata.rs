@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::hierarchy::Hierarchy;
 use crate::labels::Labels;
 use crate::preprocessing::{Interpolation, Preprocessing, Resize};
 
@@ -33,6 +34,11 @@ pub struct Metadata {
     pub pooled_shortcut: Option<bool>,
     /// Of an 8-bit checkpoint, the range of each layer's output.
     pub ranges: Option<Ranges>,
+    /// What the logits are divided by before they become probabilities (Guo et
+    /// al. 2017): above 1 for a network that is too sure of its answers.
+    pub temperature: Option<f64>,
+    /// The categories above the classes, where they are not `WordNet`'s.
+    pub hierarchy: Option<Hierarchy>,
 }
 
 /// The lowest and the highest output of each layer, by the layer's name.
@@ -93,6 +99,8 @@ impl Metadata {
             stride_on_first_1x1: strings.flag("stride_on", spec.stride_on, STRIDE_ON)?,
             pooled_shortcut: strings.flag("shortcut", spec.shortcut, SHORTCUT)?,
             ranges: strings.parse("ranges", ranges)?,
+            temperature: strings.parse("temperature", temperature)?,
+            hierarchy: strings.parse("hierarchy", Hierarchy::parse)?,
         })
     }
 
@@ -129,6 +137,12 @@ impl Metadata {
         if let Some(ranges) = &self.ranges {
             set("ranges", serde_json::to_string(ranges)?);
         }
+        if let Some(temperature) = self.temperature {
+            set("temperature", temperature.to_string());
+        }
+        if let Some(hierarchy) = &self.hierarchy {
+            set("hierarchy", hierarchy.to_text());
+        }
         Ok(strings)
     }
 
@@ -143,6 +157,8 @@ impl Metadata {
             stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
             pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),
             ranges: self.ranges.or(other.ranges),
+            temperature: self.temperature.or(other.temperature),
+            hierarchy: self.hierarchy.or(other.hierarchy),
         }
     }
 }
@@ -243,6 +259,13 @@ fn activation(text: &str) -> std::result::Result<Activation, String> {
     let known = [Activation::Softmax, Activation::Sigmoid, Activation::None];
     let found = known.into_iter().find(|known| known.name() == text);
     found.ok_or_else(|| format!("it is {text:?}; softmax, sigmoid and none are supported"))
+}
+
+fn temperature(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(temperature) if temperature.is_finite() && temperature > 0.0 => Ok(temperature),
+        _ => Err(format!("it is {text:?}; it must be a number above 0")),
+    }
 }
 
 fn labels(text: &str) -> std::result::Result<Labels, String> {

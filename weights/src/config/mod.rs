@@ -8,6 +8,8 @@ mod transformers;
 
 use crate::config::document::Document;
 use crate::error::{Error, Result};
+use crate::hierarchy::Hierarchy;
+use crate::metadata::Metadata;
 use crate::origin::{Configuration, Origin, Origins};
 
 /// Fields of which the configuration of a model by transformers has one.
@@ -24,8 +26,12 @@ pub(crate) fn metadata(
     config: &Document,
     preprocessor: Option<&Document>,
 ) -> Result<Configuration> {
+    let hierarchy = hierarchy(config)?;
     if is_complete(config) {
-        let metadata = timm::metadata(config)?;
+        let metadata = Metadata {
+            hierarchy,
+            ..timm::metadata(config)?
+        };
         let origins = Origins::of(&metadata, Origin::Config);
         return Ok(Configuration { metadata, origins });
     }
@@ -35,11 +41,22 @@ pub(crate) fn metadata(
             "it is a configuration of neither timm nor transformers, so it does not say what the network beside it computes; remove it or move the weights to another folder",
         ));
     }
-    let mut metadata = transformers::metadata(config)?;
+    let mut metadata = Metadata {
+        hierarchy,
+        ..transformers::metadata(config)?
+    };
     let mut origins = Origins::of(&metadata, Origin::Config);
     if let Some(preprocessor) = preprocessor {
         metadata.preprocessing = Some(processor::preprocessing(preprocessor)?);
         origins.preprocessing = Some(Origin::Preprocessor);
     }
     Ok(Configuration { metadata, origins })
+}
+
+/// The text of a [`Hierarchy`], which this project adds to the fields of timm
+/// and transformers.
+fn hierarchy(config: &Document) -> Result<Option<Hierarchy>> {
+    let text = config.get::<String>("hierarchy")?;
+    let hierarchy = text.map(|text| Hierarchy::parse(&text)).transpose();
+    hierarchy.map_err(|reason| config.error("hierarchy", reason))
 }

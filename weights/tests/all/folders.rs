@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use resnet_weights::{
-    Activation, Checkpoint, Interpolation, Labels, Metadata, Preprocessing, Resize, Result, Source,
+    Activation, Checkpoint, Hierarchy, Interpolation, Labels, Metadata, Preprocessing, Resize,
+    Result, Source,
 };
 use serde_json::{Value, json};
 
@@ -158,6 +159,16 @@ fn timm_configuration_variants() {
 }
 
 #[test]
+fn a_hierarchy_in_the_configuration() {
+    let text = "n1\t\tpet\npet\ta pet\n";
+    let (transformers, _) = transformers();
+    for config in [timm(), transformers] {
+        let metadata = metadata(&with(&config, "hierarchy", json!(text)), None);
+        assert_eq!(metadata.hierarchy, Hierarchy::parse(text).ok());
+    }
+}
+
+#[test]
 fn transformers_configuration() {
     let (config, preprocessor) = transformers();
     let preprocessing = Preprocessing {
@@ -275,6 +286,11 @@ fn unsupported_configurations_are_errors() {
             config_with("problem_type", json!("ranking")),
             "problem_type",
             "it is \"ranking\"; single_label_classification, multi_label_classification and regression are supported",
+        ),
+        (
+            config_with("hierarchy", json!("cat\t\tpet\n")),
+            "hierarchy",
+            "`cat` has the parent `pet`, which has no line",
         ),
         (
             config_with("id2label", json!({"1": "a"})),

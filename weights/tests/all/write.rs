@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::common::File;
 use half::{bf16, f16};
 use resnet_weights::{
-    Activation, Checkpoint, Error, Interpolation, Label, Labels, Metadata, Preprocessing, Resize,
-    StoredDtype, Target, write,
+    Activation, Checkpoint, Error, Hierarchy, Interpolation, Label, Labels, Metadata,
+    Preprocessing, Resize, StoredDtype, Target, write,
 };
 
 /// A network in transformers' naming: one convolution, one norm, one linear
@@ -155,6 +155,7 @@ fn metadata_is_written_and_read_back() {
             activation: Some(Activation::Sigmoid),
             stride_on_first_1x1: Some(false),
             pooled_shortcut: Some(true),
+            temperature: Some(0.1 + 0.2),
             ..Metadata::default()
         },
         Metadata {
@@ -167,6 +168,7 @@ fn metadata_is_written_and_read_back() {
             ),
             stride_on_first_1x1: Some(true),
             ranges: Some([("conv1".to_owned(), [-0.5, 2.0])].into()),
+            hierarchy: Some(Hierarchy::parse("n01440764\t\tfish\nfish\ta fish\n").unwrap()),
             ..Metadata::default()
         },
     ];
