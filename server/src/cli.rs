@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, classify, convert, evaluate, healthcheck, inspect, models, quantize, serve,
+    bench, calibrate, classify, convert, evaluate, healthcheck, inspect, models, quantize, serve,
 };
 use crate::config::serve::ServeFlags;
 
@@ -45,6 +45,8 @@ enum Command {
     Convert(convert::Flags),
     /// Quantize a checkpoint to 8-bit integers, calibrated on images
     Quantize(quantize::Flags),
+    /// Fit the temperature of a model, so that its probabilities agree with its accuracy
+    Calibrate(calibrate::Flags),
     /// List the supported architectures
     Models(models::Flags),
     /// Print the layers, operations and memory of a model
@@ -69,6 +71,7 @@ impl Cli {
             Command::Bench(flags) => Ok(bench::run(&flags)?),
             Command::Convert(flags) => Ok(convert::run(&flags)?),
             Command::Quantize(flags) => Ok(quantize::run(&flags)?),
+            Command::Calibrate(flags) => Ok(calibrate::run(&flags)?),
             Command::Models(flags) => Ok(models::run(&flags)?),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),

@@ -9,7 +9,7 @@ pub const DEFAULT_NAME: &str = "resnet50_thin";
 static BYTES: &[u8] = include_bytes!("../resnet50_thin.safetensors");
 
 /// SHA-256 of [`BYTES`], so that it is not computed at each start.
-const DIGEST: &str = "f0bfe1fb1e028b17468b3e2470443e5879d83bc5e2bd11db19520af23761a4e0";
+const DIGEST: &str = "87a1ce61980f33258b7e7516b4eab74f5e5456534555a0c462ec7b053702832c";
 
 /// The default model.
 ///

@@ -3,8 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::commands::{dataset, images, pipeline};
+use weights::Activation;
+
+use crate::commands::{calibration, dataset, images, pipeline};
 use crate::config::errors::ConfigErrors;
+use crate::core::error::Error as LabelError;
 
 /// The error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,21 @@ pub enum Error {
     /// The dataset cannot be read.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
+    /// A label that is not one of the model's.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// The images have no best temperature.
+    #[error(transparent)]
+    Fit(#[from] calibration::FitError),
+    /// The outputs of the model are no probabilities of one class.
+    #[error(
+        "the activation of the model is {}, and a temperature is fitted for softmax only",
+        activation.name()
+    )]
+    NotSoftmax {
+        /// As the checkpoint says.
+        activation: Activation,
+    },
     /// No image can be read.
     #[error("none of the {count} images can be read; the last one, {}: {reason}", path.display())]
     AllUnreadable {

@@ -10,15 +10,19 @@ use clap::Args;
 use serde::Serialize;
 use weights::Activation;
 
+use crate::commands::accuracy::Accuracy;
+use crate::commands::calibration::{self, Reliability};
 use crate::commands::dataset::{self, Dataset};
 use crate::commands::error::Error;
+use crate::commands::hedging::{self, Hedging};
 use crate::commands::output;
 use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::config::answers::AnswerFlags;
 use crate::config::limits::ImageFlags;
 use crate::config::model::ModelFlags;
 use crate::config::settings::Settings;
 use crate::core::batch::ImageOutput;
-use crate::core::network::Network;
+use crate::core::instance::Instance;
 use crate::core::top_k::top_k;
 
 /// The flags of `evaluate`.
@@ -38,6 +42,9 @@ pub struct Flags {
     worst: usize,
 
     #[command(flatten)]
+    answers: AnswerFlags,
+
+    #[command(flatten)]
     model: ModelFlags,
 
     #[command(flatten)]
@@ -55,14 +62,6 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// An accuracy in percent with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Accuracy {
-    percent: f64,
-    low: f64,
-    high: f64,
-}
-
 /// The result for the whole dataset.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -71,8 +70,25 @@ struct Report<'a> {
     failed: usize,
     top1: Accuracy,
     top5: Accuracy,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<CalibrationReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<hedging::Figures>,
     images_per_second: f64,
     worst: Vec<Class<'a>>,
+}
+
+/// How well confidence and accuracy agree.
+#[derive(Clone, Copy, Serialize)]
+struct CalibrationReport {
+    #[serde(flatten)]
+    served: calibration::Figures,
+    /// What the logits are divided by, if the checkpoint says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    /// The figures without this temperature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uncalibrated: Option<calibration::Figures>,
 }
 
 /// A class and its accuracy.
@@ -109,12 +125,14 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let mut settings = Settings::default();
     let model = flags.model.read(None, &mut settings);
     let limits = flags.limits.read(&mut settings);
+    let min_confidence = flags.answers.read(&mut settings);
     let (model, limits) = settings.errors.none_or((model, limits))?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
-    let network = pipeline.instance().network();
+    let instance = pipeline.instance();
+    let network = instance.network();
     let Dataset { images, classes } = dataset::read(&flags.data, network.labels())?;
 
-    let mut evaluation = Evaluation::default();
+    let mut evaluation = Evaluation::new(instance, min_confidence);
     let mut classes = classes.into_iter();
     let mut written = Ok(());
     let start = Instant::now();
@@ -131,7 +149,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     })?;
     written?;
     let rate = images.len() as f64 / start.elapsed().as_secs_f64();
-    let report = evaluation.report(network, flags.worst, rate);
+    let report = evaluation.report(flags.worst, rate);
     output::write(&flags.text(&report))?;
     Ok(if report.images > 0 {
         ExitCode::SUCCESS
@@ -141,32 +159,42 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 }
 
 /// The results so far.
-#[derive(Default)]
-struct Evaluation {
+struct Evaluation<'a> {
+    instance: &'a Instance,
+    min_confidence: f64,
     tallies: BTreeMap<usize, Tally>,
+    served: Reliability,
+    uncalibrated: Reliability,
+    hedging: Hedging,
     failed: usize,
 }
 
-impl Evaluation {
+impl<'a> Evaluation<'a> {
+    fn new(instance: &'a Instance, min_confidence: f64) -> Self {
+        Self {
+            instance,
+            min_confidence,
+            tallies: BTreeMap::new(),
+            served: Reliability::new(instance.network().scale().temperature),
+            uncalibrated: Reliability::new(1.0),
+            hedging: Hedging::default(),
+            failed: 0,
+        }
+    }
+
     /// Counts the result of an image, and returns its line.
-    fn add<'a>(
+    fn add<'b>(
         &mut self,
-        file: &'a Path,
+        file: &'b Path,
         class: usize,
         result: Result<ImageOutput, FileError>,
-    ) -> Line<'a> {
-        let top5 = result.map(|row| {
-            // the order is the same for every activation
-            let scores = top_k(&row.logits, Activation::None, 5);
-            scores.iter().map(|score| score.index).collect::<Vec<_>>()
-        });
-        match &top5 {
-            Ok(best) => self.tallies.entry(class).or_default().add(class, best),
-            Err(_) => self.failed += 1,
-        }
-        let (top5, error) = match top5 {
-            Ok(best) => (Some(best), None),
-            Err(error) => (None, Some(error.to_string())),
+    ) -> Line<'b> {
+        let (top5, error) = match result {
+            Ok(row) => (Some(self.count(&row.logits, class)), None),
+            Err(error) => {
+                self.failed += 1;
+                (None, Some(error.to_string()))
+            }
         };
         Line {
             file,
@@ -176,8 +204,28 @@ impl Evaluation {
         }
     }
 
+    /// Counts an image with these `logits` `[classes]`, and returns its best
+    /// classes.
+    fn count(&mut self, logits: &[f32], class: usize) -> Vec<usize> {
+        let best = top_k(logits, 0..logits.len(), 5);
+        self.tallies.entry(class).or_default().add(class, &best);
+        let scale = self.instance.network().scale();
+        if scale.activation == Activation::Softmax {
+            self.served.add(logits, class);
+            self.uncalibrated.add(logits, class);
+            let categories = self.instance.categories();
+            if categories.has_hierarchy() {
+                let values = scale.values(logits);
+                let category = categories.most_specific(&values, self.min_confidence);
+                self.hedging.add(category.as_ref(), class, values.len());
+            }
+        }
+        best
+    }
+
     /// The accuracies, with those of the `count` worst classes.
-    fn report<'a>(&self, network: &'a dyn Network, count: usize, rate: f64) -> Report<'a> {
+    fn report(&self, count: usize, rate: f64) -> Report<'a> {
+        let network = self.instance.network();
         let sum = |value: fn(&Tally) -> usize| self.tallies.values().map(value).sum::<usize>();
         let images = sum(|tally| tally.images);
         let class = |(index, tally): (usize, Tally)| Class {
@@ -186,12 +234,20 @@ impl Evaluation {
             images: tally.images,
             top1_percent: 100.0 * tally.top1 as f64 / tally.images as f64,
         };
+        let temperature = network.temperature();
+        let calibration = || CalibrationReport {
+            served: self.served.figures(),
+            temperature,
+            uncalibrated: temperature.map(|_| self.uncalibrated.figures()),
+        };
         Report {
             model: &network.info().name,
             images,
             failed: self.failed,
-            top1: accuracy(sum(|tally| tally.top1), images),
-            top5: accuracy(sum(|tally| tally.top5), images),
+            top1: Accuracy::of(sum(|tally| tally.top1), images),
+            top5: Accuracy::of(sum(|tally| tally.top5), images),
+            calibration: (network.activation() == Activation::Softmax).then(calibration),
+            category: self.hedging.figures(self.min_confidence),
             images_per_second: rate,
             worst: worst(&self.tallies, count).map(class).collect(),
         }
@@ -204,37 +260,64 @@ impl Flags {
             return serde_json::to_string(report)
                 .map_or_else(|e| e.to_string(), |line| line + "\n");
         }
-        let Report {
-            model,
-            images,
-            failed,
-            top1,
-            top5,
-            images_per_second,
-            worst,
-        } = report;
-        let unreadable = if *failed == 0 {
-            String::new()
-        } else {
-            format!(" ({failed} more could not be read)")
+        let unreadable = match report.failed {
+            0 => String::new(),
+            failed => format!(" ({failed} more could not be read)"),
         };
         let mut text = format!(
-            "{model} on {images} images{unreadable}, {images_per_second:.0} images/s\n\
-             top-1  {:6.2} %  (95 %: {:.2} to {:.2})\n\
-             top-5  {:6.2} %  (95 %: {:.2} to {:.2})\n",
-            top1.percent, top1.low, top1.high, top5.percent, top5.low, top5.high
+            "{} on {} images{unreadable}, {:.0} images/s\n",
+            report.model, report.images, report.images_per_second
         );
-        for Class {
-            label,
-            images,
-            top1_percent,
-            ..
-        } in worst
-        {
-            text += &format!("worst  {top1_percent:6.2} %  {label} ({images} images)\n");
+        for (name, share) in [("top-1", report.top1), ("top-5", report.top5)] {
+            text += &format!("{name}  {}\n", interval(&share));
+        }
+        report
+            .calibration
+            .iter()
+            .for_each(|c| text += &calibrated(c));
+        report.category.iter().for_each(|c| text += &hedged(c));
+        for class in &report.worst {
+            let Class { label, images, .. } = class;
+            let percent = class.top1_percent;
+            text += &format!("worst  {percent:6.2} %  {label} ({images} images)\n");
         }
         text
     }
+}
+
+fn interval(Accuracy { percent, low, high }: &Accuracy) -> String {
+    format!("{percent:6.2} %  (95 %: {low:.2} to {high:.2})")
+}
+
+/// The line of the calibration, with a second one for the figures without the
+/// temperature.
+fn calibrated(report: &CalibrationReport) -> String {
+    let line = |figures: calibration::Figures, when: &str| {
+        let (percent, nll) = (100.0 * figures.ece, figures.nll);
+        format!("ECE    {percent:6.2} %  NLL {nll:.4}{when}\n")
+    };
+    match (report.temperature, report.uncalibrated) {
+        (Some(temperature), Some(before)) => {
+            let after = format!(" at the temperature {temperature:.4} of the checkpoint");
+            line(before, " at temperature 1") + &line(report.served, &after)
+        }
+        _ => line(report.served, ""),
+    }
+}
+
+fn hedged(figures: &hedging::Figures) -> String {
+    let hedging::Figures {
+        min_confidence,
+        without,
+        right,
+        classes_percent,
+        bits,
+    } = figures;
+    format!(
+        "category at {min_confidence}: {} right, {classes_percent:.0} % are classes, {bits:.2} bits \
+         on average, {without} images without\n",
+        interval(right)
+    )
 }
 
 fn print_line(json: bool, line: &Line) -> io::Result<()> {
@@ -259,41 +342,9 @@ fn worst(tallies: &BTreeMap<usize, Tally>, count: usize) -> impl Iterator<Item =
     classes.into_iter().take(count)
 }
 
-/// The accuracy with Wilson's score interval (1927), which stays between 0 and
-/// 100 % for few images and for extreme accuracies.
-fn accuracy(correct: usize, images: usize) -> Accuracy {
-    if images == 0 {
-        return Accuracy {
-            percent: 0.0,
-            low: 0.0,
-            high: 100.0,
-        };
-    }
-    const Z: f64 = 1.959_964; // the 97.5 % quantile of the normal distribution
-    let (n, p) = (images as f64, correct as f64 / images as f64);
-    let centre = p + Z * Z / (2.0 * n);
-    let margin = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 100.0 / (1.0 + Z * Z / n);
-    Accuracy {
-        percent: 100.0 * p,
-        low: (centre - margin) * scale,
-        high: (centre + margin) * scale,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_confidence_interval_is_wilsons() {
-        // 80 of 100: 71.11 to 86.66 by Wilson's formula
-        let Accuracy { percent, low, high } = accuracy(80, 100);
-        assert!((percent - 80.0).abs() < 1e-9);
-        assert!((low - 71.11).abs() < 0.01, "{low}");
-        assert!((high - 86.66).abs() < 0.01, "{high}");
-        assert_eq!(accuracy(10, 10).high.round(), 100.0);
-    }
 
     #[test]
     fn the_classes_with_the_lowest_accuracy_come_first() {

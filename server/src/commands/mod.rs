@@ -1,6 +1,9 @@
 //! The commands of the `resnet` binary, one file each.
 
+pub mod accuracy;
 pub mod bench;
+pub mod calibrate;
+pub mod calibration;
 mod class_names;
 pub mod classify;
 pub mod convert;
@@ -8,6 +11,7 @@ pub mod dataset;
 pub mod error;
 pub mod evaluate;
 pub mod healthcheck;
+pub mod hedging;
 pub mod images;
 pub mod inspect;
 mod load;

@@ -85,12 +85,8 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     let (signals, hangup) = (Signals::install()?, Hangup::install()?);
     let pool = ThreadPool::new(config.threads)?;
     let loader = Box::new(Checkpoints::new(Hub::from_env()));
-    let serving = Arc::new(Serving::new(
-        config.limits.clone(),
-        config.model_memory,
-        pool,
-        loader,
-    ));
+    let serving = Serving::new(config.limits.clone(), config.model_memory, pool, loader);
+    let serving = Arc::new(serving.with_min_confidence(config.min_confidence));
     let (port, stop, listeners) = listen_on_all(&config, &serving).await?;
 
     let registry = serving.registry();

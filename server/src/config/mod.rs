@@ -1,6 +1,7 @@
 //! Configuration: flags, environment variables and the configuration file, read
 //! and checked before anything starts. All errors are reported together.
 
+pub mod answers;
 pub mod errors;
 pub mod file;
 pub mod limits;

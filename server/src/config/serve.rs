@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Command};
 
+use crate::config::answers::AnswerFlags;
 use crate::config::errors::ConfigErrors;
 use crate::config::file::ConfigFile;
 use crate::config::limits::ImageFlags;
@@ -40,6 +41,8 @@ pub struct Config {
     pub threads: usize,
     /// What requests and images may take.
     pub limits: Limits,
+    /// The probability that a category needs if a request does not say it.
+    pub min_confidence: f64,
     /// What connections may take.
     pub connections: Connections,
     /// How long a shutdown waits for requests in flight.
@@ -105,6 +108,9 @@ pub struct ServeFlags {
         help_heading = "Server"
     )]
     admin: Option<String>,
+
+    #[command(flatten)]
+    answers: AnswerFlags,
 
     #[command(flatten)]
     images: ImageFlags,
@@ -252,6 +258,7 @@ impl ServeFlags {
             }),
             threads: run.threads,
             limits,
+            min_confidence: self.answers.read(&mut settings),
             connections: self.connections(&mut settings),
             drain_timeout: settings.read(
                 "drain-timeout",

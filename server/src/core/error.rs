@@ -51,6 +51,22 @@ pub enum Error {
         /// The versions that exist, separated by commas.
         available: String,
     },
+    /// The model has no class or category with this name.
+    #[error("{}", unknown_label(label, similar))]
+    UnknownLabel {
+        /// As requested; the start of it, if it is long.
+        label: String,
+        /// The most similar names, quoted and separated by commas; may be empty.
+        similar: String,
+    },
+    /// Several categories with different classes have this name.
+    #[error("the label `{label}` is ambiguous: use one of the WordNet ids {meanings}")]
+    AmbiguousLabel {
+        /// As requested.
+        label: String,
+        /// The ids, separated by commas.
+        meanings: String,
+    },
     /// Too many images are in flight.
     #[error(
         "no capacity for {requested} more image(s): at most {limit} images are in flight; retry \
@@ -135,7 +151,10 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Image(_) | Self::Base64(_) => ErrorClass::InvalidArgument,
+            Self::Image(_)
+            | Self::Base64(_)
+            | Self::UnknownLabel { .. }
+            | Self::AmbiguousLabel { .. } => ErrorClass::InvalidArgument,
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorClass::NotFound,
             Self::TooManyInFlight { .. } | Self::BodyMemory { .. } | Self::QueueFull => {
                 ErrorClass::ResourceExhausted
@@ -164,6 +183,14 @@ impl Error {
         };
         Some(Duration::from_secs(seconds))
     }
+}
+
+fn unknown_label(label: &str, similar: &str) -> String {
+    let hint = match similar {
+        "" => "use the name or WordNet id of one of them".to_owned(),
+        similar => format!("similar names are {similar}"),
+    };
+    format!("the model has no class or category `{label}`; {hint}")
 }
 
 impl From<model::Error> for Error {

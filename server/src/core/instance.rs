@@ -11,7 +11,9 @@ use preprocess::Pixels;
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
+use super::answer::Interpretation;
 use super::batch::{BatchContext, ImageOutput, Queue, Reply, Waiting};
+use super::category::Categories;
 use super::error::Error;
 use super::image::EncodedImage;
 use super::limits::Limits;
@@ -24,6 +26,7 @@ use super::scheduler::{Flow, Scheduler};
 pub struct Instance {
     labels: Arc<ModelLabels>,
     network: Arc<dyn Network>,
+    categories: Categories,
     decode_limits: preprocess::Limits,
     flow: Flow,
     queue: Queue,
@@ -69,6 +72,7 @@ impl Instance {
         let memory = network.memory(max_batch);
         Ok(Self {
             labels: Arc::new(labels),
+            categories: Categories::new(network.labels(), network.hierarchy()),
             network,
             decode_limits: limits.decode,
             flow,
@@ -106,6 +110,22 @@ impl Instance {
     #[must_use]
     pub fn network(&self) -> &dyn Network {
         self.network.as_ref()
+    }
+
+    /// Its classes and their categories.
+    #[must_use]
+    pub fn categories(&self) -> &Categories {
+        &self.categories
+    }
+
+    /// What its logits mean.
+    #[must_use]
+    pub fn interpretation(&self) -> Interpretation<'_> {
+        Interpretation {
+            labels: self.network.labels(),
+            categories: &self.categories,
+            scale: self.network.scale(),
+        }
     }
 
     /// Bytes of its weights and of the feature maps of its largest batch.

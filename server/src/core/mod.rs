@@ -3,11 +3,13 @@
 //! [`serving::Serving`] and renders the results and [`error::Error`]s.
 //!
 //! The path of an image: [`admission`] -> [`image`] -> [`instance`] (decode,
-//! preprocess) -> [`batch`] -> [`network`] (forward pass) -> [`top_k`].
+//! preprocess) -> [`batch`] -> [`network`] (forward pass) -> [`answer`].
 
 pub mod admission;
+pub mod answer;
 pub mod base64;
 pub mod batch;
+pub mod category;
 pub mod error;
 pub mod image;
 pub mod instance;
@@ -15,7 +17,6 @@ pub mod limits;
 pub mod memory;
 pub mod metrics;
 pub mod network;
-pub mod prediction;
 pub mod registry;
 pub mod scheduler;
 pub mod serving;

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use model::{Model, ModelInfo, Options, Output, Outputs, ThreadPool, Usage};
-use weights::{Activation, Checkpoint, Labels, Preprocessing};
+use weights::{Activation, Checkpoint, Hierarchy, Labels, Preprocessing};
+
+use super::top_k::Scale;
 
 /// A network that is ready to run: pixels in, logits out.
 pub trait Network: Send + Sync + 'static {
@@ -20,6 +22,25 @@ pub trait Network: Send + Sync + 'static {
     /// What turns the logits into probabilities.
     fn activation(&self) -> Activation {
         Activation::Softmax
+    }
+
+    /// What to divide the logits by before they become probabilities, if that
+    /// was fitted.
+    fn temperature(&self) -> Option<f64> {
+        None
+    }
+
+    /// What turns the logits into the values of an answer.
+    fn scale(&self) -> Scale {
+        Scale {
+            activation: self.activation(),
+            temperature: self.temperature().unwrap_or(1.0),
+        }
+    }
+
+    /// The categories above its classes, where they are not `WordNet`'s.
+    fn hierarchy(&self) -> Option<&Hierarchy> {
+        None
     }
 
     /// Logits `[N, classes]`, and what else `outputs` asks for, of `N` images of
@@ -87,6 +108,14 @@ impl Network for Model {
 
     fn activation(&self) -> Activation {
         self.activation()
+    }
+
+    fn temperature(&self) -> Option<f64> {
+        self.temperature()
+    }
+
+    fn hierarchy(&self) -> Option<&Hierarchy> {
+        self.hierarchy()
     }
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {

@@ -9,6 +9,7 @@ use model::ThreadPool;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, oneshot};
 
 use super::admission::Admission;
+use super::answer::MIN_CONFIDENCE;
 use super::error::Error;
 use super::limits::Limits;
 use super::metrics::Metrics;
@@ -20,6 +21,7 @@ use super::scheduler::{Flow, Scheduler};
 /// What all transports share.
 pub struct Serving {
     limits: Limits,
+    min_confidence: f64,
     metrics: Arc<Metrics>,
     admission: Admission,
     registry: Registry,
@@ -61,10 +63,27 @@ impl Serving {
             ),
             flow: scheduler.flow(),
             limits,
+            min_confidence: MIN_CONFIDENCE,
             metrics,
             draining: AtomicBool::new(false),
             in_flight: Arc::default(),
         }
+    }
+
+    /// The same server; `min_confidence` is the probability that a category
+    /// needs if the request does not say it.
+    #[must_use]
+    pub fn with_min_confidence(self, min_confidence: f64) -> Self {
+        Self {
+            min_confidence,
+            ..self
+        }
+    }
+
+    /// The probability that a category needs if the request does not say it.
+    #[must_use]
+    pub fn min_confidence(&self) -> f64 {
+        self.min_confidence
     }
 
     /// The limits it enforces.

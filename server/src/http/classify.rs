@@ -12,38 +12,28 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use model::Outputs;
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::IncomingBody;
 use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
 use super::problem::{Problem, ProblemType};
-use super::response::{Clamped, Classification, Item, json};
+use super::query::{Pairs, Parameters};
+use super::response::{Classification, Item, json};
 use super::target::Target;
 use crate::core::admission::ByteShare;
+use crate::core::answer::{AnswerOptions, Selection};
 use crate::core::batch::{ImageOutput, Timings};
 use crate::core::error::{Error, ErrorClass};
 use crate::core::image::EncodedImage;
 use crate::core::instance::Instance;
-use crate::core::prediction::predictions;
 use crate::core::serving::Serving;
-
-/// Classes that are returned when the request does not say how many.
-const DEFAULT_TOP_K: usize = 5;
-
-/// The query of a request. Text, so that the problem can quote it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Parameters {
-    top_k: Option<String>,
-}
 
 pub(super) async fn classify(
     State(serving): State<Arc<Serving>>,
     Extension(id): Extension<RequestId>,
     target: Option<Path<Target>>,
-    query: Result<Query<Parameters>, QueryRejection>,
+    query: Result<Query<Pairs>, QueryRejection>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -74,7 +64,7 @@ struct Call<'a> {
 impl Call<'_> {
     async fn respond(
         &self,
-        query: Result<Query<Parameters>, QueryRejection>,
+        query: Result<Query<Pairs>, QueryRejection>,
         mut body: IncomingBody,
         fields: &mut LogFields,
     ) -> Result<Response, Problem> {
@@ -83,15 +73,17 @@ impl Call<'_> {
         // Whatever can be rejected without the body is rejected before it is read.
         let early = async {
             let in_flight = self.serving.enter()?;
-            let top_k = requested(query)?;
+            let parameters = Parameters::read(query, self.serving.min_confidence())?;
             self.serving.admission().check()?;
             let found = self
                 .serving
                 .registry()
                 .find(self.target.name(), self.target.version()?);
-            Ok::<_, Problem>((in_flight, top_k, deadline.wait_for(found).await??))
+            let instance = deadline.wait_for(found).await??;
+            let wanted = Wanted::new(&parameters, &instance)?;
+            Ok::<_, Problem>((in_flight, wanted, instance))
         };
-        let (_in_flight, top_k, instance) = match early.await {
+        let (_in_flight, wanted, instance) = match early.await {
             Ok(early) => early,
             Err(problem) => {
                 body.discard().await;
@@ -110,7 +102,7 @@ impl Call<'_> {
         let many = images.many;
         let outcomes = self.outcomes(&instance, images, share, deadline).await?;
         fields.timings = slowest(&outcomes);
-        self.render(&instance, top_k, outcomes, many)
+        self.render(&instance, &wanted, outcomes, many)
     }
 
     /// The images of a body.
@@ -147,27 +139,21 @@ impl Call<'_> {
         Ok(join_all(files.zip(permits).map(infer)).await)
     }
 
-    /// Logits -> top-k -> JSON.
+    /// Logits -> answers -> JSON.
     fn render(
         &self,
         instance: &Instance,
-        top_k: usize,
+        wanted: &Wanted,
         outcomes: Vec<Result<ImageOutput, Problem>>,
         many: bool,
     ) -> Result<Response, Problem> {
-        let labels = instance.network().labels();
-        let activation = instance.network().activation();
-        let classes = labels.len();
+        let interpretation = instance.interpretation();
+        let selection = wanted.selection.as_ref();
         let classification = |output: &ImageOutput| Classification {
             model: instance.name(),
             version: instance.version(),
             request_id: self.id.as_str(),
-            activation,
-            predictions: predictions(&output.logits, labels, activation, top_k.min(classes)),
-            top_k: (top_k > classes).then_some(Clamped {
-                requested: top_k,
-                returned: classes,
-            }),
+            answer: interpretation.answer(&output.logits, selection, wanted.options),
         };
         let timing = server_timing(instance, slowest(&outcomes));
         let mut response = if many {
@@ -196,23 +182,18 @@ impl Call<'_> {
     }
 }
 
-fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<usize, Problem> {
-    let bad = |detail| Problem::new(ProblemType::BadParameter, detail);
-    let Query(parameters) = query.map_err(|rejection| {
-        bad(format!(
-            "{}; the only parameter is top_k",
-            rejection.body_text()
-        ))
-    })?;
-    let Some(text) = parameters.top_k else {
-        return Ok(DEFAULT_TOP_K);
-    };
-    match text.parse() {
-        Ok(top_k) if top_k > 0 => Ok(top_k),
-        _ => Err(bad(format!(
-            "top_k is `{}`; it must be the number of classes to return, an integer of at least 1",
-            text.escape_default()
-        ))),
+/// What a request wants to know of its images.
+struct Wanted {
+    options: AnswerOptions,
+    selection: Option<Selection>,
+}
+
+impl Wanted {
+    fn new(parameters: &Parameters, instance: &Instance) -> Result<Self, Problem> {
+        Ok(Self {
+            options: parameters.options,
+            selection: Selection::find(&parameters.labels, instance.categories())?,
+        })
     }
 }
 

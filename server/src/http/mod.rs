@@ -11,6 +11,7 @@ mod models;
 mod observe;
 mod pages;
 pub mod problem;
+mod query;
 pub mod response;
 pub mod routes;
 mod target;

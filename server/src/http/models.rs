@@ -57,6 +57,8 @@ struct InfoBody<'a> {
     memory_bytes: usize,
     activation: Activation,
     decisions: DecisionsBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
     classes: usize,
     labels: Vec<ClassBody<'a>>,
 }
@@ -170,6 +172,7 @@ fn info(network: &dyn Network, memory: usize) -> InfoBody<'_> {
             labels: &info.decisions.labels,
             notes: &info.decisions.notes,
         },
+        temperature: network.temperature(),
         classes: info.classes,
         labels: labels
             .map(|(index, label)| ClassBody {

@@ -204,6 +204,7 @@ impl From<&Error> for Problem {
             Error::Image(ImageError::TooLarge { .. }) => P::ImageTooLarge,
             Error::Image(_) => P::BrokenImage,
             Error::Base64(_) => P::MalformedRequest,
+            Error::UnknownLabel { .. } | Error::AmbiguousLabel { .. } => P::BadParameter,
             Error::UnknownModel { .. } | Error::UnknownVersion { .. } => P::ModelNotFound,
             Error::TooManyInFlight { .. } | Error::BodyMemory { .. } | Error::QueueFull => {
                 P::Overloaded

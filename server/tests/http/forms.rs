@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::support::client::{base64, class, grey, multipart, post, post_as};
-use crate::support::network::CLASSES;
 use crate::support::server::{limits, server, server_with};
 
 #[tokio::test]
@@ -213,46 +212,6 @@ async fn more_images_than_max_images() {
     let body = format!("{{\"images\":[{strings}\"\"]}}");
     let response = server.send(post_as("application/json", body)).await;
     response.assert_problem(413, "too-many-images");
-    assert!(server.batches().is_empty());
-}
-
-#[tokio::test]
-async fn top_k_sets_the_number_of_classes() {
-    let server = server().await;
-    let returned = async |query: &str| {
-        let response = server
-            .send(post(&format!("/classify{query}"), grey(4)))
-            .await;
-        assert_eq!(response.class(), 4);
-        let classes = response.json["predictions"].as_array().unwrap().len();
-        (classes, response.json.get("top_k").cloned())
-    };
-    assert_eq!(returned("").await, (5, None));
-    assert_eq!(returned("?top_k=1").await, (1, None));
-    assert_eq!(returned("?top_k=256").await, (CLASSES, None));
-    let clamped = json!({"requested": 1000, "returned": CLASSES});
-    assert_eq!(returned("?top_k=1000").await, (CLASSES, Some(clamped)));
-}
-
-#[tokio::test]
-async fn invalid_parameters() {
-    let server = server().await;
-    for query in [
-        "top_k=0",
-        "top_k=-1",
-        "top_k=five",
-        "top_k=",
-        "top_k=1.5",
-        "top_k=1&top_k=2",
-        "topk=3",
-        "top_k=99999999999999999999999",
-    ] {
-        let response = server
-            .send(post(&format!("/classify?{query}"), grey(4)))
-            .await;
-        response.assert_problem(400, "bad-parameter");
-        assert!(response.json["detail"].as_str().unwrap().contains("top_k"));
-    }
     assert!(server.batches().is_empty());
 }
 

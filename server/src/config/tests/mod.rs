@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser};
 use crate::config::errors::{ConfigError, ConfigErrors, Origin, variable};
 use crate::config::serve::{Config, ServeFlags};
 use crate::config::units::Address;
+use crate::core::answer::MIN_CONFIDENCE;
 
 #[derive(Parser)]
 struct Command {
@@ -41,7 +42,7 @@ fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
 }
 
 /// A value for each setting that it does not accept.
-const WRONG: [(&str, &str); 26] = [
+const WRONG: [(&str, &str); 27] = [
     ("admin", "9000"),
     ("body-memory", "1 potato"),
     ("body-timeout", "soon"),
@@ -59,6 +60,7 @@ const WRONG: [(&str, &str); 26] = [
     ("max-images", "-1"),
     ("max-in-flight", "none"),
     ("max-pixels", "1e6"),
+    ("min-confidence", "80%"),
     ("model", "/no/such/file"),
     ("model-memory", "-1"),
     ("models", "/no/such/folder"),
@@ -78,6 +80,7 @@ fn the_defaults_are_valid() {
     assert_eq!(config.limits.max_body, 32 << 20);
     assert_eq!(config.limits.request_timeout, Duration::from_secs(30));
     assert_eq!(config.admin, None);
+    assert!((config.min_confidence - MIN_CONFIDENCE).abs() < f64::EPSILON);
     assert_eq!(config.model_memory, None);
     assert_eq!(config.watch, Some(Duration::from_secs(2)));
     assert!(config.threads >= 1);

@@ -16,7 +16,7 @@ use resnet_server::core::registry::loader::{LoadError, Loader};
 use resnet_server::core::serving::Serving;
 use resnet_server::core::spec::ModelSpec;
 use serde_json::{Value, json};
-use weights::{Activation, Hub, Labels, Preprocessing};
+use weights::{Activation, Hierarchy, Hub, Labels, Preprocessing};
 
 use super::examples::{Example, object};
 use crate::support::client::{Response, multipart, send, send_admin, stalling};
@@ -65,6 +65,14 @@ impl Network for Controlled {
 
     fn activation(&self) -> Activation {
         MODEL.activation()
+    }
+
+    fn temperature(&self) -> Option<f64> {
+        MODEL.temperature()
+    }
+
+    fn hierarchy(&self) -> Option<&Hierarchy> {
+        MODEL.hierarchy()
     }
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {

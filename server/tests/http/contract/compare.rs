@@ -96,6 +96,7 @@ fn difference(expected: &Value, found: &Value) -> Option<String> {
             a.keys().find_map(|key| match key.as_str() {
                 "request_id" => None,
                 "predictions" => different_prediction(&a[key], &b[key]),
+                "probability" if close(&a[key], &b[key]) => None,
                 _ => difference(&a[key], &b[key]).map(|rest| format!("{key}: {rest}")),
             })
         }
@@ -104,6 +105,13 @@ fn difference(expected: &Value, found: &Value) -> Option<String> {
         }
         _ => (expected != found).then(|| format!("{found}, expected {expected}")),
     }
+}
+
+/// Whether two probabilities differ only in their last digits.
+fn close(expected: &Value, found: &Value) -> bool {
+    let (expected, found) = (expected.as_f64(), found.as_f64());
+    let pair = expected.zip(found);
+    pair.is_some_and(|(expected, found)| (expected - found).abs() <= TOLERANCE)
 }
 
 /// The first prediction that differs. Classes whose probabilities are within

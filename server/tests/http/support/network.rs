@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::{Device, Dtype, EngineChoice, ModelInfo, Output, Outputs, Usage};
 use resnet_server::core::network::Network;
-use weights::{Labels, Preprocessing, Resize};
+use weights::{Hierarchy, Labels, Preprocessing, Resize};
 
 use super::gate::Gate;
 
@@ -27,6 +27,7 @@ pub(crate) struct FakeNetwork {
     info: ModelInfo,
     preprocessing: Preprocessing,
     labels: Labels,
+    hierarchy: Option<Hierarchy>,
     behavior: Behavior,
     corruption: Corruption,
     offset: u8,
@@ -74,6 +75,7 @@ impl FakeNetwork {
                 ..Preprocessing::imagenet()
             },
             labels: Labels::from_names((0..CLASSES).map(|class| format!("grey {class}"))),
+            hierarchy: None,
             behavior: Box::new(|_| Ok(())),
             corruption: Box::new(|_, _| {}),
             offset: 0,
@@ -135,6 +137,14 @@ impl FakeNetwork {
         Self { memory, ..self }
     }
 
+    /// The same network with categories above its classes.
+    pub(crate) fn with_hierarchy(self, text: &str) -> Self {
+        Self {
+            hierarchy: Some(Hierarchy::parse(text).unwrap()),
+            ..self
+        }
+    }
+
     /// The number of batches that ran, without the warm-up's.
     pub(crate) fn batch_count(&self) -> usize {
         self.batches.lock().unwrap().len()
@@ -154,6 +164,10 @@ impl Network for FakeNetwork {
 
     fn labels(&self) -> &Labels {
         &self.labels
+    }
+
+    fn hierarchy(&self) -> Option<&Hierarchy> {
+        self.hierarchy.as_ref()
     }
 
     fn forward(&self, images: &[&[u8]], _: Outputs) -> model::Result<Output> {
