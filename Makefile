@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: fuzz reload check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -44,6 +44,17 @@ tsan:
 reload:
 	RELOAD_SECONDS=60 RELOAD_CYCLES=50 RELOAD_MODEL=resnet50 cargo test --release \
 		--package resnet-server --test reload --locked -- --nocapture --test-threads 1
+
+# The HTML pages in Chromium: what a visitor does, by mouse and by keyboard, and axe's
+# rules of accessibility. Prints `skipped` without chromium, node or npm.
+page:
+	cargo build --release --locked
+	server/tests/page/run.sh
+
+# The screenshots of the README.
+page-shots:
+	cargo build --release --locked
+	server/tests/page/run.sh shots.mjs
 
 # Speed of the forward pass: make bench MODEL=resnet18 BATCH=16 THREADS=8
 MODEL ?= resnet50

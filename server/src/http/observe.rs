@@ -126,9 +126,11 @@ impl LogEntry {
         }
     }
 
-    /// Health checks and scrapes, which come every few seconds.
+    /// Health checks and scrapes, which come every few seconds, and the files of
+    /// the pages.
     fn is_probe(&self) -> bool {
         self.route.starts_with("/health/")
+            || self.route.starts_with("/assets/")
             || self.route.ends_with("/ready")
             || self.route == "/metrics"
     }

@@ -27,7 +27,10 @@ pub fn public(serving: Arc<Serving>) -> Router {
         .route(&format!("{VERSION}/classify"), post(classify::classify))
         .route("/", get(pages::welcome))
         .route("/docs", get(pages::docs))
-        .route("/openapi.yaml", get(pages::openapi));
+        .route("/status", get(pages::status))
+        .route("/assets/{name}", get(pages::asset))
+        .route("/openapi.yaml", get(pages::openapi_yaml))
+        .route("/openapi.json", get(pages::openapi_json));
     with_layers(routes, serving)
 }
 
