@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use weights::{Activation, StoredDtype};
+use weights::{Activation, StoredDtype, Target};
 
 use crate::commands::calibration::{Figures, Reliability, fit};
 use crate::commands::dataset::{self, Dataset};
@@ -31,6 +31,10 @@ pub struct Flags {
     #[arg(short, long, value_name = "OUT.safetensors")]
     output: PathBuf,
 
+    /// Replace OUT.safetensors if it exists
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     model: ModelFlags,
 
@@ -46,6 +50,11 @@ type Labelled = Vec<(Vec<f32>, usize)>;
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
+    let target = Target {
+        path: &flags.output,
+        replace: flags.force,
+    };
+    target.check()?;
     let mut settings = Settings::default();
     let config = flags.model.read(None, &mut settings);
     let limits = flags.limits.read(&mut settings);
@@ -79,7 +88,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         None => StoredDtype::Kept,
     };
     let details = format!(" with temperature {temperature:.4}");
-    write(&checkpoint, &metadata, stored, &flags.output, &details)
+    write(&checkpoint, &metadata, stored, &target, &details)
 }
 
 /// The logits and the class of every image that can be read.
