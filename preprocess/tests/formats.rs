@@ -118,6 +118,43 @@ fn damaged_images_are_refused_in_plain_words_and_never_panic() {
     }
 }
 
+/// A TIFF directory of SHORT and LONG values.
+fn tiff(tags: &[(u16, u32)]) -> Vec<u8> {
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    file.extend((tags.len() as u16).to_le_bytes());
+    for (tag, value) in tags {
+        file.extend(tag.to_le_bytes());
+        file.extend([4, 0, 1, 0, 0, 0]);
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([0; 64]);
+    file
+}
+
+#[test]
+fn rare_kinds_of_tiff_are_named_and_raw_images_are_not_read_from_thumbnails() {
+    let plain = [(256, 4), (257, 4), (258, 8), (262, 1), (273, 100)];
+    assert!(read(&tiff(&plain), &whole(), &Limits::default()).is_ok());
+    for (tag, value, name) in [
+        (50706, 1, "a raw image in Adobe's format (DNG)"),
+        (262, 32803, "a raw image of a camera"),
+        (259, 34713, "a raw image of a camera"),
+        (259, 34925, "a TIFF with LZMA compression"),
+        (259, 999, "a TIFF with an unknown compression (999)"),
+        (262, 8, "a TIFF with CIE L*a*b* colours"),
+        (258, 17, "a TIFF with samples of 17 bits"),
+        (339, 5, "a TIFF with complex numbers"),
+    ] {
+        let mut tags: std::collections::BTreeMap<u16, u32> = plain.into();
+        tags.insert(tag, value);
+        let tags: Vec<_> = tags.into_iter().collect();
+        match read(&tiff(&tags), &whole(), &Limits::default()) {
+            Err(ImageError::Unsupported { found }) => assert_eq!(found, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_cancelled_image_stops() {
     for (_, name, image) in images() {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use resnet_preprocess::{ImageError, Limits, Preprocessing, read};
@@ -162,6 +163,31 @@ fn the_peak_is_within_the_bytes_per_pixel_of_each_format() {
     }
     assert!(faults.is_empty(), "{faults:#?}");
     refuses_large_rows();
+    bounds_hostile_files();
+}
+
+/// Files that once took gigabytes stay within the largest bytes per pixel.
+fn bounds_hostile_files() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let shared = std::env::var_os("SHARED_DIR").map_or(here, PathBuf::from);
+    let Ok(files) = std::fs::read_dir(shared.join("failures/hostile")) else {
+        println!("skipped: no folder ../shared");
+        return;
+    };
+    let limits = Limits {
+        max_pixels: 1_000_000,
+    };
+    for file in files {
+        let path = file.unwrap().path();
+        let Ok(bytes) = std::fs::read(&path) else {
+            continue;
+        };
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let _ = read(&bytes, &Preprocessing::imagenet(), &limits);
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        assert!(peak < 13_000_000, "{}: {peak} bytes", path.display());
+    }
 }
 
 /// Tiles and rows that are larger than the pixels justify are refused.
