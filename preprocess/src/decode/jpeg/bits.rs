@@ -64,6 +64,7 @@ impl<'a, 'b> EntropySegments<'a, 'b> {
 
     /// Reads the first segment of a scan.
     pub(crate) fn start(&mut self, data: &'a [u8], restart_interval: usize) {
+        self.has_lost |= self.is_exhausted();
         self.rest = data;
         self.restart_interval = restart_interval;
         self.expected = 0;
