@@ -296,5 +296,8 @@ mod tests {
         assert_eq!(narrow.upsampled_column(3, 4)[..4], [12, 12, 13, 13]);
         let wide = plane([32, 8], [4, 1], |x, y| (10 * x + y) as u8);
         assert_eq!(wide.upsampled_column(7, 4)[..2], [14, 15]);
+        // row 4 is the second of three that the sample of row 3 covers
+        let tall = plane([8, 24], [1, 3], |x, y| (10 * x + y) as u8);
+        assert_eq!(tall.upsampled_column(2, 4)[..6], [21, 21, 22, 22, 22, 23]);
     }
 }
