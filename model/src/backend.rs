@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::class_map::ClassWeights;
 use crate::cost::Cost;
 use crate::device::Device;
 use crate::dtype::Dtype;
@@ -100,6 +101,14 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// As [`Backend::forward`].
     fn forward_timed(&self, planes: &[f32], observe: StepObserver) -> Result<Output>;
+
+    /// The classifier's weights and bias of a class, read back from the memory
+    /// that the kernels use: no second copy is kept.
+    ///
+    /// # Errors
+    /// A class that does not exist, a network without a linear classifier, a
+    /// failure of the device.
+    fn class_weights(&self, class: usize) -> Result<ClassWeights>;
 
     /// The cost of each step, in the order they run.
     fn steps(&self) -> Vec<Cost>;

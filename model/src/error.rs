@@ -1,5 +1,6 @@
 //! Errors of loading and running a network.
 
+use crate::class_map::NoClassMaps;
 use crate::dtype::Dtype;
 
 /// The result type of this crate.
@@ -40,6 +41,9 @@ pub enum Error {
         /// `embedding` or `feature map`.
         output: &'static str,
     },
+    /// The network has no class activation maps.
+    #[error("this network has no class activation maps: {0}")]
+    ClassMaps(#[from] NoClassMaps),
     /// The self-check found wrong logits: the kernels do not work on this machine.
     #[error(
         "the self-check of {backend} failed: the logits differ from those of the portable kernels \
@@ -71,6 +75,11 @@ pub enum Error {
     /// An operation of candle failed.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+/// The error for a class that a network does not have. Callers know the classes.
+pub(crate) fn no_such_class(class: usize, classes: usize) -> Error {
+    Error::Internal(format!("class {class} of {classes}"))
 }
 
 impl Error {

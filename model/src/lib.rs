@@ -35,6 +35,7 @@ pub mod backend;
 pub mod build;
 mod calibrate;
 pub mod candle;
+mod class_map;
 pub mod cost;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -66,6 +67,7 @@ mod threads;
 
 pub use backend::{Backend, Input, Usage};
 pub use calibrate::Calibration;
+pub use class_map::{ClassWeights, NoClassMaps};
 pub use cpu::SupportedIsa;
 pub use decisions::Decisions;
 pub use device::Device;

@@ -4,6 +4,7 @@ use weights::{Activation, Checkpoint, Hierarchy, Labels, Metadata, Preprocessing
 
 use crate::backend::{Backend, Input, StepObserver};
 use crate::build::build;
+use crate::class_map::{self, ClassWeights};
 use crate::decisions::Decisions;
 use crate::detect::{Detected, detect};
 use crate::device::Device;
@@ -177,6 +178,26 @@ impl Model {
     /// An image of another size; a failure of the device.
     pub fn forward(&self, images: &[&[u8]], outputs: Outputs) -> Result<Output> {
         self.backend.forward(Input::Pixels(images), outputs)
+    }
+
+    /// The classifier's weights and bias of a class, for its class activation
+    /// map ([`ClassWeights::map`]). They are read from the memory of the backend
+    /// on each call.
+    ///
+    /// # Errors
+    /// [`Error::ClassMaps`] for a network without class activation maps; a class
+    /// that does not exist; a failure of the device.
+    pub fn class_weights(&self, class: usize) -> Result<ClassWeights> {
+        self.has_class_maps()?;
+        self.backend.class_weights(class)
+    }
+
+    /// Whether the network has class activation maps.
+    ///
+    /// # Errors
+    /// [`Error::ClassMaps`] with the reason why not.
+    pub fn has_class_maps(&self) -> Result<()> {
+        Ok(class_map::check(self.graph())?)
     }
 
     /// As [`Model::forward`], of normalised planes `[N, 3, S, S]`.

@@ -12,12 +12,13 @@ use half::bf16;
 use weights::{Checkpoint, Preprocessing};
 
 use crate::backend::{Backend, BackendInfo, Input, StepObserver};
+use crate::class_map::{ClassWeights, NoClassMaps};
 use crate::cost::Cost;
 use crate::cpu::{self, Affine, AlignedBuffer, FeatureMap, HugePages, SupportedIsa};
 use crate::device::Device;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
-use crate::fuse::{Step, fuse, runs_with};
+use crate::error::{Error, Result, no_such_class};
+use crate::fuse::{Kind, Step, fuse, runs_with};
 use crate::graph::{Graph, Value};
 use crate::layout::ArenaLayout;
 use crate::options::{EngineChoice, Isa};
@@ -278,6 +279,21 @@ impl Backend for CpuPlan {
         self.forward_observed(input, Outputs::LOGITS, &mut |done: Done| {
             observe(done.step, done.time);
         })
+    }
+
+    fn class_weights(&self, class: usize) -> Result<ClassWeights> {
+        let (classifier, packed) = match self.steps.last() {
+            Some((step, Packed::Conv(packed))) => (&step.kind, packed),
+            _ => return Err(NoClassMaps::NoClassifier.into()),
+        };
+        match classifier {
+            Kind::Linear { .. } if class < packed.spec.cout => {
+                let (weight, bias) = packed.unpacked(class);
+                Ok(ClassWeights { weight, bias })
+            }
+            Kind::Linear { .. } => Err(no_such_class(class, packed.spec.cout)),
+            _ => Err(NoClassMaps::NoClassifier.into()),
+        }
     }
 
     fn steps(&self) -> Vec<Cost> {

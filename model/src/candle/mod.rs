@@ -10,11 +10,12 @@ use candle_core::Tensor;
 use weights::{Checkpoint, Preprocessing};
 
 use crate::backend::{Backend, BackendInfo, Input, StepObserver};
+use crate::class_map::{ClassWeights, NoClassMaps};
 use crate::cost::{self, Cost};
 use crate::cpu::{self, SupportedIsa};
 use crate::device::Device;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_such_class};
 use crate::graph::{Graph, Value};
 use crate::options::EngineChoice;
 use crate::outputs::{Output, OutputValues, Outputs};
@@ -235,6 +236,20 @@ impl Backend for CandleBackend {
     fn forward_timed(&self, planes: &[f32], observe: StepObserver) -> Result<Output> {
         observe(0, Duration::ZERO);
         self.run(Input::Planes(planes), Outputs::LOGITS, Some(observe))
+    }
+
+    fn class_weights(&self, class: usize) -> Result<ClassWeights> {
+        let [weight, bias] = &self.parameters[self.graph.output()][..] else {
+            return Err(NoClassMaps::NoClassifier.into());
+        };
+        let classes = weight.dim(0)?;
+        if class >= classes {
+            return Err(no_such_class(class, classes));
+        }
+        Ok(ClassWeights {
+            weight: weight.get(class)?.flatten_all()?.to_vec1()?,
+            bias: bias.get(class)?.to_scalar()?,
+        })
     }
 
     fn steps(&self) -> Vec<Cost> {

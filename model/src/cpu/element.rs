@@ -61,6 +61,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Converts a weight for packing. For u8 feature maps `x` is a whole number in
     /// -127..=127, stored as i8.
     fn from_weight(x: f32) -> Self;
+    /// The inverse of [`Element::from_weight`].
+    fn to_weight(self) -> f32;
     /// Loads `LANES` elements as f32, dequantizing.
     unsafe fn load<S: Simd>(from: *const Self, affine: Affine) -> S;
     /// Stores `LANES` floats as elements, quantizing.
@@ -120,6 +122,11 @@ impl Element for f32 {
     }
 
     #[inline(always)]
+    fn to_weight(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
     unsafe fn load<S: Simd>(from: *const Self, _: Affine) -> S {
         // SAFETY: guaranteed by the caller, here and below.
         unsafe { S::load(from) }
@@ -160,6 +167,11 @@ impl Element for bf16 {
     #[inline(always)]
     fn from_weight(x: f32) -> Self {
         bf16::from_f32(x)
+    }
+
+    #[inline(always)]
+    fn to_weight(self) -> f32 {
+        bf16::to_f32(self)
     }
 
     #[inline(always)]
@@ -213,6 +225,11 @@ impl Element for u8 {
     #[inline(always)]
     fn from_weight(x: f32) -> Self {
         x.round_ties_even() as i8 as u8
+    }
+
+    #[inline(always)]
+    fn to_weight(self) -> f32 {
+        f32::from(self as i8)
     }
 
     #[inline(always)]

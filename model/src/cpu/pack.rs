@@ -1,6 +1,8 @@
 //! The packed weights of a convolution: reordered once, at load, into the panels
 //! that the micro-kernel reads sequentially.
 
+use half::bf16;
+
 use super::conv_spec::{Activation, ConvSpec};
 use super::element::{ConvAffines, Element};
 use super::isa::SupportedIsa;
@@ -165,27 +167,65 @@ impl PackedConv {
     }
 
     fn pack<E: Element>(&self, weights: &[f32], order: &WeightOrder) -> AlignedBuffer {
-        let (kh, kw) = self.spec.kernel;
-        let per_group = self.spec.cin / self.spec.groups;
-        let cout_per_group = self.spec.cout / self.spec.groups;
-        let (k_words, panel) = (self.k_words, self.panel());
-        let mut packed = AlignedBuffer::zeros(self.groups * self.panels * k_words * panel);
+        let length = self.groups * self.panels * self.k_words * self.panel();
+        let mut packed = AlignedBuffer::zeros(length);
         let elements = packed.elements_mut::<E>();
-        for o in 0..self.spec.cout {
-            let (group, within) = (o / self.group_cout, o % self.group_cout);
-            let start = (group * self.panels + within / panel) * k_words * panel;
-            // the first input channel of the original group, within the merged one
-            let first = o / cout_per_group * per_group - group * self.group_cin;
-            for c in 0..per_group {
-                for tap in 0..kh * kw {
-                    let k = order.index(tap / kw, tap % kw, first + c);
-                    let at = start + k / E::PER_WORD * panel + within % panel;
-                    elements[at * E::PER_WORD + k % E::PER_WORD] =
-                        E::from_weight(weights[(o * per_group + c) * kh * kw + tap]);
-                }
+        let rows = weights.chunks_exact(weights.len() / self.spec.cout);
+        for (o, row) in rows.enumerate() {
+            for (at, &weight) in self.positions(o, order).zip(row) {
+                elements[at] = E::from_weight(weight);
             }
         }
         packed
+    }
+
+    /// The positions of the weights `[cin / groups, kh, kw]` of output channel `o`
+    /// among the packed elements.
+    fn positions(&self, o: usize, order: &WeightOrder) -> impl Iterator<Item = usize> {
+        let (kh, kw) = self.spec.kernel;
+        let per_group = self.spec.cin / self.spec.groups;
+        let cout_per_group = self.spec.cout / self.spec.groups;
+        let (panel, per_word) = (self.panel(), self.per_word);
+        let (group, within) = (o / self.group_cout, o % self.group_cout);
+        let start = (group * self.panels + within / panel) * self.k_words * panel;
+        // the first input channel of the original group, within the merged one
+        let first = o / cout_per_group * per_group - group * self.group_cin;
+        (0..per_group * kh * kw).map(move |i| {
+            let (c, tap) = (i / (kh * kw), i % (kh * kw));
+            let k = order.index(tap / kw, tap % kw, first + c);
+            let at = start + k / per_word * panel + within % panel;
+            at * per_word + k % per_word
+        })
+    }
+
+    /// The weights `[cin / groups, kh, kw]` and the bias of output channel `o`, as
+    /// the kernels multiply them: rounded to the element type, and dequantized.
+    pub(crate) fn unpacked(&self, o: usize) -> (Vec<f32>, f32) {
+        match self.per_word {
+            1 => self.unpack::<f32>(o),
+            2 => self.unpack::<bf16>(o),
+            _ => self.unpack::<u8>(o),
+        }
+    }
+
+    fn unpack<E: Element>(&self, o: usize) -> (Vec<f32>, f32) {
+        let (_, order) = match self.tiled() {
+            true => WeightOrder::of_tiles(&self.spec, self.groups, self.per_word),
+            false => WeightOrder::of_vectors(&self.spec, self.groups, self.per_word),
+        };
+        let elements = self.weights.elements::<E>();
+        let positions = self.positions(o, &order);
+        let mut weights: Vec<f32> = positions.map(|at| elements[at].to_weight()).collect();
+        let row = self.panels * self.panel();
+        let at = o / self.group_cout * row + o % self.group_cout;
+        let bias = self.bias[at];
+        match self.scale.get(at) {
+            Some(&scale) => {
+                let bias = dequantize(&mut weights, scale, bias, self.affines);
+                (weights, bias)
+            }
+            None => (weights, bias),
+        }
     }
 }
 
@@ -220,6 +260,26 @@ fn quantize(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>
         scales.push(scale / output.scale);
     }
     (quantized, scales)
+}
+
+/// The inverse of [`quantize`] for one output channel: turns whole numbers into
+/// weights in place and returns the bias.
+fn dequantize(weights: &mut [f32], scale: f32, bias: f32, affines: ConvAffines) -> f32 {
+    let ConvAffines {
+        input,
+        residual,
+        output,
+    } = affines;
+    let scale = f64::from(scale) * f64::from(output.scale);
+    let sum: f64 = weights.iter().map(|&w| f64::from(w)).sum();
+    let step = scale / f64::from(input.scale);
+    weights
+        .iter_mut()
+        .for_each(|w| *w = (f64::from(*w) * step) as f32);
+    let zero_points = sum * scale * f64::from(input.zero_point)
+        + f64::from(residual.scale) * f64::from(residual.zero_point);
+    let centred = f64::from(bias) - f64::from(output.zero_point);
+    (centred * f64::from(output.scale) + zero_points) as f32
 }
 
 /// How many groups to merge into one, so that its output channels fill a vector

@@ -1,6 +1,7 @@
 //! Memory owned by a lane: device buffers, and pinned host memory for
 //! asynchronous copies.
 
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -35,6 +36,23 @@ impl DeviceBuffer {
     /// Size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.len()
+    }
+
+    /// Copies the bytes at `range` to the host on `stream`, and waits for them.
+    pub(super) fn download(
+        &self,
+        stream: &Arc<CudaStream>,
+        range: Range<usize>,
+    ) -> Result<Vec<u8>, CudaError> {
+        if range.end > self.bytes() {
+            return Err(CudaError::Internal(format!(
+                "a copy of bytes {range:?} from a buffer of {} bytes",
+                self.bytes()
+            )));
+        }
+        let bytes = stream.clone_dtoh(&self.0.slice(range))?;
+        stream.synchronize()?;
+        Ok(bytes)
     }
 
     /// Copies `bytes` to the start of the buffer on `stream`. Blocks until

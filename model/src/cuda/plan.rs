@@ -13,6 +13,7 @@ use super::placement::Placement;
 use super::tune::Tuner;
 use super::weights::Weights;
 use crate::backend::{Backend, BackendInfo, Input, StepObserver, Usage};
+use crate::class_map::ClassWeights;
 use crate::cost::Cost;
 use crate::device::Device;
 use crate::dtype::Dtype;
@@ -167,6 +168,13 @@ impl Backend for CudaPlan {
             output.append(pass);
         }
         Ok(output)
+    }
+
+    /// From the first GPU; all have the same weights.
+    fn class_weights(&self, class: usize) -> Result<ClassWeights> {
+        let shared = self.lanes.resources().next();
+        let shared = shared.ok_or_else(|| Error::Internal("a network on no GPU".into()))?;
+        shared.weights.of_class(&self.network, class, &shared.gpu)
     }
 
     fn steps(&self) -> Vec<Cost> {

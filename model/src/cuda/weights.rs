@@ -9,8 +9,9 @@ use super::kernels::NormParameters;
 use super::memory::DeviceBuffer;
 use super::network::Network;
 use super::tensor::padded;
+use crate::class_map::{ClassWeights, NoClassMaps};
 use crate::dtype::Dtype;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, no_such_class};
 use crate::fold;
 use crate::fuse::{Kind, Step};
 
@@ -59,6 +60,43 @@ impl Weights {
     /// The weights of step `index`.
     pub(super) fn of(&self, index: usize) -> &StepWeights {
         &self.0[index]
+    }
+
+    /// The classifier's weights and bias of `class`, copied back from the device.
+    ///
+    /// # Errors
+    /// The last step is not a linear layer, or has no such class; a CUDA call
+    /// fails.
+    pub(super) fn of_class(
+        &self,
+        network: &Network,
+        class: usize,
+        gpu: &Gpu,
+    ) -> Result<ClassWeights> {
+        let (Some(step), Some(StepWeights::Conv { weight, bias })) =
+            (network.steps.last(), self.0.last())
+        else {
+            return Err(NoClassMaps::NoClassifier.into());
+        };
+        let Kind::Linear { .. } = step.kind else {
+            return Err(NoClassMaps::NoClassifier.into());
+        };
+        if class >= network.classes() {
+            return Err(no_such_class(class, network.classes()));
+        }
+        let shape = FilterShape::of(network, step, (1, 1));
+        let values = |buffer: &DeviceBuffer, first: usize, count: usize| {
+            let size = network.dtype.bytes();
+            let range = first * size..(first + count) * size;
+            let bytes = buffer.download(&gpu.stream(), range);
+            let bytes = bytes.map_err(|error| gpu.error(error))?;
+            Ok::<Vec<f32>, Error>(network.dtype.decode(&bytes).collect())
+        };
+        let (_, _, padded_inputs) = shape.packed();
+        Ok(ClassWeights {
+            weight: values(weight, class * padded_inputs, shape.cin)?,
+            bias: values(bias, class, 1)?.into_iter().sum(),
+        })
     }
 
     /// Device memory of all weights, in bytes.

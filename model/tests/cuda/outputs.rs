@@ -2,7 +2,7 @@
 //! memory is allocated for them and they are not copied to the host.
 
 use crate::fake_driver::{counts, reset, with_driver};
-use crate::networks::{Network, difference, one_stream};
+use crate::networks::{CLASSES, Network, difference, one_stream};
 use resnet_model::cuda::Placement;
 use resnet_model::{Backend, Dtype, Input, Outputs};
 
@@ -55,6 +55,45 @@ fn the_outputs_of_every_image_match_the_reference() {
                     let within = (0..3).all(|i| errors[i] < tolerances[i]);
                     assert!(within, "{name} in {dtype}, {largest}: {errors:?}");
                 }
+            }
+            assert_eq!(counts().live_objects(), []);
+            assert_eq!(counts().violations, 0);
+        },
+    );
+}
+
+#[test]
+fn class_weights_are_read_back_from_the_device() {
+    with_driver(
+        "outputs::class_weights_are_read_back_from_the_device",
+        || {
+            // 37 classes are padded to 40
+            for (name, dtype, tolerance) in [
+                ("cifar_resnet20", Dtype::F32, 1e-4),
+                ("resnet18", Dtype::F16, 4e-3),
+                ("resnetv2_50x1_bit", Dtype::Bf16, 2e-2),
+            ] {
+                let network = Network::new(name, 64, 2);
+                let placement = Placement {
+                    dtype,
+                    ..one_stream(2)
+                };
+                let plan = network.plan(&placement).unwrap();
+                let images = Input::Planes(&network.images);
+                let output = plan.forward(images, Outputs::ALL).unwrap();
+                let feature_map = output.feature_map.unwrap();
+                let mut pooled = Vec::new();
+                for image in feature_map.chunks_exact(feature_map.len() / 2) {
+                    for class in 0..CLASSES {
+                        let class = plan.class_weights(class).unwrap();
+                        let map = class.map(image);
+                        pooled.push(map.iter().sum::<f32>() / map.len() as f32 + class.bias);
+                    }
+                }
+                let error = difference(&pooled, &output.logits);
+                println!("{name} in {dtype}: {error:.1e}");
+                assert!(error < tolerance, "{name} in {dtype}: {error}");
+                assert!(plan.class_weights(CLASSES).is_err());
             }
             assert_eq!(counts().live_objects(), []);
             assert_eq!(counts().violations, 0);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod class_maps;
 mod networks;
 mod outputs;
 

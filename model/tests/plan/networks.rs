@@ -41,7 +41,10 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(name: &str, size: usize) -> Self {
-        let row = family::find(name).unwrap();
+        Self::of(family::find(name).unwrap(), size)
+    }
+
+    pub(crate) fn of(row: &'static Architecture, size: usize) -> Self {
         let graph = build::build(row, size, CLASSES);
         let metadata = Metadata {
             architecture: Some(row.name.to_owned()),

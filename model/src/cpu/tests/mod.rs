@@ -5,6 +5,7 @@
 
 mod conv;
 mod network;
+mod pack;
 mod steps;
 
 use half::bf16;
