@@ -1,7 +1,94 @@
 //! The geometry of torchvision's `Resize` and `CenterCrop`. It is computed
 //! before decoding, so that only the pixels inside the crop are decoded.
 
-use weights::{Preprocessing, Resize};
+use weights::{Interpolation, Preprocessing, Resize};
+
+/// The part of a photo that a network sees, in pixels of the upright photo.
+///
+/// A network's input of `S` x `S` pixels covers this rectangle evenly: the centre
+/// of input pixel (i, j) is at (x + (i + 0.5) * width / S, y + (j + 0.5) * height / S).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Crop {
+    /// Width and height of the upright photo.
+    pub photo: [u32; 2],
+    /// Left edge. Negative if the input was padded because the photo was resized
+    /// to less than the crop.
+    pub x: f64,
+    /// Top edge. Negative as `x`.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+impl Crop {
+    /// The rectangle of `axes` (horizontal, vertical) of a photo, for inputs of
+    /// `size` pixels.
+    pub(crate) fn new(photo: [u32; 2], axes: [CropAxis; 2], size: [u32; 2]) -> Self {
+        let along = |axis: usize| {
+            let CropAxis {
+                resized,
+                first,
+                padding,
+                ..
+            } = axes[axis];
+            // photo pixels per resized pixel
+            let scale = f64::from(photo[axis]) / resized as f64;
+            let first = first as f64 - f64::from(padding);
+            (first * scale, f64::from(size[axis]) * scale)
+        };
+        let ((x, width), (y, height)) = (along(0), along(1));
+        Self {
+            photo,
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+}
+
+/// What a photo is resized to.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// The input of a network.
+    Input(&'a Preprocessing),
+    /// The whole photo, with at most this many pixels on its longer side.
+    Whole { longest: u32 },
+}
+
+impl Target<'_> {
+    /// The filter of the resize.
+    pub(crate) fn filter(self) -> Interpolation {
+        match self {
+            Self::Input(preprocessing) => preprocessing.interpolation,
+            Self::Whole { .. } => Interpolation::Bilinear,
+        }
+    }
+
+    /// The crop (horizontal, vertical) of an upright photo of this width and
+    /// height.
+    pub(crate) fn axes(self, [width, height]: [u32; 2]) -> [CropAxis; 2] {
+        let longest = match self {
+            Self::Input(preprocessing) => return crop_axes(width, height, preprocessing),
+            Self::Whole { longest } => longest,
+        };
+        let scale = (f64::from(longest) / f64::from(width.max(height))).min(1.0);
+        [width, height].map(|length| {
+            let length = (f64::from(length) * scale).round().max(1.0) as u32;
+            CropAxis::centered(u64::from(length), length)
+        })
+    }
+
+    /// Width and height of the result; `axes` are those of [`Target::axes`].
+    pub(crate) fn size(self, axes: [CropAxis; 2]) -> [u32; 2] {
+        match self {
+            Self::Input(preprocessing) => [preprocessing.crop; 2],
+            Self::Whole { .. } => axes.map(|axis| axis.length),
+        }
+    }
+}
 
 /// One axis, horizontal or vertical, of the resized image, and the centre part
 /// of it inside the crop.
@@ -50,7 +137,7 @@ impl CropAxis {
 /// The crop (horizontal, vertical) of an upright image of `width` x `height`
 /// pixels.
 #[must_use]
-pub(crate) fn crop_axes(width: u32, height: u32, preprocessing: &Preprocessing) -> [CropAxis; 2] {
+fn crop_axes(width: u32, height: u32, preprocessing: &Preprocessing) -> [CropAxis; 2] {
     let (w, h) = (u64::from(width), u64::from(height));
     let resized = match preprocessing.resize {
         Resize::ShortSide(short) if w <= h => [u64::from(short), u64::from(short) * h / w],
@@ -100,5 +187,52 @@ mod tests {
         };
         let [x, y] = crop_axes(4000, 10, &preprocessing);
         assert_eq!((x, y.resized, y.first), (y, 248, 12));
+    }
+
+    #[test]
+    fn the_crop_is_in_pixels_of_the_photo() {
+        let imagenet = Preprocessing::imagenet();
+        let crop = |photo, preprocessing: &Preprocessing| {
+            let target = Target::Input(preprocessing);
+            let axes = target.axes(photo);
+            Crop::new(photo, axes, target.size(axes))
+        };
+        // 1000 x 500 -> 512 x 256, of which 144..368 x 16..240 are seen
+        let Crop {
+            x,
+            y,
+            width,
+            height,
+            ..
+        } = crop([1000, 500], &imagenet);
+        assert_eq!((x, y), (144.0 * 1000.0 / 512.0, 16.0 * 500.0 / 256.0));
+        assert_eq!((width, height), (437.5, 437.5));
+        // a square resize stretches
+        let exact = Preprocessing {
+            resize: Resize::Exact(256),
+            ..imagenet.clone()
+        };
+        let Crop {
+            x, width, height, ..
+        } = crop([1000, 500], &exact);
+        assert_eq!((x, width, height), (62.5, 875.0, 437.5));
+        // 10 x 100 -> 199 x 1990: 25 black pixels, of which 12 are on the left
+        let padded = Preprocessing {
+            resize: Resize::ShortSide(199),
+            ..imagenet
+        };
+        let Crop { x, width, .. } = crop([10, 100], &padded);
+        assert_eq!((x, width), (-12.0 * 10.0 / 199.0, 224.0 * 10.0 / 199.0));
+    }
+
+    #[test]
+    fn a_whole_photo_is_only_reduced() {
+        let size = |photo, longest| {
+            let target = Target::Whole { longest };
+            target.size(target.axes(photo))
+        };
+        assert_eq!(size([300, 200], 400), [300, 200]);
+        assert_eq!(size([300, 200], 150), [150, 100]);
+        assert_eq!(size([1, 40_000_000], 2048), [1, 2048]);
     }
 }

@@ -53,11 +53,13 @@ mod support;
 
 pub use weights::{Interpolation, Preprocessing, Resize};
 
+pub use crop::Crop;
 pub use decode::is_decoding;
 pub use error::ImageError;
 pub use format::{EXTENSIONS, Format};
 pub use limits::Limits;
 
+use crate::crop::Target;
 use crate::limits::Budget;
 use crate::support::simd::Simd;
 
@@ -97,27 +99,86 @@ pub fn read_unless(
     read_with(Simd::best(), bytes, preprocessing, &budget)
 }
 
+/// As [`read_unless`]; also returns which part of the photo the pixels show.
+///
+/// # Errors
+/// As [`read_unless`].
+pub fn read_with_crop(
+    bytes: &[u8],
+    preprocessing: &Preprocessing,
+    limits: &Limits,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<(Pixels, Crop), ImageError> {
+    let budget = Budget::new(limits, is_cancelled);
+    let resized = resized(Simd::best(), bytes, Target::Input(preprocessing), &budget)?;
+    Ok((Pixels(resized.rgb), resized.crop))
+}
+
+/// A whole upright photo: RGB, 8 bits per channel, in rows from the top.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Photo {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `[height, width, 3]`.
+    pub rgb: Vec<u8>,
+}
+
+/// Decodes an image file whole and upright. A photo with more than `longest`
+/// pixels on its longer side is reduced to that.
+///
+/// # Errors
+/// As [`read`].
+pub fn photo(bytes: &[u8], longest: u32, limits: &Limits) -> Result<Photo, ImageError> {
+    let budget = Budget::new(limits, &|| false);
+    let resized = resized(Simd::best(), bytes, Target::Whole { longest }, &budget)?;
+    let [width, height] = resized.size;
+    Ok(Photo {
+        width,
+        height,
+        rgb: resized.rgb,
+    })
+}
+
 fn read_with(
     simd: Simd,
     bytes: &[u8],
     preprocessing: &Preprocessing,
     budget: &Budget<'_>,
 ) -> Result<Pixels, ImageError> {
+    let resized = resized(simd, bytes, Target::Input(preprocessing), budget)?;
+    Ok(Pixels(resized.rgb))
+}
+
+/// An upright image, resized and cropped.
+struct Resized {
+    /// Width and height.
+    size: [u32; 2],
+    /// `[height, width, 3]`.
+    rgb: Vec<u8>,
+    crop: Crop,
+}
+
+fn resized(
+    simd: Simd,
+    bytes: &[u8],
+    target: Target<'_>,
+    budget: &Budget<'_>,
+) -> Result<Resized, ImageError> {
     let format = sniff::sniff(bytes)?;
-    let image = decode::decode(simd, bytes, format, preprocessing, budget)?;
+    let image = decode::decode(simd, bytes, format, target, budget)?;
     let orientation = image.orientation;
-    let [width, height] = orientation.swap_axes(image.size);
-    let crop = crop::crop_axes(width, height, preprocessing);
-    let stored_crop = orientation.stored_crop(crop);
-    let resized = resize::resize(simd, &image, stored_crop, preprocessing.interpolation);
-    let side = preprocessing.crop;
-    Ok(Pixels(output::upright_rgb(
-        simd,
-        &resized,
-        crop,
-        orientation,
-        side,
-    )))
+    let photo = orientation.swap_axes(image.size);
+    let axes = target.axes(photo);
+    let size = target.size(axes);
+    let stored_crop = orientation.stored_crop(axes);
+    let resized = resize::resize(simd, &image, stored_crop, target.filter());
+    Ok(Resized {
+        size,
+        rgb: output::upright_rgb(simd, &resized, axes, orientation, size),
+        crop: Crop::new(photo, axes, size),
+    })
 }
 
 #[cfg(test)]

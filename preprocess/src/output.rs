@@ -6,22 +6,22 @@ use crate::orientation::Orientation;
 use crate::resize::ResizedCrop;
 use crate::support::simd::{Simd, kernel};
 
-/// Returns upright RGB, `[side, side, 3]`. `crop` is that of the upright image.
+/// Returns upright RGB, `[height, width, 3]`. `crop` is that of the upright image.
 pub(crate) fn upright_rgb(
     simd: Simd,
     resized: &ResizedCrop,
     [horizontal, vertical]: [CropAxis; 2],
     orientation: Orientation,
-    side: u32,
+    [full_width, full_height]: [u32; 2],
 ) -> Vec<u8> {
-    let side = side as usize;
+    let (full_width, full_height) = (full_width as usize, full_height as usize);
     let [width, height] = resized.size;
     let plane = height * resized.stride;
     // The flips are those of the stored image, whose axes may be swapped.
     let [flip_x, flip_y] = orientation.swap_axes([orientation.flip_x, orientation.flip_y]);
-    let mut rgb = vec![0; side * side * 3];
+    let mut rgb = vec![0; full_width * full_height * 3];
     for y in 0..height {
-        let to = ((y + vertical.padding as usize) * side + horizontal.padding as usize) * 3;
+        let to = ((y + vertical.padding as usize) * full_width + horizontal.padding as usize) * 3;
         let to = &mut rgb[to..][..width * 3];
         let from = if flip_y { height - 1 - y } else { y } * resized.stride;
         let row = |channel: usize| {

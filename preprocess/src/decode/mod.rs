@@ -16,8 +16,7 @@ mod png;
 mod tiff;
 mod webp;
 
-use weights::Preprocessing;
-
+use crate::crop::Target;
 use crate::decode::decoded::DecodedImage;
 use crate::decode::guard::guard;
 use crate::error::ImageError;
@@ -28,7 +27,7 @@ use crate::support::simd::Simd;
 pub use guard::is_decoding;
 
 /// Decodes `bytes`, which start with the signature of `format`. Of a JPEG,
-/// only the part inside the crop of `preprocessing` is decoded.
+/// only the part inside the crop of `target` is decoded.
 ///
 /// # Errors
 /// Any [`ImageError`] except `Empty`. A panic of a decoder is `Broken`.
@@ -36,11 +35,11 @@ pub(crate) fn decode(
     simd: Simd,
     bytes: &[u8],
     format: Format,
-    preprocessing: &Preprocessing,
+    target: Target<'_>,
     budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
     guard(format, || match format {
-        Format::Jpeg => jpeg::decode(simd, bytes, preprocessing, budget),
+        Format::Jpeg => jpeg::decode(simd, bytes, target, budget),
         Format::Png => png::decode(bytes, budget),
         Format::WebP => webp::decode(bytes, budget),
         Format::Gif => gif::decode(bytes, budget),

@@ -36,9 +36,9 @@ mod sequential;
 mod tables;
 mod transform;
 
-use weights::{Interpolation, Preprocessing};
+use weights::Interpolation;
 
-use crate::crop::{CropAxis, crop_axes};
+use crate::crop::{CropAxis, Target};
 use crate::decode::decoded::{DecodedImage, DecodedPixels};
 use crate::decode::jpeg::frame::decode_frame;
 use crate::decode::jpeg::header::JpegReader;
@@ -51,7 +51,7 @@ use crate::limits::Budget;
 use crate::support::simd::Simd;
 
 /// Decodes a JPEG, at 1/2, 1/4 or 1/8 of its size if that is still at least twice
-/// the size that `preprocessing` resizes to.
+/// the size of `target`.
 ///
 /// # Errors
 /// `TooLarge` if the header exceeds the limit, `Unsupported` for rare coding
@@ -59,7 +59,7 @@ use crate::support::simd::Simd;
 pub(crate) fn decode(
     simd: Simd,
     bytes: &[u8],
-    preprocessing: &Preprocessing,
+    target: Target<'_>,
     budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
     let (mut reader, frame, scan) = JpegReader::open(bytes)?;
@@ -67,9 +67,9 @@ pub(crate) fn decode(
     budget.check(Format::Jpeg, width, height)?;
     let color = reader.color()?;
     let orientation = reader.orientation();
-    let [width, height] = orientation.swap_axes(frame.size);
-    let crop = orientation.stored_crop(crop_axes(width, height, preprocessing));
-    let filter = preprocessing.interpolation;
+    let upright = target.axes(orientation.swap_axes(frame.size));
+    let crop = orientation.stored_crop(upright);
+    let filter = target.filter();
     let points = match filter {
         // This filter copies single pixels, which a reduced image averages.
         Interpolation::Nearest => 8,
