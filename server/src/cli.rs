@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, calibrate, classify, convert, evaluate, healthcheck, inspect, models, quantize, serve,
+    bench, calibrate, classify, convert, duplicates, embed, evaluate, explain, healthcheck,
+    inspect, models, quantize, search, serve,
 };
 use crate::config::serve::ServeFlags;
 
@@ -37,6 +38,14 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Classify image files
     Classify(classify::Flags),
+    /// Draw what the model looks at on image files
+    Explain(explain::Flags),
+    /// Write the embeddings of image files
+    Embed(embed::Flags),
+    /// Find the images of an index that are most similar to a photo
+    Search(search::Flags),
+    /// Find images that are nearly the same
+    Duplicates(duplicates::Flags),
     /// Measure the accuracy of a model on a labelled dataset
     Evaluate(evaluate::Flags),
     /// Measure the time of forward passes
@@ -67,6 +76,10 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve(Box::new(self.serve))) {
             Command::Serve(flags) => Ok(serve::run(&flags)?),
             Command::Classify(flags) => Ok(classify::run(&flags)?),
+            Command::Explain(flags) => Ok(explain::run(&flags)?),
+            Command::Embed(flags) => Ok(embed::run(&flags)?),
+            Command::Search(flags) => Ok(search::run(&flags)?),
+            Command::Duplicates(flags) => Ok(duplicates::run(&flags)?),
             Command::Evaluate(flags) => Ok(evaluate::run(&flags)?),
             Command::Bench(flags) => Ok(bench::run(&flags)?),
             Command::Convert(flags) => Ok(convert::run(&flags)?),

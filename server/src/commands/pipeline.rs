@@ -101,6 +101,20 @@ impl LocalPipeline {
     pub fn classify(
         &self,
         files: &[PathBuf],
+        each: impl FnMut(&Path, Result<ImageOutput, FileError>, &ProgressBar),
+    ) -> Result<(), Error> {
+        self.run(files, Outputs::LOGITS, each)
+    }
+
+    /// As [`LocalPipeline::classify`], with what `outputs` asks for besides the
+    /// logits.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run(
+        &self,
+        files: &[PathBuf],
+        outputs: Outputs,
         mut each: impl FnMut(&Path, Result<ImageOutput, FileError>, &ProgressBar),
     ) -> Result<(), Error> {
         let bar = progress_bar(files.len());
@@ -109,7 +123,7 @@ impl LocalPipeline {
             .map_err(Error::Runtime)?;
         runtime.block_on(async {
             let results = stream::iter(files)
-                .map(|path| self.file(path))
+                .map(|path| self.file(path, outputs))
                 .buffered(self.in_flight);
             let mut results = std::pin::pin!(results.enumerate());
             while let Some((i, result)) = results.next().await {
@@ -121,7 +135,7 @@ impl LocalPipeline {
         Ok(())
     }
 
-    async fn file(&self, path: &Path) -> Result<ImageOutput, FileError> {
+    async fn file(&self, path: &Path, outputs: Outputs) -> Result<ImageOutput, FileError> {
         let bytes = Bytes::from(std::fs::read(path)?);
         let share = Arc::new(self.admission.bytes());
         // at most as many files as permits are in flight
@@ -135,7 +149,7 @@ impl LocalPipeline {
             .instance
             .infer(
                 EncodedImage::new(bytes, Encoding::Raw, share),
-                Outputs::LOGITS,
+                outputs,
                 permit,
             )
             .await?)

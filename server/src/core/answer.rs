@@ -169,7 +169,10 @@ impl<'a> Interpretation<'a> {
         }
     }
 
-    fn prediction(self, index: usize, values: &[f64]) -> Prediction<'a> {
+    /// The class at `index`, which must exist; `values` are those of all classes
+    /// ([`Scale::values`]).
+    #[must_use]
+    pub fn prediction(self, index: usize, values: &[f64]) -> Prediction<'a> {
         let label = self.labels.get(index);
         let value = rounded(values[index]);
         let regression = self.scale.activation == Activation::None;

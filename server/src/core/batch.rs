@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::{Output, Outputs};
-use preprocess::Pixels;
+use preprocess::{Crop, Pixels};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
@@ -26,6 +26,8 @@ pub type Reply = oneshot::Sender<Result<ImageOutput, Error>>;
 pub struct Waiting {
     /// `[S, S, 3]`.
     pub pixels: Pixels,
+    /// The part of the photo that they show.
+    pub crop: Crop,
     /// What is wanted besides the logits.
     pub outputs: Outputs,
     /// Time its decoding took.
@@ -59,6 +61,8 @@ pub struct ImageOutput {
     pub embedding: Option<Vec<f32>>,
     /// `[H, W, C]`, where it was asked for.
     pub feature_map: Option<Vec<f32>>,
+    /// The part of the photo that the network saw.
+    pub crop: Crop,
     /// How long each step took.
     pub timings: Timings,
 }
@@ -309,6 +313,7 @@ impl Worker {
                 logits: part(&output.logits, i),
                 embedding: optional(image.outputs.embedding, &output.embedding, i),
                 feature_map: optional(image.outputs.feature_map, &output.feature_map, i),
+                crop: image.crop,
                 timings,
             };
             image.finish(Ok(result));

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::NoClassMaps;
 use preprocess::ImageError;
 
 use super::base64::Base64Error;
@@ -127,6 +128,28 @@ pub enum Error {
         /// Images times classes.
         expected: usize,
     },
+    /// The network has no class activation maps.
+    #[error("this model cannot be explained: {0}; use another model")]
+    ClassMaps(NoClassMaps),
+    /// The network returned a feature map of another size.
+    #[error("the forward pass returned a feature map of {found} values, which is the wrong size")]
+    FeatureMap {
+        /// Number of values returned.
+        found: usize,
+    },
+    /// The network returned a wrong embedding.
+    #[error(
+        "the forward pass returned an embedding of {found} values where {expected} finite ones were expected"
+    )]
+    Embedding {
+        /// Number of values returned.
+        found: usize,
+        /// The size of the network's embeddings.
+        expected: usize,
+    },
+    /// An image could not be written as PNG.
+    #[error("a PNG cannot be written: {0}")]
+    Png(String),
     /// Code panicked; the log has the message.
     #[error("{0} panicked; the log has the message")]
     Panicked(&'static str),
@@ -153,6 +176,7 @@ impl Error {
         match self {
             Self::Image(_)
             | Self::Base64(_)
+            | Self::ClassMaps(_)
             | Self::UnknownLabel { .. }
             | Self::AmbiguousLabel { .. } => ErrorClass::InvalidArgument,
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorClass::NotFound,
@@ -166,6 +190,9 @@ impl Error {
             Self::Device(_)
             | Self::Forward(_)
             | Self::Logits { .. }
+            | Self::FeatureMap { .. }
+            | Self::Embedding { .. }
+            | Self::Png(_)
             | Self::Panicked(_)
             | Self::Stopped => ErrorClass::Internal,
         }
@@ -195,6 +222,9 @@ fn unknown_label(label: &str, similar: &str) -> String {
 
 impl From<model::Error> for Error {
     fn from(error: model::Error) -> Self {
+        if let model::Error::ClassMaps(reason) = error {
+            return Self::ClassMaps(reason);
+        }
         let device = error.is_the_devices();
         let error = Arc::new(error);
         if device {

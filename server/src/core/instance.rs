@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::Outputs;
-use preprocess::Pixels;
+use preprocess::{Crop, Pixels};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
@@ -192,14 +192,14 @@ impl DecodeJob {
             return;
         }
         let started = Instant::now();
-        let read = || -> Result<Pixels, Error> {
+        let read = || -> Result<(Pixels, Crop), Error> {
             let bytes = image.bytes()?;
             let preprocessing = self.network.preprocessing();
             // a client that has left, or whose deadline has passed, closes the reply
             let is_cancelled = || reply.is_closed();
-            let pixels =
-                preprocess::read_unless(&bytes, preprocessing, &self.limits, &is_cancelled)?;
-            Ok(pixels)
+            let limits = &self.limits;
+            let read = preprocess::read_with_crop(&bytes, preprocessing, limits, &is_cancelled)?;
+            Ok(read)
         };
         let pixels =
             catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Error::Panicked("decoding")));
@@ -207,8 +207,9 @@ impl DecodeJob {
         let decode = started.elapsed();
         self.metrics.decoded(&self.labels, decode);
         match pixels {
-            Ok(pixels) => self.queue.push(Waiting {
+            Ok((pixels, crop)) => self.queue.push(Waiting {
                 pixels,
+                crop,
                 outputs: self.outputs,
                 decode,
                 thread_wait: started - arrived,

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use model::{Model, ModelInfo, Options, Output, Outputs, ThreadPool, Usage};
+use model::{
+    ClassWeights, Model, ModelInfo, NoClassMaps, Options, Output, Outputs, ThreadPool, Usage,
+};
 use weights::{Activation, Checkpoint, Hierarchy, Labels, Preprocessing};
 
 use super::top_k::Scale;
@@ -49,6 +51,23 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// An error of the device, or a batch that the network cannot run.
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output>;
+
+    /// Whether the network has class activation maps.
+    ///
+    /// # Errors
+    /// [`model::Error::ClassMaps`] with the reason why not.
+    fn has_class_maps(&self) -> model::Result<()> {
+        Err(NoClassMaps::Unknown.into())
+    }
+
+    /// What turns a feature map into the class activation map of `class`.
+    ///
+    /// # Errors
+    /// As [`Network::has_class_maps`]; an error of the device.
+    fn class_weights(&self, class: usize) -> model::Result<ClassWeights> {
+        let _ = class;
+        Err(NoClassMaps::Unknown.into())
+    }
 
     /// Forward passes that run at the same time; the batcher starts as many
     /// workers.
@@ -120,6 +139,14 @@ impl Network for Model {
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {
         self.forward(images, outputs)
+    }
+
+    fn has_class_maps(&self) -> model::Result<()> {
+        self.has_class_maps()
+    }
+
+    fn class_weights(&self, class: usize) -> model::Result<ClassWeights> {
+        self.class_weights(class)
     }
 
     fn streams(&self) -> usize {

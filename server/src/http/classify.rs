@@ -27,7 +27,7 @@ use crate::core::batch::{ImageOutput, Timings};
 use crate::core::error::{Error, ErrorClass};
 use crate::core::image::EncodedImage;
 use crate::core::instance::Instance;
-use crate::core::serving::Serving;
+use crate::core::serving::{InFlight, Serving};
 
 pub(super) async fn classify(
     State(serving): State<Arc<Serving>>,
@@ -39,51 +39,105 @@ pub(super) async fn classify(
     let (parts, body) = request.into_parts();
     let body = IncomingBody::new(&parts.headers, body);
     let mut fields = LogFields::default();
-    let call = Call {
-        serving: &serving,
-        headers: &parts.headers,
-        id: &id,
-        target: target.map(|Path(target)| target).unwrap_or_default(),
-    };
-    let mut response = match call.respond(query, body, &mut fields).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
+    let call = Call::new(&serving, &parts.headers, &id, target);
+    let response = call.respond(query, body, &mut fields).await;
+    finish(response, fields)
+}
+
+/// The response of a handler, with what it adds to the access log.
+pub(super) fn finish(response: Result<Response, Problem>, fields: LogFields) -> Response {
+    let mut response = response.unwrap_or_else(Problem::into_response);
     response.extensions_mut().insert(fields);
     response
 }
 
 /// One request without its body.
-struct Call<'a> {
-    serving: &'a Serving,
-    headers: &'a HeaderMap,
-    id: &'a RequestId,
+pub(super) struct Call<'a> {
+    pub(super) serving: &'a Serving,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) id: &'a RequestId,
     target: Target,
+}
+
+/// What a route needs of the images of a request.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Needs {
+    /// What the forward pass returns besides the logits.
+    pub(super) outputs: Outputs,
+    /// Why the request may have only one image, where it may. That image is kept.
+    pub(super) single: Option<&'static str>,
+}
+
+/// A request whose images have run.
+pub(super) struct Received<P> {
+    pub(super) parameters: P,
+    pub(super) instance: Arc<Instance>,
+    /// In the order of the images.
+    pub(super) outcomes: Vec<Result<ImageOutput, Problem>>,
+    /// Whether the response is an array.
+    pub(super) many: bool,
+    /// The only image, for [`Needs::single`].
+    pub(super) image: Option<EncodedImage>,
+    pub(super) deadline: Deadline,
+    _in_flight: InFlight,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        serving: &'a Serving,
+        headers: &'a HeaderMap,
+        id: &'a RequestId,
+        target: Option<Path<Target>>,
+    ) -> Self {
+        Self {
+            serving,
+            headers,
+            id,
+            target: target.map(|Path(target)| target).unwrap_or_default(),
+        }
+    }
 }
 
 impl Call<'_> {
     async fn respond(
         &self,
         query: Result<Query<Pairs>, QueryRejection>,
-        mut body: IncomingBody,
+        body: IncomingBody,
         fields: &mut LogFields,
     ) -> Result<Response, Problem> {
+        let parameters = Parameters::read(query, self.serving.min_confidence());
+        let prepare = |parameters: Parameters, instance: &Instance| {
+            Ok((Wanted::new(&parameters, instance)?, Needs::default()))
+        };
+        let received = self.receive(parameters, prepare, body, fields);
+        self.render(received.await?)
+    }
+
+    /// Reads a request and runs its images. `prepare` checks the parameters against
+    /// the model, before the body is read.
+    pub(super) async fn receive<Q, P>(
+        &self,
+        parameters: Result<Q, Problem>,
+        prepare: impl FnOnce(Q, &Instance) -> Result<(P, Needs), Problem>,
+        mut body: IncomingBody,
+        fields: &mut LogFields,
+    ) -> Result<Received<P>, Problem> {
         let limits = self.serving.limits();
         let deadline = Deadline::after(limits.request_timeout);
         // Whatever can be rejected without the body is rejected before it is read.
         let early = async {
             let in_flight = self.serving.enter()?;
-            let parameters = Parameters::read(query, self.serving.min_confidence())?;
+            let parameters = parameters?;
             self.serving.admission().check()?;
             let found = self
                 .serving
                 .registry()
                 .find(self.target.name(), self.target.version()?);
             let instance = deadline.wait_for(found).await??;
-            let wanted = Wanted::new(&parameters, &instance)?;
-            Ok::<_, Problem>((in_flight, wanted, instance))
+            let (parameters, needs) = prepare(parameters, &instance)?;
+            Ok::<_, Problem>((in_flight, parameters, needs, instance))
         };
-        let (_in_flight, wanted, instance) = match early.await {
+        let (in_flight, parameters, needs, instance) = match early.await {
             Ok(early) => early,
             Err(problem) => {
                 body.discard().await;
@@ -100,9 +154,20 @@ impl Call<'_> {
         let images = self.unpack(body, deadline).await?;
         fields.images = images.files.len();
         let many = images.many;
-        let outcomes = self.outcomes(&instance, images, share, deadline).await?;
+        let share = Arc::new(share);
+        let image = needs.only_image(&images, &share)?;
+        let outcomes = self.outcomes(&instance, images, share, needs.outputs, deadline);
+        let outcomes = outcomes.await?;
         fields.timings = slowest(&outcomes);
-        self.render(&instance, &wanted, outcomes, many)
+        Ok(Received {
+            parameters,
+            instance,
+            outcomes,
+            many,
+            image,
+            deadline,
+            _in_flight: in_flight,
+        })
     }
 
     /// The images of a body.
@@ -124,14 +189,14 @@ impl Call<'_> {
         &self,
         instance: &Instance,
         images: Images,
-        share: ByteShare,
+        share: Arc<ByteShare>,
+        outputs: Outputs,
         deadline: Deadline,
     ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
         let permits = self.serving.admission().images(images.files.len())?;
-        let share = Arc::new(share);
         let infer = async |(file, permit)| {
             let image = EncodedImage::new(file, images.encoding, Arc::clone(&share));
-            let output = instance.infer(image, Outputs::default(), permit);
+            let output = instance.infer(image, outputs, permit);
             let output = deadline.wait_for(output).await?;
             output.map_err(|error| self.problem(&error))
         };
@@ -140,13 +205,14 @@ impl Call<'_> {
     }
 
     /// Logits -> answers -> JSON.
-    fn render(
-        &self,
-        instance: &Instance,
-        wanted: &Wanted,
-        outcomes: Vec<Result<ImageOutput, Problem>>,
-        many: bool,
-    ) -> Result<Response, Problem> {
+    fn render(&self, received: Received<Wanted>) -> Result<Response, Problem> {
+        let Received {
+            instance,
+            parameters: wanted,
+            outcomes,
+            many,
+            ..
+        } = received;
         let interpretation = instance.interpretation();
         let selection = wanted.selection.as_ref();
         let classification = |output: &ImageOutput| Classification {
@@ -155,10 +221,10 @@ impl Call<'_> {
             request_id: self.id.as_str(),
             answer: interpretation.answer(&output.logits, selection, wanted.options),
         };
-        let timing = server_timing(instance, slowest(&outcomes));
+        let timing = server_timing(&instance, slowest(&outcomes));
         let mut response = if many {
             let items = outcomes.iter().map(|outcome| match outcome {
-                Ok(output) => Item::Classification(classification(output)),
+                Ok(output) => Item::Result(classification(output)),
                 Err(problem) => Item::Problem(problem.body(self.id.as_str())),
             });
             json(&items.collect::<Vec<_>>())?
@@ -174,7 +240,7 @@ impl Call<'_> {
 
     /// Renders an error of the core as a problem. The cause of an internal error is
     /// logged and not returned.
-    fn problem(&self, error: &Error) -> Problem {
+    pub(super) fn problem(&self, error: &Error) -> Problem {
         if error.class() == ErrorClass::Internal {
             tracing::error!(request_id = self.id.as_str(), %error, "an image failed");
         }
@@ -197,9 +263,29 @@ impl Wanted {
     }
 }
 
+impl Needs {
+    /// The only image of the request, if the route needs it.
+    ///
+    /// # Errors
+    /// 400 if there are several.
+    fn only_image(
+        &self,
+        images: &Images,
+        share: &Arc<ByteShare>,
+    ) -> Result<Option<EncodedImage>, Problem> {
+        let keep =
+            |file: &Bytes| EncodedImage::new(file.clone(), images.encoding, Arc::clone(share));
+        match (self.single, &images.files[..]) {
+            (None, _) => Ok(None),
+            (Some(_), [only]) => Ok(Some(keep(only))),
+            (Some(reason), _) => Err(Problem::new(ProblemType::BadParameter, reason)),
+        }
+    }
+}
+
 /// The deadline of a request.
 #[derive(Clone, Copy)]
-struct Deadline {
+pub(super) struct Deadline {
     limit: Duration,
     at: Instant,
 }
@@ -212,7 +298,7 @@ impl Deadline {
         }
     }
 
-    async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
+    pub(super) async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
         timeout_at(self.at, future).await.map_err(|_| {
             let detail = format!(
                 "no result within {} s; send the request again when the server is less busy",
@@ -224,7 +310,7 @@ impl Deadline {
 }
 
 /// The longest time of each step over all images.
-fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
+pub(super) fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
     let timings = outcomes.iter().flatten().map(|output| output.timings);
     timings.fold(Timings::default(), |a, b| Timings {
         decode: a.decode.max(b.decode),
@@ -233,7 +319,7 @@ fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
     })
 }
 
-fn server_timing(instance: &Instance, timings: Timings) -> HeaderValue {
+pub(super) fn server_timing(instance: &Instance, timings: Timings) -> HeaderValue {
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let text = format!(
         "model;desc=\"{}/{}\", decode;dur={:.2}, queue;dur={:.2}, forward;dur={:.2}",

@@ -1,9 +1,12 @@
 //! The HTTP transport: it translates requests into calls of the serving core,
 //! and results and errors into responses.
 
+mod accept;
 mod admin;
 mod body;
 mod classify;
+mod embed;
+mod explain;
 mod forms;
 mod health;
 pub mod listen;

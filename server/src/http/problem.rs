@@ -28,6 +28,7 @@ pub enum ProblemType {
     ImageTooLarge,
     UnsupportedFormat,
     BrokenImage,
+    NoClassMaps,
     Overloaded,
     Internal,
     Starting,
@@ -39,7 +40,7 @@ pub enum ProblemType {
 
 impl ProblemType {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadParameter,
         Self::MalformedRequest,
         Self::EmptyImage,
@@ -52,6 +53,7 @@ impl ProblemType {
         Self::ImageTooLarge,
         Self::UnsupportedFormat,
         Self::BrokenImage,
+        Self::NoClassMaps,
         Self::Overloaded,
         Self::Internal,
         Self::Starting,
@@ -86,6 +88,11 @@ impl ProblemType {
                 "Unsupported image format",
             ),
             Self::BrokenImage => (S::UNPROCESSABLE_ENTITY, "broken-image", "Broken image"),
+            Self::NoClassMaps => (
+                S::UNPROCESSABLE_ENTITY,
+                "no-class-maps",
+                "No class activation maps",
+            ),
             Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "Too many requests"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Starting => (S::SERVICE_UNAVAILABLE, "starting", "Still loading"),
@@ -205,6 +212,7 @@ impl From<&Error> for Problem {
             Error::Image(_) => P::BrokenImage,
             Error::Base64(_) => P::MalformedRequest,
             Error::UnknownLabel { .. } | Error::AmbiguousLabel { .. } => P::BadParameter,
+            Error::ClassMaps(_) => P::NoClassMaps,
             Error::UnknownModel { .. } | Error::UnknownVersion { .. } => P::ModelNotFound,
             Error::TooManyInFlight { .. } | Error::BodyMemory { .. } | Error::QueueFull => {
                 P::Overloaded
@@ -216,6 +224,9 @@ impl From<&Error> for Problem {
             Error::Device(_)
             | Error::Forward(_)
             | Error::Logits { .. }
+            | Error::FeatureMap { .. }
+            | Error::Embedding { .. }
+            | Error::Png(_)
             | Error::Panicked(_)
             | Error::Stopped => return Self::internal(),
         };

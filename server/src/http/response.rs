@@ -25,9 +25,9 @@ pub struct Classification<'a> {
 /// One item of the array that a request with several images returns.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum Item<'a> {
+pub enum Item<'a, R> {
     /// The result of an image.
-    Classification(Classification<'a>),
+    Result(R),
     /// Why an image has no result; the other images are unaffected.
     Problem(ProblemBody<'a>),
 }

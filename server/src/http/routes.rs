@@ -10,21 +10,31 @@ use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::{Problem, ProblemType};
-use super::{admin, classify, health, models, observe, pages};
+use super::{admin, classify, embed, explain, health, models, observe, pages};
 use crate::core::serving::Serving;
 
 const CLASSIFY: &str = "/classify";
+const EMBED: &str = "/embed";
+const EXPLAIN: &str = "/explain";
 const MODEL: &str = "/models/{name}";
 const VERSION: &str = "/models/{name}/versions/{version}";
 
 /// The routes of the public listener.
 pub fn public(serving: Arc<Serving>) -> Router {
     // There from the start, so that the first request shows as a rate.
-    serving.metrics().expect(CLASSIFY, 200);
+    for route in [CLASSIFY, EMBED, EXPLAIN] {
+        serving.metrics().expect(route, 200);
+    }
     let routes = read_only()
         .route(CLASSIFY, post(classify::classify))
         .route(&format!("{MODEL}/classify"), post(classify::classify))
         .route(&format!("{VERSION}/classify"), post(classify::classify))
+        .route(EMBED, post(embed::embed))
+        .route(&format!("{MODEL}{EMBED}"), post(embed::embed))
+        .route(&format!("{VERSION}{EMBED}"), post(embed::embed))
+        .route(EXPLAIN, post(explain::handle))
+        .route(&format!("{MODEL}{EXPLAIN}"), post(explain::handle))
+        .route(&format!("{VERSION}{EXPLAIN}"), post(explain::handle))
         .route("/", get(pages::welcome))
         .route("/docs", get(pages::docs))
         .route("/status", get(pages::status))

@@ -7,6 +7,7 @@ mod answers;
 mod batching;
 mod contract;
 mod drain;
+mod explain;
 mod failures;
 mod forms;
 mod metrics;

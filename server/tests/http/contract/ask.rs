@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use axum::body::Body;
 use axum::http::Request;
 use clap::Parser;
-use model::{ModelInfo, Output, Outputs, ThreadPool, Usage};
+use model::{ClassWeights, ModelInfo, NoClassMaps, Output, Outputs, ThreadPool, Usage};
 use resnet_server::config::serve::{Config, ServeFlags};
 use resnet_server::core::network::Network;
 use resnet_server::core::registry::checkpoints::Checkpoints;
@@ -46,6 +46,8 @@ static MODEL: LazyLock<Arc<dyn Network>> = LazyLock::new(|| {
 struct Controlled {
     fails: AtomicBool,
     device_lost: AtomicBool,
+    /// Whether it has no class activation maps.
+    opaque: AtomicBool,
     gate: Gate,
     load_gate: Gate,
 }
@@ -81,6 +83,17 @@ impl Network for Controlled {
             true => Err(model::Error::Batch("on purpose".into())),
             false => MODEL.forward(images, outputs),
         }
+    }
+
+    fn has_class_maps(&self) -> model::Result<()> {
+        match self.opaque.load(Ordering::SeqCst) {
+            true => Err(NoClassMaps::NoClassifier.into()),
+            false => MODEL.has_class_maps(),
+        }
+    }
+
+    fn class_weights(&self, class: usize) -> model::Result<ClassWeights> {
+        MODEL.class_weights(class)
     }
 
     fn memory(&self, batch: usize) -> usize {
@@ -198,6 +211,7 @@ pub(crate) async fn ask(example: &Example<'_>) -> Response {
     match state {
         Some("draining") => serving.drain().await,
         Some("failing") => model.fails.store(true, Ordering::SeqCst),
+        Some("opaque") => model.opaque.store(true, Ordering::SeqCst),
         Some("lost") => model.device_lost.store(true, Ordering::SeqCst),
         Some("unloaded") => {
             let registry = serving.registry();

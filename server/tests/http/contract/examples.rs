@@ -51,6 +51,9 @@ fn examples_of(
 ) -> Vec<Example<'static>> {
     let response = resolve(response);
     let mut examples = Vec::new();
+    let always = |header: &&'static Value| resolve(header)["required"] != false;
+    let headers = object(&response["headers"]).filter(|(_, header)| always(header));
+    let headers: Vec<&str> = headers.map(|(name, _)| name).collect();
     for (content_type, content) in object(&response["content"]) {
         let mut found: Vec<(&str, &Value)> = object(&content["examples"]).collect();
         if found.is_empty() {
@@ -62,7 +65,7 @@ fn examples_of(
             method,
             status,
             content_type,
-            headers: object(&response["headers"]).map(|(name, _)| name).collect(),
+            headers: headers.clone(),
             example,
         }));
     }

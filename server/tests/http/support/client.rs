@@ -32,6 +32,7 @@ async fn send_to(router: Router, request: Request<Body>) -> Response {
         headers: parts.headers,
         json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         text: String::from_utf8_lossy(&bytes).into_owned(),
+        bytes,
     }
 }
 
@@ -42,6 +43,7 @@ pub(crate) struct Response {
     pub(crate) headers: HeaderMap,
     pub(crate) json: Value,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Response {
