@@ -25,7 +25,7 @@ export function tryIt(contract, { path, method, operationId, responses }, parame
       options.headers["content-type"] = "application/octet-stream";
       options.body = file.files[0] ?? (await (await fetch("/assets/cat.jpg")).blob());
     }
-    output.replaceChildren(...(await send(url(path, fields), options)));
+    output.replaceChildren(...(await send(addressOf(path, fields), options)));
   });
   return h("details", { class: "try" }, h("summary", {}, "Try it"), form, output);
 }
@@ -38,7 +38,7 @@ function field(operation, { name, in: place, required, schema = {}, example }) {
   return { name, place, input, label: h("label", {}, h("span", {}, name), input) };
 }
 
-function url(path, fields) {
+function addressOf(path, fields) {
   const query = new URLSearchParams();
   for (const { name, place, input } of fields) {
     if (place === "path") path = path.replace(`{${name}}`, encodeURIComponent(input.value));

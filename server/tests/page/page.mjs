@@ -124,6 +124,20 @@ test("another model classifies the photos again, and has a card", () => visit(br
   assert.ok((await page.evaluate(() => navigator.clipboard.readText())).includes("await fetch"));
 }));
 
+test("a category, and the value of a regression", async () => {
+  const answer = { model: "m", version: 1, predictions: [{ index: 1, wnid: null, label: "tabby", probability: 0.4 }] };
+  const reply = (json) => ({ before: (page) => page.route("**/classify", (route) => route.fulfill({ json: { ...answer, ...json } })) });
+  await visit(browser, reply({ category: { wnid: null, name: "domestic cat", probability: 0.97 } }), async (page) => {
+    await one(page);
+    assert.equal(await page.textContent(".category"), "Category: domestic cat 97 %");
+  });
+  await visit(browser, reply({ predictions: [{ index: 0, wnid: null, label: "age", value: 31.25 }] }), async (page) => {
+    await one(page);
+    assert.equal(await page.textContent(".bars"), "age31.25");
+    assert.equal(parseCsv(await download(page, "[data-do=csv]"))[0].probability_1, "31.25");
+  });
+});
+
 test("200 photos: few tiles, a limited number of requests, a busy server, cancel and continue", () => {
   let running = 0, most = 0, answered = 0;
   const before = (page) => page.route("**/classify", async (route) => {
