@@ -5,4 +5,5 @@ pub(crate) mod client;
 pub(crate) mod gate;
 pub(crate) mod loader;
 pub(crate) mod network;
+pub(crate) mod seeing;
 pub(crate) mod server;
