@@ -137,7 +137,7 @@ fn rgb_of_cmyk([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     let white = u32::from(255 - black);
     [cyan, magenta, yellow].map(|ink| {
         let product = u32::from(ink) * white + 128;
-        (white - ((product >> 8) + product >> 8)) as u8
+        (white - (((product >> 8) + product) >> 8)) as u8
     })
 }
 
