@@ -76,7 +76,11 @@ fn write(row: &mut [u8], x: usize, count: usize, index: impl Fn(usize) -> u8) {
 fn pixel(run: &[u8], i: usize, four_bits: bool) -> Option<u8> {
     if four_bits {
         let pair = run.get(i / 2)?;
-        Some(if i.is_multiple_of(2) { pair >> 4 } else { pair & 15 })
+        Some(if i.is_multiple_of(2) {
+            pair >> 4
+        } else {
+            pair & 15
+        })
     } else {
         run.get(i).copied()
     }
