@@ -5,9 +5,9 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::_pdep_u64;
 
-use crate::decode::jpeg::bits::BitReader;
+use crate::decode::jpeg::bits::{BitReader, InvalidCode};
 use crate::decode::jpeg::coefficients::{BlockRun, Slots};
-use crate::decode::jpeg::huffman::{END_OF_BLOCK, HuffmanTable, InvalidCode, LookupEntry};
+use crate::decode::jpeg::huffman::{END_OF_BLOCK, HuffmanTable, LookupEntry};
 use crate::support::simd::{Simd, SimdTarget, kernel};
 
 /// The coefficients of a scan.

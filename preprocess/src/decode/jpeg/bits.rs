@@ -4,8 +4,6 @@
 //! A restart marker that is missing or wrong is handled as in libjpeg: the decoder
 //! continues with the interval of the next valid one.
 
-use crate::decode::jpeg::header::broken;
-use crate::decode::jpeg::huffman::InvalidCode;
 use crate::decode::jpeg::markers::{RST0, RST7, SOF0};
 use crate::error::ImageError;
 use crate::format::Format;
@@ -14,6 +12,10 @@ use crate::support::buffer::ScratchBuffer;
 
 /// Readable bytes after the end of a segment.
 const PADDING: usize = 8;
+
+/// The next bits match no code of a Huffman table.
+#[derive(Debug)]
+pub(crate) struct InvalidCode;
 
 /// The entropy-coded data of a scan, one restart interval at a time.
 pub(crate) struct EntropySegments<'a, 'b> {
@@ -207,7 +209,8 @@ impl<'a, 'b> EntropySegments<'a, 'b> {
         if self.is_exhausted() {
             self.check()
         } else {
-            Err(broken("its data contains an invalid Huffman code"))
+            let reason = "its data contains an invalid Huffman code";
+            Err(ImageError::broken(Format::Jpeg, reason))
         }
     }
 

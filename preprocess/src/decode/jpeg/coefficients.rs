@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use crate::decode::jpeg::block::ZIGZAG;
 use crate::decode::jpeg::layout::{ComponentLayout, Layout};
+use crate::decode::jpeg::zigzag::ZIGZAG;
 
 /// The coefficients of a component.
 pub(crate) struct CoefficientPlane {

@@ -2,7 +2,7 @@
 //! two symbols. The table contains the value of the first; the value of the
 //! second is read from the bits.
 
-use crate::decode::jpeg::bits::BitReader;
+use crate::decode::jpeg::bits::{BitReader, InvalidCode};
 use crate::decode::jpeg::tables::HuffmanDefinition;
 
 /// The number of bits that index the lookup table.
@@ -25,10 +25,6 @@ pub(crate) enum Coding {
     /// The next bit of AC coefficients in a band (G.1.2.3).
     AcRefinement,
 }
-
-/// The next bits match no code of the table.
-#[derive(Debug)]
-pub(crate) struct InvalidCode;
 
 /// A code with the meaning of its symbol.
 #[derive(Clone, Copy, Default)]

@@ -7,7 +7,7 @@
 //! | markers, headers, tables | `markers.rs`, `header.rs`, `tables.rs` |
 //! | which blocks are needed | `layout.rs` |
 //! | scans | `frame.rs`: `sequential.rs`, `progressive.rs` |
-//! | Huffman codes | `bits.rs`, `huffman.rs`, `block.rs`, `bands.rs` |
+//! | Huffman codes | `bits.rs`, `huffman.rs`, `zigzag.rs`, `block.rs`, `bands.rs` |
 //! | coefficients of progressive images | `coefficients.rs` |
 //! | inverse DCT | `transform.rs`: `idct.rs`, `avx2.rs`, `scaled.rs` |
 //! | upsampling and colours | `planes.rs`, `color.rs` |
@@ -35,6 +35,7 @@ mod scaled;
 mod sequential;
 mod tables;
 mod transform;
+mod zigzag;
 
 use weights::Interpolation;
 

@@ -6,9 +6,9 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use crate::decode::jpeg::avx2::Avx2Idct;
 use crate::decode::jpeg::bands::{Band, decode_first, decode_refinement};
-use crate::decode::jpeg::bits::{BitReader, EntropySegments};
+use crate::decode::jpeg::bits::{BitReader, EntropySegments, InvalidCode};
 use crate::decode::jpeg::coefficients::CoefficientPlane;
-use crate::decode::jpeg::huffman::{HuffmanTable, InvalidCode};
+use crate::decode::jpeg::huffman::HuffmanTable;
 use crate::decode::jpeg::idct::{Idct, PortableIdct};
 use crate::decode::jpeg::planes::ComponentPlane;
 use crate::decode::jpeg::transform::BlockTransform;

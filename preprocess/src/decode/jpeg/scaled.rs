@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 
-use crate::decode::jpeg::block::ZIGZAG;
+use crate::decode::jpeg::zigzag::ZIGZAG;
 
 /// `[frequency][point]`.
 type Cosines = [[f32; 8]; 8];

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::decode::jpeg::avx2::Avx2Idct;
-use crate::decode::jpeg::bits::EntropySegments;
+use crate::decode::jpeg::bits::{EntropySegments, InvalidCode};
 use crate::decode::jpeg::block::{Block, decode_block};
-use crate::decode::jpeg::huffman::{HuffmanTable, InvalidCode};
+use crate::decode::jpeg::huffman::HuffmanTable;
 use crate::decode::jpeg::idct::{Idct, PortableIdct};
 use crate::decode::jpeg::planes::ComponentPlane;
 use crate::decode::jpeg::transform::BlockTransform;

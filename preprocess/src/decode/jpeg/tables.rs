@@ -1,8 +1,8 @@
 //! The tables of a JPEG: quantisation (ITU-T T.81, B.2.4.1), Huffman codes
 //! (B.2.4.2), and the Huffman codes of annex K that apply if a file has none.
 
-use crate::decode::jpeg::block::ZIGZAG;
 use crate::decode::jpeg::markers::word;
+use crate::decode::jpeg::zigzag::ZIGZAG;
 
 /// The tables that are valid at a position in the file.
 #[derive(Clone, Default)]
