@@ -14,7 +14,7 @@ use resnet_server::core::serving::Serving;
 use serde_json::{Value, json};
 
 use crate::support::client::{Response, base64, multipart, post, send};
-use crate::support::seeing::{CLASSES, MAP, SIDE, seeing};
+use crate::support::seeing::{CLASSES, MAP, seeing};
 use crate::support::server::{server, wait_until};
 
 /// Left, top, right and bottom of the white object of [`photo`].

@@ -56,7 +56,10 @@ async fn the_pages_load_only_files_of_this_server() {
         let texts = files.iter().map(|(_, file)| file);
         let texts = texts.filter(|file| file.header("content-type") != "image/jpeg");
         let size: usize = texts.map(|file| file.text.len()).sum();
-        assert!(size < 100_000, "{page} loads {size} bytes without its photos");
+        assert!(
+            size < 100_000,
+            "{page} loads {size} bytes without its photos"
+        );
         for (path, file) in &files {
             assert_eq!(file.status, 200, "{page} loads {path}");
             let local = path == page || path.starts_with("/assets/");

@@ -14,7 +14,7 @@ use super::loader::spec;
 use super::server::limits;
 
 /// Side of the input in pixels.
-pub(crate) const SIDE: usize = 32;
+const SIDE: usize = 32;
 /// Height and width of the feature map; a cell covers 4 x 4 pixels.
 pub(crate) const MAP: usize = 8;
 
