@@ -17,6 +17,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod core;
+mod descriptors;
 pub mod http;
 pub mod logs;
 pub mod shutdown;

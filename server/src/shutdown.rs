@@ -1,5 +1,5 @@
 //! The signals that the server handles: SIGTERM and SIGINT shut it down, SIGHUP
-//! reloads its configuration.
+//! reloads its configuration. Others that would end the process are logged.
 
 use std::io;
 use std::process;
@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::logs;
 
 /// SIGTERM, which orchestrators send, and SIGINT, which Ctrl-C sends.
 pub struct Signals {
@@ -38,6 +40,7 @@ impl Signals {
             let number = self.next().await;
             tracing::warn!(signal = number, "a second signal ends the process");
             // The exit status that a shell reports for a process killed by a signal.
+            logs::finish();
             process::exit(128 + number);
         });
     }
@@ -102,4 +105,27 @@ impl Hangup {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Installs handlers for SIGUSR1, SIGUSR2 and SIGQUIT, which would end the
+/// process with requests in flight. Log rotation, profilers and terminals send
+/// them.
+///
+/// # Errors
+/// When the operating system rejects a handler.
+pub fn ignore_others() -> io::Result<()> {
+    for kind in [
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::quit(),
+    ] {
+        let mut signal = signal(kind)?;
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                let signal = kind.as_raw_value();
+                tracing::info!(signal, "ignored; SIGTERM shuts the server down");
+            }
+        });
+    }
+    Ok(())
 }

@@ -255,9 +255,10 @@ fn the_first_signal_waits_for_what_was_accepted() {
     serving.signal("-TERM");
     serving.line("shutting down");
     while !serving.get("/health/ready").starts_with("HTTP/1.1 503 ") {}
-    let refused = read(serving.send("POST /classify HTTP/1.1\r\ncontent-length: 0\r\n", b""));
-    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert!(refused.contains("/docs#draining"), "{refused}");
+    // Load balancers have not noticed yet.
+    let served = read(serving.send("POST /classify HTTP/1.1\r\ncontent-length: 0\r\n", b""));
+    assert!(served.contains("/docs#empty-image"), "{served}");
+    assert!(served.contains("\r\nconnection: close\r\n"), "{served}");
 
     stream.write_all(&rest).unwrap();
     let answer = read(stream);
@@ -268,7 +269,7 @@ fn the_first_signal_waits_for_what_was_accepted() {
 
 #[test]
 fn the_drain_timeout_ends_the_waiting() {
-    let mut serving = Serving::start(&["--drain-timeout", "100ms"]);
+    let mut serving = Serving::start(&["--drain-timeout", "100ms", "--drain-delay", "off"]);
     let _held = serving.half_a_post();
     serving.signal("-INT");
     serving.line("the drain timeout has passed");
@@ -375,5 +376,183 @@ fn inspect_shows_what_was_decided_and_from_what() {
         "labels         1000 (the metadata of the weights)",
     ] {
         assert!(shown.contains(line), "{shown}");
+    }
+}
+
+#[test]
+fn signals_that_would_kill_are_ignored_with_a_request_in_flight() {
+    let mut serving = Serving::start(&[]);
+    let (mut stream, rest) = serving.half_a_post();
+    for signal in ["-USR1", "-USR2", "-QUIT"] {
+        serving.signal(signal);
+        serving.line("ignored");
+    }
+    stream.write_all(&rest).unwrap();
+    let answer = read(stream);
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+/// The reader of the log is gone, or does not read: requests are answered.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    for is_gone in [true, false] {
+        let mut serving = Serving::start(&[]);
+        if is_gone {
+            // Closes the pipe.
+            let (reader, _) = std::io::pipe().unwrap();
+            let nothing = ChildStderr::from(std::os::fd::OwnedFd::from(reader));
+            drop(std::mem::replace(&mut serving.log, BufReader::new(nothing)));
+        }
+        // A pipe holds 64 KiB, and each request logs a line.
+        for _ in 0..400 {
+            let answer = serving.get("/models");
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        }
+        let metrics = serving.get("/metrics");
+        let dropped = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("resnet_log_lines_dropped_total "));
+        let dropped: u64 = dropped.unwrap().parse().unwrap();
+        assert_eq!(dropped > 0, is_gone, "{dropped}");
+        serving.signal("-TERM");
+        assert_eq!(serving.exit_code(), Some(0));
+    }
+}
+
+/// What became of a request on a kept-alive connection.
+enum Fate {
+    Answered { closes: bool },
+    Lost,
+}
+
+fn ask(stream: &mut TcpStream) -> Fate {
+    let request = b"GET /models HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut response = Vec::new();
+    let mut buffer = [0; 4096];
+    if stream.write_all(request).is_err() {
+        return Fate::Lost;
+    }
+    // The body is one object.
+    while !response.ends_with(b"}]}]}") {
+        match stream.read(&mut buffer) {
+            Ok(length @ 1..) => response.extend_from_slice(&buffer[..length]),
+            _ => return Fate::Lost,
+        }
+    }
+    Fate::Answered {
+        closes: text(&response).contains("\r\nconnection: close\r\n"),
+    }
+}
+
+#[test]
+fn a_shutdown_loses_no_request_of_kept_alive_clients() {
+    let mut serving = Serving::start(&[]);
+    let address = serving.address.clone();
+    let client = move || {
+        let (mut answered, mut lost, mut closed) = (0, 0, 0);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while let Ok(mut stream) = TcpStream::connect(&address) {
+            assert!(std::time::Instant::now() < end, "the server does not end");
+            loop {
+                match ask(&mut stream) {
+                    Fate::Answered { closes: false } => answered += 1,
+                    Fate::Answered { closes: true } => {
+                        closed += 1;
+                        break;
+                    }
+                    Fate::Lost => {
+                        lost += 1;
+                        break;
+                    }
+                }
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        (answered, lost, closed)
+    };
+    let clients: Vec<_> = (0..8).map(|_| std::thread::spawn(client.clone())).collect();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    serving.signal("-TERM");
+    for client in clients {
+        let (answered, lost, closed) = client.join().unwrap();
+        assert!(answered > 0 && closed > 0, "{answered} {closed}");
+        assert_eq!(lost, 0);
+    }
+    serving.line("all requests in flight were answered");
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+/// `resnet classify` on standard input.
+fn classify(arguments: &[&std::ffi::OsStr], input: &[u8]) -> Output {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_resnet"))
+        .args(["classify", "-k1"])
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process.stdin.take().unwrap().write_all(input).unwrap();
+    process.wait_with_output().unwrap()
+}
+
+/// A folder that is removed at the end, with these files.
+fn folder(files: &[(&[u8], &[u8])]) -> tempfile::TempDir {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let name = std::ffi::OsStr::from_bytes(name);
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn every_line_of_json_is_json_and_no_file_harms_another() {
+    let photo = photo();
+    let files = [
+        (&b"a\xe4.jpg"[..], &photo[..]),
+        (b"b.jpg", &photo),
+        (b"IMG_1.XYZ", &photo),
+        (b"._b.jpg", b"\0\x05\x16\x07"),
+    ];
+    let folder = folder(&files);
+    let pipe = folder.path().join("pipe.jpg");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let arguments = ["--json".as_ref(), pipe.as_os_str(), folder.path().as_os_str()];
+    let output = classify(&arguments, b"");
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "the pipe has no image: {errors}");
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let failed: Vec<bool> = lines.iter().map(|line| line["error"].is_string()).collect();
+    assert_eq!(failed, [true, false, false], "{lines:?}");
+    assert!(lines[1]["file_base64"].is_string(), "{}", lines[1]);
+    for skipped in ["IMG_1.XYZ", "._b.jpg", "pipe.jpg"] {
+        assert!(errors.contains(skipped), "{errors}");
+    }
+}
+
+#[test]
+fn images_and_lists_of_images_on_standard_input() {
+    let folder = folder(&[(b"b.jpg", &photo())]);
+    let path = folder.path().join("b.jpg");
+    let one = classify(&["--format=csv".as_ref(), "-".as_ref()], &photo());
+    let list = format!("{}\n", path.display());
+    let arguments = ["--format=csv".as_ref(), "--files-from".as_ref(), "-".as_ref()];
+    let listed = classify(&arguments, list.as_bytes());
+    let name = path.display().to_string();
+    for (output, name) in [(one, "-"), (listed, name.as_str())] {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let out = text(&output.stdout);
+        let rows: Vec<&str> = out.lines().collect();
+        assert_eq!(rows.len(), 2, "{out}");
+        let start = format!("{name},1,285,n02124075,Egyptian cat,0.");
+        assert!(rows[1].starts_with(&start), "{out}");
     }
 }

@@ -1,29 +1,35 @@
 //! `resnet classify`: classifies image files and prints a table or JSON lines.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::commands::error::Error;
-use crate::commands::images;
+use crate::commands::images::{self, STDIN};
 use crate::commands::output;
-use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::commands::pipeline::LocalPipeline;
+use crate::commands::result::Format;
 use crate::config::answers::{AnswerFlags, fraction};
 use crate::config::limits::ImageFlags;
 use crate::config::model::ModelFlags;
 use crate::config::settings::Settings;
-use crate::core::answer::{Answer, AnswerOptions, Prediction, Selection};
+use crate::core::answer::{AnswerOptions, Selection};
 use crate::core::batch::ImageOutput;
 
 /// The flags of `classify`.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// Image files, or folders that are searched for images
-    #[arg(required = true, value_name = "FILE_OR_FOLDER")]
+    /// Image files, folders that are searched for images, or - for an image on
+    /// standard input
+    #[arg(required_unless_present = "files_from", value_name = "FILE_OR_FOLDER")]
     paths: Vec<PathBuf>,
+
+    /// File with more paths, one on each line or ended by NUL bytes; - is
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
 
     /// Number of classes to print for each image
     #[arg(short = 'k', long, default_value = "5")]
@@ -38,8 +44,13 @@ pub struct Flags {
     #[arg(long, value_name = "NAMES")]
     only: Vec<String>,
 
-    /// Print one JSON object per line instead of a table
-    #[arg(long)]
+    /// Output: a table, one JSON object per line, or CSV with a line for each
+    /// class
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
 
     #[command(flatten)]
@@ -50,16 +61,6 @@ pub struct Flags {
 
     #[command(flatten)]
     limits: ImageFlags,
-}
-
-/// One line of `--json`.
-#[derive(Serialize)]
-struct Line<'a> {
-    file: &'a Path,
-    #[serde(flatten)]
-    answer: Option<Answer<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
 }
 
 /// Classifies every image. The exit status is 1 if an image could not be
@@ -77,18 +78,19 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         min_confidence: flags.answers.read(&mut settings),
     };
     let (model, limits) = settings.errors.none_or((model, limits))?;
-    let found = images::find(&flags.paths)?;
+    let found = images::find(&flags.all_paths()?)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let instance = pipeline.instance();
     let interpretation = instance.interpretation();
     let selection = Selection::find(&flags.only, instance.categories())?;
     let mut failed = 0;
-    let mut written = Ok(());
+    let format = flags.format();
+    let mut written = output::write(format.head());
     pipeline.classify(&found.files, |path, result, bar| {
         failed += usize::from(result.is_err());
         let answer =
             |row: ImageOutput| interpretation.answer(&row.logits, selection.as_ref(), options);
-        let text = flags.text(path, result.map(answer));
+        let text = format.text(path, result.map(answer));
         // the progress bar is hidden while lines are printed to the same terminal
         let wrote = bar.suspend(|| output::write(&text));
         if let (Err(error), Ok(())) = (wrote, &written) {
@@ -96,7 +98,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         }
     })?;
     written?;
-    if failed > 0 && !flags.json {
+    if failed > 0 && format == Format::Table {
         writeln!(
             io::stderr(),
             "{failed} of {} images failed",
@@ -111,52 +113,22 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
 }
 
 impl Flags {
-    fn text(&self, path: &Path, answer: Result<Answer, FileError>) -> String {
-        if self.json {
-            json(path, answer)
-        } else {
-            table(path, answer)
+    fn format(&self) -> Format {
+        match self.json {
+            true => Format::Json,
+            false => self.format,
         }
     }
-}
 
-fn json(file: &Path, answer: Result<Answer, FileError>) -> String {
-    let (answer, error) = match answer {
-        Ok(answer) => (Some(answer), None),
-        Err(error) => (None, Some(error.to_string())),
-    };
-    let line = Line {
-        file,
-        answer,
-        error,
-    };
-    serde_json::to_string(&line).map_or_else(|e| e.to_string(), |line| line + "\n")
-}
-
-fn table(file: &Path, answer: Result<Answer, FileError>) -> String {
-    let mut text = format!("{}\n", file.display());
-    match answer {
-        Ok(answer) => {
-            answer.predictions.iter().for_each(|p| text += &row(p));
-            for label in answer.labels.iter().flatten() {
-                let percent = 100.0 * label.probability;
-                text += &format!("  {percent:6.2} %  is {}\n", label.name);
+    /// The given paths and those of the list.
+    fn all_paths(&self) -> Result<Vec<PathBuf>, images::Error> {
+        let mut paths = self.paths.clone();
+        if let Some(list) = &self.files_from {
+            if list.as_os_str() == STDIN && paths.iter().any(|path| path.as_os_str() == STDIN) {
+                return Err(images::Error::StdinTwice);
             }
-            if let Some(Some(category)) = answer.category {
-                let percent = 100.0 * category.probability;
-                text += &format!("  {percent:6.2} %  category: {}\n", category.name);
-            }
+            paths.extend(images::read_list(list)?);
         }
-        Err(error) => text += &format!("  failed: {error}\n"),
+        Ok(paths)
     }
-    text
-}
-
-fn row(prediction: &Prediction) -> String {
-    let value = match (prediction.probability, prediction.value) {
-        (Some(probability), _) => format!("{:6.2} %", 100.0 * probability),
-        (None, value) => format!("{:8.4}", value.unwrap_or_default()),
-    };
-    let wnid = prediction.wnid.unwrap_or("");
-    format!("  {value}  {:<32} {wnid}\n", prediction.label)
 }

@@ -17,6 +17,7 @@ use crate::commands::error::Error;
 use crate::commands::hedging::{self, Hedging};
 use crate::commands::output;
 use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::commands::result::FileName;
 use crate::config::answers::AnswerFlags;
 use crate::config::limits::ImageFlags;
 use crate::config::model::ModelFlags;
@@ -54,7 +55,8 @@ pub struct Flags {
 /// The line of an image with `--json`.
 #[derive(Serialize)]
 struct Line<'a> {
-    file: &'a Path,
+    #[serde(flatten)]
+    file: FileName<'a>,
     class: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     top5: Option<Vec<usize>>,
@@ -197,7 +199,7 @@ impl<'a> Evaluation<'a> {
             }
         };
         Line {
-            file,
+            file: FileName::new(file),
             class,
             top5,
             error,
@@ -326,7 +328,7 @@ fn print_line(json: bool, line: &Line) -> io::Result<()> {
         output::write(&text)
     } else {
         let error = line.error.as_deref().unwrap_or_default();
-        writeln!(io::stderr().lock(), "{}: {error}", line.file.display())
+        writeln!(io::stderr().lock(), "{}: {error}", line.file.name())
     }
 }
 

@@ -23,6 +23,8 @@ pub mod models;
 mod output;
 pub mod pipeline;
 pub mod quantize;
+pub mod read;
+pub mod result;
 pub mod search;
 pub mod serve;
 mod write;

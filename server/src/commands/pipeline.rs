@@ -14,13 +14,14 @@ use model::Outputs;
 
 use crate::commands::load;
 use crate::commands::output::progress_bar;
+use crate::commands::read::read;
 use crate::config::limits::ImageLimits;
 use crate::config::model::ModelConfig;
 use crate::core::admission::Admission;
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error as InferenceError;
 use crate::core::image::{EncodedImage, Encoding};
-use crate::core::instance::{Instance, StartError};
+use crate::core::instance::{Instance, Rank, StartError};
 use crate::core::metrics::{Metrics, ModelLabels};
 use crate::core::scheduler::Scheduler;
 
@@ -119,6 +120,7 @@ impl LocalPipeline {
     ) -> Result<(), Error> {
         let bar = progress_bar(files.len());
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
             .build()
             .map_err(Error::Runtime)?;
         runtime.block_on(async {
@@ -136,7 +138,7 @@ impl LocalPipeline {
     }
 
     async fn file(&self, path: &Path, outputs: Outputs) -> Result<ImageOutput, FileError> {
-        let bytes = Bytes::from(std::fs::read(path)?);
+        let bytes = Bytes::from(read(path).await?);
         let share = Arc::new(self.admission.bytes());
         // at most as many files as permits are in flight
         let permit = self
@@ -151,6 +153,7 @@ impl LocalPipeline {
                 EncodedImage::new(bytes, Encoding::Raw, share),
                 outputs,
                 permit,
+                Rank::ALONE,
             )
             .await?)
     }

@@ -23,9 +23,10 @@ use crate::config::units::Address;
 use crate::core::registry::checkpoints::Checkpoints;
 use crate::core::registry::watch::watch as watch_files;
 use crate::core::serving::Serving;
+use crate::descriptors;
 use crate::http::{listen, routes};
 use crate::logs;
-use crate::shutdown::{Hangup, Signals};
+use crate::shutdown::{self, Hangup, Signals};
 
 /// Threads for sockets. They only copy bytes: decoding, parsing and computing
 /// happen on the thread pool.
@@ -57,7 +58,7 @@ pub enum Error {
     ThreadPool(#[from] model::Error),
     /// The log cannot be started.
     #[error("cannot start the log: {0}")]
-    Log(#[from] tracing_subscriber::util::TryInitError),
+    Log(#[from] logs::Error),
     /// The operating system rejected a thread or a signal handler.
     #[error("cannot start a thread or install a signal handler: {0}")]
     System(#[from] io::Error),
@@ -77,16 +78,19 @@ pub fn run(flags: &ServeFlags) -> Result<ExitCode, Error> {
     let outcome = runtime.block_on(serve(config, flags.clone()));
     // Does not wait for tasks that are still running after the drain timeout.
     runtime.shutdown_background();
+    logs::finish();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     let began = Instant::now();
     let (signals, hangup) = (Signals::install()?, Hangup::install()?);
+    shutdown::ignore_others()?;
     let pool = ThreadPool::new(config.threads)?;
     let loader = Box::new(Checkpoints::new(Hub::from_env()));
     let serving = Serving::new(config.limits.clone(), config.model_memory, pool, loader);
     let serving = Arc::new(serving.with_min_confidence(config.min_confidence));
+    serving.metrics().count_dropped_lines(logs::dropped_lines);
     let (port, stop, listeners) = listen_on_all(&config, &serving).await?;
 
     let registry = serving.registry();
@@ -102,13 +106,18 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     signal.await;
     following.abort();
 
+    // Requests are served meanwhile: load balancers need a moment to notice.
+    serving.leave();
+    if let Some(delay) = config.drain_delay {
+        tokio::time::sleep(delay).await;
+    }
     let finish = async {
-        serving.drain().await;
         drop(stop);
         for listener in listeners {
             // A panic there has been logged.
             let _ = listener.await;
         }
+        serving.drain().await;
     };
     drain(finish, config.drain_timeout).await;
     Ok(())
@@ -122,25 +131,24 @@ async fn listen_on_all(
 ) -> Result<(u16, watch::Sender<()>, Vec<JoinHandle<()>>), Error> {
     let (stop, stopped) = watch::channel(());
     let mut listeners = Vec::new();
-    let mut start = |listener: TcpListener, router| {
+    let mut start = |listener: TcpListener, router, connections| {
         let mut stopped = stopped.clone();
         let stop = async move { while stopped.changed().await.is_ok() {} };
-        listeners.push(tokio::spawn(listen::serve(
-            listener,
-            router,
-            config.connections,
-            stop,
-        )));
+        let serving = Arc::clone(serving);
+        let serve = listen::serve(listener, router, connections, serving, stop);
+        listeners.push(tokio::spawn(serve));
     };
     let public = bind(&config.host, config.port, "--host and --port").await?;
     let address = public.local_addr()?;
     tracing::info!(%address, "listening; the models are being loaded");
-    start(public, routes::public(Arc::clone(serving)));
+    let connections = descriptors::fitted(config.connections);
+    start(public, routes::public(Arc::clone(serving)), connections);
     if let Some(Address { host, port }) = &config.admin {
         let admin = bind(host, *port, "--admin").await?;
         let address = admin.local_addr()?;
         tracing::info!(%address, "listening for administration");
-        start(admin, routes::admin(Arc::clone(serving)));
+        let router = routes::admin(Arc::clone(serving));
+        start(admin, router, descriptors::of_admin(connections));
     }
     Ok((address.port(), stop, listeners))
 }

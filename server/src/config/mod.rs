@@ -2,6 +2,7 @@
 //! and checked before anything starts. All errors are reported together.
 
 pub mod answers;
+pub mod connections;
 pub mod errors;
 pub mod file;
 pub mod limits;

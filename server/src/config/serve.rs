@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Command};
 
 use crate::config::answers::AnswerFlags;
+use crate::config::connections::ConnectionFlags;
 use crate::config::errors::ConfigErrors;
 use crate::config::file::ConfigFile;
 use crate::config::limits::ImageFlags;
@@ -45,6 +46,8 @@ pub struct Config {
     pub min_confidence: f64,
     /// What connections may take.
     pub connections: Connections,
+    /// How long requests are accepted after a shutdown has begun.
+    pub drain_delay: Option<Duration>,
     /// How long a shutdown waits for requests in flight.
     pub drain_timeout: Duration,
     /// What is logged, and in which format.
@@ -113,6 +116,9 @@ pub struct ServeFlags {
     answers: AnswerFlags,
 
     #[command(flatten)]
+    connections: ConnectionFlags,
+
+    #[command(flatten)]
     images: ImageFlags,
 
     /// Maximum number of images in flight; requests beyond it are rejected with
@@ -157,16 +163,6 @@ pub struct ServeFlags {
     )]
     body_memory: Option<String>,
 
-    /// Maximum number of open connections; further ones wait to be accepted
-    /// [default: 1024]
-    #[arg(
-        long,
-        env = "RESNET_MAX_CONNECTIONS",
-        value_name = "N",
-        help_heading = "Limits"
-    )]
-    max_connections: Option<String>,
-
     /// Time limit from the arrival of a request body to the response
     /// [default: 30s]
     #[arg(
@@ -186,15 +182,15 @@ pub struct ServeFlags {
     )]
     body_timeout: Option<String>,
 
-    /// Longest wait for request headers, also on a kept-alive connection
-    /// [default: 30s]
+    /// Time after SIGTERM in which the server is not ready but accepts requests,
+    /// so that load balancers notice; or off [default: 1s]
     #[arg(
         long,
-        env = "RESNET_HEADER_TIMEOUT",
+        env = "RESNET_DRAIN_DELAY",
         value_name = "TIME",
         help_heading = "Timeouts"
     )]
-    header_timeout: Option<String>,
+    drain_delay: Option<String>,
 
     /// Longest time that a shutdown waits for requests in flight [default: 25s]
     #[arg(
@@ -259,7 +255,10 @@ impl ServeFlags {
             threads: run.threads,
             limits,
             min_confidence: self.answers.read(&mut settings),
-            connections: self.connections(&mut settings),
+            connections: self.connections.read(&mut settings),
+            drain_delay: settings.read("drain-delay", self.drain_delay.as_deref(), "1s", |text| {
+                units::or_off(text, units::time)
+            }),
             drain_timeout: settings.read(
                 "drain-timeout",
                 self.drain_timeout.as_deref(),
@@ -270,23 +269,6 @@ impl ServeFlags {
         };
         self.check_admin(&config, &mut settings);
         settings.errors.none_or(config)
-    }
-
-    fn connections(&self, settings: &mut Settings) -> Connections {
-        Connections {
-            most: settings.read(
-                "max-connections",
-                self.max_connections.as_deref(),
-                "1024",
-                |text| units::count(text, 1..=1_000_000),
-            ),
-            header_timeout: settings.read(
-                "header-timeout",
-                self.header_timeout.as_deref(),
-                "30s",
-                units::time,
-            ),
-        }
     }
 
     fn limits(&self, settings: &mut Settings) -> Limits {

@@ -1,20 +1,30 @@
 //! Admission control: images and bytes are counted before memory is allocated
-//! for them, so that the memory of the process is bounded.
+//! for them, so that the memory of the process is bounded. The bytes are those
+//! of request bodies, of copies made while they are parsed, and of responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
 use super::metrics::Metrics;
 
+/// How often, and in which steps, a request waits for the places of clients that
+/// are gone.
+const DEPARTURE_CHECKS: usize = 5;
+const DEPARTURE: Duration = Duration::from_millis(2);
+
 /// The two limits of all models together: images in flight, and bytes of
-/// request bodies.
+/// requests and responses.
 pub struct Admission {
     images: Arc<Semaphore>,
     max_images: usize,
     bytes: Arc<ByteBudget>,
+    /// Requests whose client may be gone.
+    departing: AtomicUsize,
+    place_needed: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -54,6 +64,8 @@ impl Admission {
                 held: AtomicUsize::new(0),
                 limit: max_bytes,
             }),
+            departing: AtomicUsize::new(0),
+            place_needed: Notify::new(),
             metrics,
         }
     }
@@ -62,11 +74,48 @@ impl Admission {
     ///
     /// # Errors
     /// [`Error::TooManyInFlight`].
-    pub fn check(&self) -> Result<(), Error> {
-        match self.images.available_permits() {
+    pub async fn check(&self) -> Result<(), Error> {
+        let check = || match self.images.available_permits() {
             0 => Err(self.full(1)),
             _ => Ok(()),
+        };
+        self.or_after_departures(check).await
+    }
+
+    /// Admits all images of a request or none of them. If there are too few
+    /// places, requests whose clients may be gone give theirs up.
+    ///
+    /// # Errors
+    /// [`Error::TooManyInFlight`].
+    pub async fn admit(&self, count: usize) -> Result<Vec<Permit>, Error> {
+        self.or_after_departures(|| self.images(count)).await
+    }
+
+    async fn or_after_departures<T>(
+        &self,
+        admit: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let admitted = admit();
+        if admitted.is_ok() || self.departing.load(Ordering::SeqCst) == 0 {
+            return admitted;
         }
+        self.place_needed.notify_waiters();
+        for _ in 0..DEPARTURE_CHECKS {
+            tokio::time::sleep(DEPARTURE).await;
+            if let Ok(admitted) = admit() {
+                return Ok(admitted);
+            }
+        }
+        admitted
+    }
+
+    /// Completes when a request needs a place that there is not. Requests whose
+    /// client may be gone wait for it, and end then.
+    pub async fn until_place_is_needed(&self) {
+        let needed = self.place_needed.notified();
+        self.departing.fetch_add(1, Ordering::SeqCst);
+        let _departing = Departing(&self.departing);
+        needed.await;
     }
 
     /// Admits all images of a request or none of them.
@@ -106,11 +155,34 @@ impl Admission {
     }
 }
 
+struct Departing<'a>(&'a AtomicUsize);
+
+impl Drop for Departing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl ByteShare {
+    /// An empty share of the same budget.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self {
+            budget: Arc::clone(&self.budget),
+            held: 0,
+        }
+    }
+
+    /// Whether more than half of the budget is in use.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.budget.held.load(Ordering::Relaxed) > self.budget.limit / 2
+    }
+
     /// Takes `more` bytes from the budget.
     ///
     /// # Errors
-    /// [`Error::BodyMemory`] when the bodies of all requests would exceed it.
+    /// [`Error::BodyMemory`] when all requests together would exceed it.
     pub fn grow(&mut self, more: usize) -> Result<(), Error> {
         let limit = self.budget.limit;
         let fits = |held: usize| held.checked_add(more).filter(|total| *total <= limit);
@@ -120,6 +192,15 @@ impl ByteShare {
             .map_err(|_| Error::BodyMemory { limit })?;
         self.held += more;
         Ok(())
+    }
+}
+
+impl ByteShare {
+    /// Returns all but `bytes` to the budget.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let unused = self.held.saturating_sub(bytes);
+        self.budget.held.fetch_sub(unused, Ordering::Relaxed);
+        self.held -= unused;
     }
 }
 
@@ -143,7 +224,7 @@ mod tests {
         let two = admission.images(2).unwrap();
         assert!(admission.images(2).is_err(), "only one permit is left");
         let one = admission.images(1).unwrap();
-        assert!(admission.check().is_err());
+        assert_eq!(admission.images.available_permits(), 0);
         drop((one, two));
         assert_eq!(admission.images(3).unwrap().len(), 3);
         assert_eq!(admission.metrics.images_in_flight.get(), 0);

@@ -4,20 +4,21 @@
 //! that runs several batches at the same time has as many workers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use model::{Output, Outputs};
 use preprocess::{Crop, Pixels};
 use tokio::sync::oneshot;
 
-use super::admission::Permit;
 use super::error::Error;
+use super::line::Line;
 use super::memory::release_free_memory;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
 use super::scheduler::Flow;
+use super::turns::Turn;
 
 /// Where an image's result goes. Closed when its client has disconnected.
 pub type Reply = oneshot::Sender<Result<ImageOutput, Error>>;
@@ -36,17 +37,17 @@ pub struct Waiting {
     pub thread_wait: Duration,
     /// When it began to wait for the device.
     pub since: Instant,
+    /// Its place in the order of the images.
+    pub turn: Turn,
+    /// Whether it is the only image of its request.
+    pub is_alone: bool,
     /// Where the result goes.
     pub reply: Reply,
-    /// Released together with the result.
-    pub permit: Permit,
 }
 
 impl Waiting {
-    /// Sends the result. The permit is released first, so that a client that
-    /// sends its next image at once is admitted.
+    /// Sends the result.
     fn finish(self, outcome: Result<ImageOutput, Error>) {
-        drop(self.permit);
         // A client that has disconnected needs no result.
         let _ = self.reply.send(outcome);
     }
@@ -95,9 +96,14 @@ pub struct BatchContext {
 /// The queue to the device. When the last clone is dropped, the workers finish
 /// the images that still wait, and end.
 #[derive(Clone)]
-pub struct Queue {
-    sender: SyncSender<Waiting>,
-    metrics: Arc<Metrics>,
+pub struct Queue(Arc<Entrance>);
+
+struct Entrance(Arc<Line>);
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Queue {
@@ -105,14 +111,12 @@ impl Queue {
     ///
     /// A forward pass on the CPU is a job of the model's flow, like the
     /// decoding of its images. Under load it therefore runs after the images
-    /// that were queued before it are decoded, and they join its batch.
+    /// that can join its batch are decoded.
     ///
     /// # Errors
     /// When the operating system cannot start a thread.
     pub fn start(context: BatchContext, capacity: usize) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(capacity);
-        let receiver = Arc::new(Mutex::new(receiver));
-        let metrics = Arc::clone(&context.metrics);
+        let line = Arc::new(Line::new(capacity, Arc::clone(&context.metrics)));
         let context = Arc::new(context);
         let on_cpu = context.network.info().device.is_cpu();
         // A forward pass on the CPU uses all threads: one worker is enough.
@@ -123,7 +127,7 @@ impl Queue {
         for index in 0..workers {
             let worker = Worker {
                 context: Arc::clone(&context),
-                receiver: Arc::clone(&receiver),
+                line: Arc::clone(&line),
             };
             std::thread::Builder::new()
                 .name(format!("batch-{index}"))
@@ -136,80 +140,62 @@ impl Queue {
                     release_free_memory();
                 })?;
         }
-        Ok(Self { sender, metrics })
+        Ok(Self(Arc::new(Entrance(line))))
     }
 
     /// Appends an image, or sends it an error at once.
     pub fn push(&self, image: Waiting) {
-        self.metrics.queue_depth.inc();
-        if let Err(refused) = self.sender.try_send(image) {
-            self.metrics.queue_depth.dec();
-            let (image, error) = match refused {
-                TrySendError::Full(image) => (image, Error::QueueFull),
-                TrySendError::Disconnected(image) => (image, Error::Stopped),
-            };
-            image.finish(Err(error));
+        if let Err(image) = self.0.0.push(image) {
+            image.finish(Err(Error::QueueFull));
         }
+    }
+
+    /// Removes an image whose client is gone.
+    pub fn remove(&self, turn: Turn) {
+        self.0.0.remove(turn);
     }
 }
 
 struct Worker {
     context: Arc<BatchContext>,
-    receiver: Arc<Mutex<Receiver<Waiting>>>,
+    line: Arc<Line>,
 }
 
 impl Worker {
     /// The worker of a network on the CPU: each batch is a job of the pool.
     fn run_on_pool(mut self) {
-        loop {
-            let first = self.receiver().recv();
-            let Ok(first) = first else { return };
-            match self.run_as_job(first) {
+        while self.line.wait() {
+            match self.run_as_job() {
                 Some(worker) => self = worker,
                 None => return,
             }
         }
     }
 
-    /// A worker of a GPU. It holds the receiver while it waits; the next worker
-    /// waits once this one has its batch.
+    /// A worker of a GPU.
     fn run_on_device(self) {
-        loop {
-            let batch = {
-                let receiver = self.receiver();
-                let Ok(first) = receiver.recv() else { return };
-                self.take(&receiver, first)
-            };
-            self.infer(batch);
+        while self.line.wait() {
+            let _working = self.context.flow.progress().begin();
+            self.infer(self.line.take(self.context.max_batch));
         }
     }
 
-    fn receiver(&self) -> MutexGuard<'_, Receiver<Waiting>> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs the batch that begins with `first` as a job: images that are
-    /// decoded before the job starts join the batch.
-    fn run_as_job(self, first: Waiting) -> Option<Self> {
+    /// Runs the images that wait as a job: those that are decoded before the job
+    /// starts join the batch.
+    fn run_as_job(self) -> Option<Self> {
         let (done, worker) = sync_channel(1);
         let flow = self.context.flow.clone();
-        flow.spawn(move || {
-            let batch = self.take(&self.receiver(), first);
-            self.infer(batch);
-            drop(done.send(self));
-        });
+        let line = Arc::clone(&self.line);
+        let patience = self.context.max_batch.saturating_sub(line.length());
+        flow.spawn_batch(
+            patience,
+            move || line.first_alone(),
+            move || {
+                self.infer(self.line.take(self.context.max_batch));
+                drop(done.send(self));
+            },
+        );
         worker.recv().ok()
-    }
-
-    /// `first` and the images that wait, at most `max_batch`, without those
-    /// whose client has disconnected.
-    fn take(&self, waiting: &Receiver<Waiting>, first: Waiting) -> Vec<Waiting> {
-        let waiting = std::iter::once(first).chain(waiting.try_iter());
-        waiting
-            .inspect(|_| _ = self.context.metrics.queue_depth.dec())
-            .filter(|image| !image.reply.is_closed())
-            .take(self.context.max_batch)
-            .collect()
     }
 
     /// Runs a batch and sends each image its own result.

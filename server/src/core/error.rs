@@ -111,6 +111,12 @@ pub enum Error {
         /// Name and version.
         model: String,
     },
+    /// No decode and no batch has ended for longer than the request timeout.
+    #[error("no work has ended for {seconds} s; send the request to another server")]
+    Stalled {
+        /// Since when.
+        seconds: u64,
+    },
     /// The device failed, whatever the images.
     #[error("the device failed: {0}")]
     Device(#[source] Arc<model::Error>),
@@ -186,7 +192,8 @@ impl Error {
             Self::Starting { .. }
             | Self::Draining
             | Self::ModelUnavailable { .. }
-            | Self::DeviceLost { .. } => ErrorClass::Unavailable,
+            | Self::DeviceLost { .. }
+            | Self::Stalled { .. } => ErrorClass::Unavailable,
             Self::Device(_)
             | Self::Forward(_)
             | Self::Logits { .. }
@@ -202,7 +209,7 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = match self {
-            Self::Draining | Self::DeviceLost { .. } => 5,
+            Self::Draining | Self::DeviceLost { .. } | Self::Stalled { .. } => 5,
             _ => match self.class() {
                 ErrorClass::ResourceExhausted | ErrorClass::Unavailable => 1,
                 _ => return None,

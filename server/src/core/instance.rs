@@ -3,7 +3,7 @@
 //! error on the way ends that image only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use model::Outputs;
@@ -20,6 +20,7 @@ use super::limits::Limits;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
 use super::scheduler::{Flow, Scheduler};
+use super::turns::Turn;
 
 /// A loaded version of a model. Dropping the last reference ends its workers
 /// and frees its memory, once the images in its queue are done.
@@ -134,8 +135,8 @@ impl Instance {
         self.memory
     }
 
-    /// The outputs of one image. Dropping the future cancels the steps that
-    /// have not started.
+    /// The outputs of one image. Dropping the future cancels the steps that have
+    /// not started, and releases the permit and the memory of the image at once.
     ///
     /// # Errors
     /// See [`Error`].
@@ -144,21 +145,65 @@ impl Instance {
         image: EncodedImage,
         outputs: Outputs,
         permit: Permit,
+        rank: Rank,
     ) -> Result<ImageOutput, Error> {
         let (reply, result) = oneshot::channel();
+        let image = Arc::new(Mutex::new(Some(image)));
         let decode = DecodeJob {
+            image: Arc::clone(&image),
             network: Arc::clone(&self.network),
             limits: self.decode_limits,
             outputs,
+            is_alone: rank.of == 1,
             queue: self.queue.clone(),
             labels: Arc::clone(&self.labels),
             metrics: Arc::clone(&self.metrics),
         };
         let arrived = Instant::now();
-        self.flow
-            .spawn(move || decode.run(image, permit, reply, arrived));
+        let turn = self.flow.spawn_in_turn(rank.index, move |turn| {
+            decode.run(turn, reply, arrived);
+        });
+        let _stay = Stay {
+            image,
+            queue: &self.queue,
+            turn,
+            _permit: permit,
+        };
         result.await.map_err(|_| Error::Stopped)?
     }
+}
+
+/// The place of an image in its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Rank {
+    /// Images before it.
+    pub index: usize,
+    /// All images of the request.
+    pub of: usize,
+}
+
+impl Rank {
+    /// The only image of its request.
+    pub const ALONE: Self = Self { index: 0, of: 1 };
+}
+
+/// An image in flight. When it is dropped, nothing of it waits any more.
+struct Stay<'a> {
+    image: Arc<Mutex<Option<EncodedImage>>>,
+    queue: &'a Queue,
+    turn: Turn,
+    _permit: Permit,
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        drop(taken(&self.image));
+        self.queue.remove(self.turn);
+    }
+}
+
+fn taken(image: &Mutex<Option<EncodedImage>>) -> Option<EncodedImage> {
+    image.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl Drop for Instance {
@@ -177,9 +222,12 @@ fn warm_up(network: &dyn Network, scheduler: &Scheduler) -> Result<(), model::Er
 
 /// What the job that decodes an image needs.
 struct DecodeJob {
+    /// Taken away when the client is gone.
+    image: Arc<Mutex<Option<EncodedImage>>>,
     network: Arc<dyn Network>,
     limits: preprocess::Limits,
     outputs: Outputs,
+    is_alone: bool,
     queue: Queue,
     labels: Arc<ModelLabels>,
     metrics: Arc<Metrics>,
@@ -187,10 +235,10 @@ struct DecodeJob {
 
 impl DecodeJob {
     /// Bytes of a file -> pixels `[S, S, 3]` -> the queue of the device.
-    fn run(self, image: EncodedImage, permit: Permit, reply: Reply, arrived: Instant) {
-        if reply.is_closed() {
+    fn run(self, turn: Turn, reply: Reply, arrived: Instant) {
+        let Some(image) = taken(&self.image) else {
             return;
-        }
+        };
         let started = Instant::now();
         let read = || -> Result<(Pixels, Crop), Error> {
             let bytes = image.bytes()?;
@@ -214,14 +262,12 @@ impl DecodeJob {
                 decode,
                 thread_wait: started - arrived,
                 since: Instant::now(),
+                turn,
+                is_alone: self.is_alone,
                 reply,
-                permit,
             }),
-            Err(error) => {
-                // The permit is released before the client knows the result.
-                drop(permit);
-                let _ = reply.send(Err(error));
-            }
+            // A client that has disconnected needs no result.
+            Err(error) => drop(reply.send(Err(error))),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! scrapes.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -44,6 +45,11 @@ pub struct Metrics {
     gpu_compute_seconds: Counter<f64, AtomicU64>,
     gpu_memory: Gauge,
     gpu_streams: Gauge,
+    connections_closed: Family<ReasonLabels, Counter>,
+    log_lines_dropped: Counter,
+    log_source: OnceLock<fn() -> u64>,
+    /// Open connections.
+    pub connections: Gauge,
     /// Decoded images that wait for the device.
     pub queue_depth: Gauge,
     /// Images that are admitted and have no result yet.
@@ -68,6 +74,11 @@ struct RequestLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RouteLabels {
     route: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -124,10 +135,15 @@ impl Metrics {
             gpu_compute_seconds: Counter::default(),
             gpu_memory: Gauge::default(),
             gpu_streams: Gauge::default(),
+            connections_closed: Family::default(),
+            log_lines_dropped: Counter::default(),
+            log_source: OnceLock::new(),
+            connections: Gauge::default(),
             queue_depth: Gauge::default(),
             images_in_flight: Gauge::default(),
         };
         metrics.register_requests();
+        metrics.register_process();
         metrics.register_models();
         metrics.register_gpus();
         metrics
@@ -154,6 +170,21 @@ impl Metrics {
             "images_in_flight",
             "Images that are admitted and have no result yet",
             self.images_in_flight.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register(
+            "connections_closed",
+            "Connections closed by the server, by reason (gave_way, unread, per_address)",
+            self.connections_closed.clone(),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Lines of the log that could not be written",
+            self.log_lines_dropped.clone(),
         );
     }
 
@@ -250,6 +281,18 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// The server closed a connection for this reason.
+    pub fn connection_closed(&self, reason: &'static str) {
+        let labels = ReasonLabels { reason };
+        self.connections_closed.get_or_create(&labels).inc();
+    }
+
+    /// Where the number of dropped lines of the log comes from.
+    pub fn count_dropped_lines(&self, source: fn() -> u64) {
+        // The first source stays.
+        let _ = self.log_source.set(source);
+    }
+
     /// An image was decoded, or found to be invalid.
     pub fn decoded(&self, model: &ModelLabels, took: Duration) {
         let seconds = self.decode_seconds.get_or_create(model);
@@ -320,6 +363,10 @@ impl Metrics {
     /// # Errors
     /// None in practice: writing to a string does not fail.
     pub fn render(&self) -> Result<String, fmt::Error> {
+        if let Some(dropped) = self.log_source.get() {
+            let counter = self.log_lines_dropped.inner();
+            counter.store(dropped(), Ordering::Relaxed);
+        }
         let mut page = String::new();
         text::encode(&mut page, &self.registry)?;
         Ok(page)

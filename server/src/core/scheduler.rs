@@ -4,20 +4,27 @@
 //! used the least CPU time, as start-time fair queueing does (Goyal et al.
 //! 1996). A flow that was idle starts at the current virtual time: it goes
 //! first, but cannot save up time.
+//!
+//! Within a flow, images are served in turns: the first image of a request goes
+//! before the second one of any other, so that a request with one image does not
+//! wait for another request's thirty-second. A batch runs when it is full, when
+//! nothing is left to decode, or when a request waits for it alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::ThreadPool;
 
-type Job = Box<dyn FnOnce() + Send>;
+use super::progress::Progress;
+use super::turns::{FlowQueue, Job, PendingBatch, Turn};
 
 /// The jobs of all flows on one thread pool.
 #[derive(Clone)]
 pub struct Scheduler {
     pool: ThreadPool,
     flows: Arc<Mutex<Flows>>,
+    progress: Progress,
 }
 
 /// A model's queue of jobs. When the last clone is dropped, the jobs that are
@@ -41,16 +48,6 @@ struct Flows {
     now: Duration,
 }
 
-#[derive(Default)]
-struct FlowQueue {
-    jobs: VecDeque<Job>,
-    running: usize,
-    /// CPU time used, or the virtual time at which the flow became active.
-    used: Duration,
-    /// No more jobs come: removed once the last one has run.
-    closed: bool,
-}
-
 impl Scheduler {
     /// A scheduler of jobs on `pool`.
     #[must_use]
@@ -58,6 +55,7 @@ impl Scheduler {
         Self {
             pool,
             flows: Arc::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -65,6 +63,12 @@ impl Scheduler {
     #[must_use]
     pub fn pool(&self) -> &ThreadPool {
         &self.pool
+    }
+
+    /// Whether its jobs end.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// A new flow.
@@ -87,10 +91,48 @@ impl Scheduler {
 impl Flow {
     /// Queues a job and returns at once. A panic of the job is logged.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        lock(&self.scheduler.flows).push(self.id.id, Box::new(job));
+        self.spawn_in_turn(0, move |_| job());
+    }
+
+    /// Queues the job of an image that has `rank` images of its request before
+    /// it. Returns its turn.
+    pub fn spawn_in_turn(&self, rank: usize, job: impl FnOnce(Turn) + Send + 'static) -> Turn {
+        let turn = lock(&self.scheduler.flows).push(self.id.id, rank, job);
+        self.wake_one();
+        turn
+    }
+
+    /// Queues a batch, which begins after at most `patience` more images have
+    /// been decoded. `lone` returns the turn of an image that waits for it and is
+    /// the only one of its request. A flow has one batch at a time.
+    pub fn spawn_batch(
+        &self,
+        patience: usize,
+        lone: impl Fn() -> Option<Turn> + Send + 'static,
+        job: impl FnOnce() + Send + 'static,
+    ) {
+        let batch = PendingBatch {
+            job: Box::new(job),
+            patience,
+            lone: Box::new(lone),
+        };
+        lock(&self.scheduler.flows).push_batch(self.id.id, batch);
+        self.wake_one();
+    }
+
+    /// One call for each job: which job it runs is decided when it starts.
+    fn wake_one(&self) {
         let flows = Arc::clone(&self.scheduler.flows);
-        // One call for each job: which job it runs is decided when it starts.
-        self.scheduler.pool.spawn(move || run_next(&flows));
+        let progress = self.scheduler.progress.clone();
+        self.scheduler
+            .pool
+            .spawn(move || run_next(&flows, &progress));
+    }
+
+    /// Whether the jobs of the scheduler end.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.scheduler.progress
     }
 
     /// The thread pool that runs the jobs.
@@ -111,21 +153,30 @@ impl Drop for FlowId {
 }
 
 impl Flows {
-    fn push(&mut self, id: u64, job: Job) {
+    /// The queue of a flow, which starts at the current time if it was idle.
+    fn active(&mut self, id: u64) -> &mut FlowQueue {
         let now = self.now;
         let queue = self.queues.entry(id).or_default();
-        if queue.jobs.is_empty() && queue.running == 0 {
+        if queue.is_empty() && queue.running == 0 {
             queue.used = queue.used.max(now);
         }
-        queue.jobs.push_back(job);
+        queue
+    }
+
+    fn push(&mut self, id: u64, rank: usize, job: impl FnOnce(Turn) + Send + 'static) -> Turn {
+        self.active(id).push(rank, job)
+    }
+
+    fn push_batch(&mut self, id: u64, batch: PendingBatch) {
+        self.active(id).batch = Some(batch);
     }
 
     /// The next job and its flow: of the flow with the least CPU time used; of
     /// equal ones, that with the fewest jobs running.
     fn pop(&mut self) -> Option<(u64, Job)> {
-        let waiting = self.queues.iter_mut().filter(|(_, q)| !q.jobs.is_empty());
+        let waiting = self.queues.iter_mut().filter(|(_, q)| !q.is_empty());
         let (&id, queue) = waiting.min_by_key(|(_, queue)| (queue.used, queue.running))?;
-        let job = queue.jobs.pop_front()?;
+        let job = queue.pop()?;
         queue.running += 1;
         self.now = self.now.max(queue.used);
         Some((id, job))
@@ -140,17 +191,18 @@ impl Flows {
     }
 
     fn remove_if_done(&mut self, id: u64) {
-        let done = |q: &FlowQueue| q.closed && q.running == 0 && q.jobs.is_empty();
+        let done = |q: &FlowQueue| q.closed && q.running == 0 && q.is_empty();
         if self.queues.get(&id).is_some_and(done) {
             self.queues.remove(&id);
         }
     }
 }
 
-fn run_next(flows: &Mutex<Flows>) {
+fn run_next(flows: &Mutex<Flows>, progress: &Progress) {
     let Some((id, job)) = lock(flows).pop() else {
         return;
     };
+    let _working = progress.begin();
     let _running = Running {
         flows,
         id,
@@ -217,6 +269,48 @@ mod tests {
         assert_eq!(names.len(), 21);
         let at = names.iter().position(|name| *name == "quiet").unwrap();
         assert!(at <= 1, "the quiet flow was served after {at} busy jobs");
+    }
+
+    #[test]
+    fn the_first_image_of_a_request_goes_before_the_second_of_others() {
+        let (scheduler, release) = blocked();
+        let (done, names) = channel();
+        let flow = scheduler.flow();
+        let spawn = |name: &'static str, rank: usize| {
+            let done = done.clone();
+            flow.spawn_in_turn(rank, move |_| done.send(name).unwrap());
+        };
+        for (rank, name) in ["a0", "a1", "a2"].into_iter().enumerate() {
+            spawn(name, rank);
+        }
+        for (rank, name) in ["b0", "b1"].into_iter().enumerate() {
+            spawn(name, rank);
+        }
+        spawn("c0", 0);
+        drop((done, release));
+        assert_eq!(order(names), ["a0", "b0", "c0", "a1", "b1", "a2"]);
+    }
+
+    #[test]
+    fn a_batch_waits_for_images_that_can_join_it() {
+        let lone = Turn::default();
+        // Images of rounds 0, 0, 1 and 2 are queued.
+        for (patience, lone, expected) in [
+            (9, None, ["image", "image", "image", "image", "batch"]),
+            (1, None, ["image", "batch", "image", "image", "image"]),
+            (9, Some(lone), ["image", "image", "batch", "image", "image"]),
+        ] {
+            let (scheduler, release) = blocked();
+            let (done, names) = channel();
+            let flow = scheduler.flow();
+            for rank in [0, 0, 1, 2] {
+                let done = done.clone();
+                flow.spawn_in_turn(rank, move |_| done.send("image").unwrap());
+            }
+            flow.spawn_batch(patience, move || lone, move || done.send("batch").unwrap());
+            drop(release);
+            assert_eq!(order(names), expected);
+        }
     }
 
     #[test]

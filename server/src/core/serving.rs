@@ -27,6 +27,8 @@ pub struct Serving {
     registry: Registry,
     /// For work that belongs to no model.
     flow: Flow,
+    scheduler: Scheduler,
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// Each request holds it for reading. Draining takes it for writing, which
     /// waits for all of them.
@@ -62,9 +64,11 @@ impl Serving {
                 Arc::clone(&metrics),
             ),
             flow: scheduler.flow(),
+            scheduler,
             limits,
             min_confidence: MIN_CONFIDENCE,
             metrics,
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             in_flight: Arc::default(),
         }
@@ -115,10 +119,17 @@ impl Serving {
     /// begun. Returns which models failed.
     ///
     /// # Errors
-    /// Which models are still loading; a shutdown; a device that is lost.
+    /// Which models are still loading; a shutdown; a device that is lost; work
+    /// that does not end.
     pub fn ready(&self) -> Result<Readiness, Error> {
-        if self.draining.load(Ordering::SeqCst) {
+        if self.is_leaving() {
             return Err(Error::Draining);
+        }
+        let stalled = self.scheduler.progress().stalled_for();
+        if stalled > self.limits.request_timeout {
+            return Err(Error::Stalled {
+                seconds: stalled.as_secs(),
+            });
         }
         let readiness = self.registry.readiness();
         if !readiness.configured {
@@ -152,8 +163,20 @@ impl Serving {
         }
     }
 
+    /// Turns readiness off. Requests are still served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a shutdown has begun.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
     /// Turns readiness off, rejects new requests and waits for those in flight.
     pub async fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::SeqCst);
         drop(self.in_flight.write().await);
     }

@@ -14,15 +14,19 @@ use crate::core::admission::ByteShare;
 use crate::core::limits::Limits;
 
 /// Bytes a second that a client has to send on average.
-const MIN_RATE: u32 = 4096;
+const MIN_RATE: u32 = 16 << 10;
 
-/// Bytes allocated before any arrived: a client may announce a length and send
-/// nothing.
-const INITIAL_CAPACITY: usize = 64 * 1024;
+/// The same while more than half of the memory of all bodies is in use, so that
+/// slow clients cannot keep it from the others.
+const MIN_RATE_PRESSED: u32 = 1 << 20;
 
-/// How long the rest of a rejected body is read, so that the client can read
-/// the response instead of finding its connection reset while it sends.
+/// How often the rate of a body is checked while nothing arrives.
+const CHECK: Duration = Duration::from_millis(500);
+
+/// The rest of a rejected body is read for this long and up to this size, so
+/// that the connection can be used again.
 const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 << 20;
 
 /// A body that has not been read yet.
 pub(super) struct IncomingBody {
@@ -42,8 +46,8 @@ impl IncomingBody {
         }
     }
 
-    /// The whole body, counted in `share`. After an error the rest of it is read
-    /// for a moment and thrown away.
+    /// The whole body, counted in `share`. After an error the rest of it is
+    /// thrown away.
     ///
     /// # Errors
     /// 413 above the size limit, 408 when it stalls, 429 when all bodies
@@ -54,48 +58,86 @@ impl IncomingBody {
         share: &mut ByteShare,
     ) -> Result<Bytes, Problem> {
         if self.length.is_some_and(|length| length > limits.max_body) {
-            self.discard().await;
+            self.discard();
             return Err(too_large(limits));
         }
         let whole = self.collect(limits, share).await;
         if whole.is_err() {
             self.expects_continue = false;
-            self.discard().await;
+            self.discard();
         }
         whole
     }
 
+    /// Bytes are counted in `share` when they arrive, and room for a quarter
+    /// more. A length that was only announced counts nothing.
     async fn collect(&mut self, limits: &Limits, share: &mut ByteShare) -> Result<Bytes, Problem> {
         let started = Instant::now();
-        let mut whole = BytesMut::with_capacity(self.length.unwrap_or(0).min(INITIAL_CAPACITY));
-        loop {
-            let earned = Duration::from_secs(whole.len() as u64) / MIN_RATE;
-            let pause = limits.body_timeout;
-            let deadline = (started + pause + earned).min(Instant::now() + pause);
-            let chunk = match timeout_at(deadline, self.stream.next()).await {
-                Ok(Some(Ok(chunk))) => chunk,
-                Ok(None) => return Ok(whole.freeze()),
-                Ok(Some(Err(error))) => return Err(incomplete(&error)),
-                Err(_) => return Err(stalled(limits)),
-            };
-            if whole.len() + chunk.len() > limits.max_body {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.next(started, whole.len(), limits, share).await? {
+            let length = whole.len() + chunk.len();
+            if length > limits.max_body {
                 return Err(too_large(limits));
             }
-            share.grow(chunk.len())?;
+            if length > whole.capacity() {
+                let most = self.length.unwrap_or(limits.max_body).max(length);
+                let capacity = (length + length / 4).min(most);
+                share.grow(capacity - whole.capacity())?;
+                whole.reserve(capacity - whole.len());
+            }
             whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The next bytes of a body of which `length` bytes have arrived.
+    async fn next(
+        &mut self,
+        started: Instant,
+        length: usize,
+        limits: &Limits,
+        share: &ByteShare,
+    ) -> Result<Option<Bytes>, Problem> {
+        let pause = limits.body_timeout;
+        let last = Instant::now();
+        loop {
+            let rate = match share.is_pressed() {
+                true => MIN_RATE_PRESSED,
+                false => MIN_RATE,
+            };
+            let earned = Duration::from_secs(length as u64) / rate;
+            let deadline = (started + pause + earned).min(last + pause);
+            let check = deadline.min(Instant::now() + CHECK);
+            match timeout_at(check, self.stream.next()).await {
+                Ok(Some(Ok(chunk))) => return Ok(Some(chunk)),
+                Ok(Some(Err(error))) => return Err(incomplete(&error)),
+                Ok(None) => return Ok(None),
+                Err(_) if check < deadline => {}
+                Err(_) => return Err(stalled(limits, rate)),
+            }
         }
     }
 
-    /// Reads the rest of a rejected body for a moment and throws it away.
-    pub(super) async fn discard(&mut self) {
-        if !self.expects_continue {
-            let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
-            let _ = timeout(LINGER, rest).await;
+    /// Reads the rest of a rejected body for a moment and throws it away, while
+    /// the response is sent.
+    pub(super) fn discard(mut self) {
+        if self.expects_continue {
+            return;
         }
+        let rest = async move {
+            let mut read = 0;
+            while let Some(Ok(chunk)) = self.stream.next().await {
+                read += chunk.len();
+                if read > LINGER_BYTES {
+                    break;
+                }
+            }
+        };
+        tokio::spawn(timeout(LINGER, rest));
     }
 }
 
-fn too_large(limits: &Limits) -> Problem {
+pub(super) fn too_large(limits: &Limits) -> Problem {
     let limit = limits.max_body;
     Problem::new(
         ProblemType::BodyTooLarge,
@@ -103,12 +145,12 @@ fn too_large(limits: &Limits) -> Problem {
     )
 }
 
-fn stalled(limits: &Limits) -> Problem {
+fn stalled(limits: &Limits, rate: u32) -> Problem {
     let pause = limits.body_timeout.as_secs_f64();
     Problem::new(
         ProblemType::BodyTimeout,
         format!(
-            "the body stalled: no bytes for {pause} s, or fewer than {MIN_RATE} bytes a second; \
+            "the body stalled: no bytes for {pause} s, or fewer than {rate} bytes a second; \
              send the request again without pauses"
         ),
     )

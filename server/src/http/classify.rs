@@ -15,19 +15,25 @@ use model::Outputs;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::IncomingBody;
+use super::encoding::Codings;
 use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
 use super::problem::{Problem, ProblemType};
 use super::query::{Pairs, Parameters};
-use super::response::{Classification, Item, json};
+use super::response::{Classification, Item, counted};
 use super::target::Target;
 use crate::core::admission::ByteShare;
 use crate::core::answer::{AnswerOptions, Selection};
 use crate::core::batch::{ImageOutput, Timings};
 use crate::core::error::{Error, ErrorClass};
 use crate::core::image::EncodedImage;
-use crate::core::instance::Instance;
+use crate::core::instance::{Instance, Rank};
 use crate::core::serving::{InFlight, Serving};
+
+/// Bytes of the result of an image and of each of its classes, as structures and
+/// as JSON. Labels are seldom longer.
+const ITEM_BYTES: usize = 1024;
+const CLASS_BYTES: usize = 256;
 
 pub(super) async fn classify(
     State(serving): State<Arc<Serving>>,
@@ -119,7 +125,7 @@ impl Call<'_> {
         &self,
         parameters: Result<Q, Problem>,
         prepare: impl FnOnce(Q, &Instance) -> Result<(P, Needs), Problem>,
-        mut body: IncomingBody,
+        body: IncomingBody,
         fields: &mut LogFields,
     ) -> Result<Received<P>, Problem> {
         let limits = self.serving.limits();
@@ -128,19 +134,20 @@ impl Call<'_> {
         let early = async {
             let in_flight = self.serving.enter()?;
             let parameters = parameters?;
-            self.serving.admission().check()?;
+            let codings = Codings::of(self.headers)?;
+            self.serving.admission().check().await?;
             let found = self
                 .serving
                 .registry()
                 .find(self.target.name(), self.target.version()?);
             let instance = deadline.wait_for(found).await??;
             let (parameters, needs) = prepare(parameters, &instance)?;
-            Ok::<_, Problem>((in_flight, parameters, needs, instance))
+            Ok::<_, Problem>((in_flight, parameters, needs, codings, instance))
         };
-        let (in_flight, parameters, needs, instance) = match early.await {
+        let (in_flight, parameters, needs, codings, instance) = match early.await {
             Ok(early) => early,
             Err(problem) => {
-                body.discard().await;
+                body.discard();
                 return Err(problem);
             }
         };
@@ -151,7 +158,7 @@ impl Call<'_> {
         let body = body.read(limits, &mut share).await?;
         fields.bytes = body.len();
         let deadline = Deadline::after(limits.request_timeout);
-        let images = self.unpack(body, deadline).await?;
+        let images = self.unpack(body, codings, &mut share, deadline).await?;
         fields.images = images.files.len();
         let many = images.many;
         let share = Arc::new(share);
@@ -171,17 +178,53 @@ impl Call<'_> {
     }
 
     /// The images of a body.
-    async fn unpack(&self, body: Bytes, deadline: Deadline) -> Result<Images, Problem> {
+    async fn unpack(
+        &self,
+        body: Bytes,
+        codings: Codings,
+        share: &mut ByteShare,
+        deadline: Deadline,
+    ) -> Result<Images, Problem> {
+        let body = match codings.is_identity() {
+            true => body,
+            false => self.decoded(body, codings, share, deadline).await?,
+        };
         let most = self.serving.limits().max_images;
         match Form::of(self.headers, &body)? {
             Form::Raw => Form::Raw.unpack(body, most),
-            // Megabytes are parsed on the thread pool, not between two sockets.
             form => {
-                let parsing = self.serving.run_job(move || form.unpack(body, most));
-                let images = deadline.wait_for(parsing).await?;
-                images.map_err(|error| self.problem(&error))?
+                share.grow(form.copies(&body))?;
+                self.on_pool(move || form.unpack(body, most), deadline)
+                    .await?
             }
         }
+    }
+
+    /// A body without its content encoding.
+    async fn decoded(
+        &self,
+        body: Bytes,
+        codings: Codings,
+        share: &mut ByteShare,
+        deadline: Deadline,
+    ) -> Result<Bytes, Problem> {
+        let limits = self.serving.limits().clone();
+        let mut taken = std::mem::replace(share, share.sibling());
+        let decode = move || (codings.decode(body, &limits, &mut taken), taken);
+        let (body, taken) = self.on_pool(decode, deadline).await?;
+        *share = taken;
+        body
+    }
+
+    /// Runs a job on the thread pool: megabytes are not parsed between two
+    /// sockets.
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+        deadline: Deadline,
+    ) -> Result<T, Problem> {
+        let done = deadline.wait_for(self.serving.run_job(job)).await?;
+        done.map_err(|error| self.problem(&error))
     }
 
     /// The result or problem of each image, in order.
@@ -193,15 +236,17 @@ impl Call<'_> {
         outputs: Outputs,
         deadline: Deadline,
     ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
-        let permits = self.serving.admission().images(images.files.len())?;
-        let infer = async |(file, permit)| {
+        let count = images.files.len();
+        let permits = self.serving.admission().admit(count).await?;
+        let infer = async |(index, (file, permit))| {
+            let rank = Rank { index, of: count };
             let image = EncodedImage::new(file, images.encoding, Arc::clone(&share));
-            let output = instance.infer(image, outputs, permit);
+            let output = instance.infer(image, outputs, permit, rank);
             let output = deadline.wait_for(output).await?;
             output.map_err(|error| self.problem(&error))
         };
         let files = images.files.into_iter();
-        Ok(join_all(files.zip(permits).map(infer)).await)
+        Ok(join_all(files.zip(permits).enumerate().map(infer)).await)
     }
 
     /// Logits -> answers -> JSON.
@@ -213,6 +258,9 @@ impl Call<'_> {
             many,
             ..
         } = received;
+        let classes = wanted.options.top_k.min(instance.network().labels().len());
+        let mut share = self.serving.admission().bytes();
+        share.grow(outcomes.len() * (ITEM_BYTES + classes * CLASS_BYTES))?;
         let interpretation = instance.interpretation();
         let selection = wanted.selection.as_ref();
         let classification = |output: &ImageOutput| Classification {
@@ -227,10 +275,10 @@ impl Call<'_> {
                 Ok(output) => Item::Result(classification(output)),
                 Err(problem) => Item::Problem(problem.body(self.id.as_str())),
             });
-            json(&items.collect::<Vec<_>>())?
+            counted(&items.collect::<Vec<_>>(), share)?
         } else {
             let only = outcomes.into_iter().next().ok_or_else(Problem::internal)?;
-            json(&classification(&only?))?
+            counted(&classification(&only?), share)?
         };
         response
             .headers_mut()

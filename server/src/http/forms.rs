@@ -6,11 +6,11 @@ use std::convert::Infallible;
 use std::fmt;
 
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use multer::{Field, Multipart};
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, IgnoredAny, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::{Problem, ProblemType};
@@ -33,8 +33,10 @@ pub(super) struct Images {
 }
 
 impl Form {
-    /// The form of a body. The content type matters only for multipart and JSON;
-    /// any other body is taken as an image, whose format its bytes show.
+    /// The form of a body. The content type selects a multipart form. JSON is
+    /// detected by its first byte, whatever the content type says: no image
+    /// format starts with a brace or a bracket. Any other body is an image,
+    /// whose format its bytes show.
     ///
     /// # Errors
     /// 400 for a multipart content type without its boundary.
@@ -49,12 +51,23 @@ impl Form {
             let boundary = multer::parse_boundary(content_type).map_err(|error| {
                 malformed(format!("the multipart content type is invalid: {error}"))
             })?;
-            Ok(Self::Multipart { boundary })
-        } else if (essence == "application/json" || essence.ends_with("+json")) && may_be_json(body)
-        {
-            Ok(Self::Json)
-        } else {
-            Ok(Self::Raw)
+            return Ok(Self::Multipart { boundary });
+        }
+        let says_json = essence == "application/json" || essence.ends_with("+json");
+        match without_mark(body).trim_ascii_start().first() {
+            Some(b'{' | b'[') => Ok(Self::Json),
+            None if says_json => Ok(Self::Json),
+            Some(b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') if says_json => Ok(Self::Json),
+            _ => Ok(Self::Raw),
+        }
+    }
+
+    /// The bytes that unpacking copies, at most: text with escapes is copied
+    /// twice, by the parser and into the result.
+    pub(super) fn copies(&self, body: &[u8]) -> usize {
+        match self {
+            Self::Json if memchr::memchr(b'\\', body).is_some() => 2 * body.len(),
+            _ => 0,
         }
     }
 
@@ -76,36 +89,44 @@ impl Form {
     }
 }
 
-/// Whether the first byte can start JSON; no image format starts like that.
-fn may_be_json(body: &[u8]) -> bool {
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_none_or(|byte| {
-        matches!(
-            byte,
-            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'
-        )
-    })
+/// The body without the byte order mark of UTF-8, which some editors and
+/// libraries write in front of JSON.
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 fn multipart(body: Bytes, boundary: &str, most: usize) -> Result<Images, Problem> {
     let mut form = Multipart::new(stream::iter([Ok::<_, Infallible>(body)]), boundary);
     let read = async {
         let mut files = Vec::new();
+        let mut ignored = Vec::new();
         while let Some(part) = form.next_field().await.map_err(|e| bad_form(&e))? {
-            expect_image(&part)?;
-            if files.len() == most {
+            let kind = kind(&part);
+            let name = part.name().unwrap_or_default().to_owned();
+            let content = part.bytes().await.map_err(|e| bad_form(&e))?;
+            match kind {
+                Part::Image => files.push(content),
+                // A browser sends a file input without a file like this.
+                Part::Unnamed if content.is_empty() => {}
+                Part::Unnamed => files.push(content),
+                Part::Other if ignored.len() < NAMED_FIELDS => ignored.push(name),
+                Part::Other => {}
+            }
+            if files.len() > most {
                 return Err(too_many(most));
             }
-            files.push(part.bytes().await.map_err(|e| bad_form(&e))?);
         }
-        Ok(files)
+        Ok((files, ignored))
     };
     // The whole body is in memory, so the parser never waits.
-    let files = read
+    let (files, ignored) = read
         .now_or_never()
         .unwrap_or_else(|| Err(malformed("the form is not terminated".into())))?;
     if files.is_empty() {
-        return Err(no_image());
+        return Err(match ignored.is_empty() {
+            true => no_image(),
+            false => only_fields(&ignored),
+        });
     }
     Ok(Images {
         many: files.len() > 1,
@@ -114,17 +135,68 @@ fn multipart(body: Bytes, boundary: &str, most: usize) -> Result<Images, Problem
     })
 }
 
-fn expect_image(part: &Field<'_>) -> Result<(), Problem> {
-    let name = part.name().unwrap_or_default();
-    if part.file_name().is_some() || matches!(name, "image" | "images" | "file") {
-        return Ok(());
+/// Names of ignored fields that a problem lists, at most.
+const NAMED_FIELDS: usize = 5;
+
+/// What a part of a form is.
+enum Part {
+    /// A file with a name, or of an image type.
+    Image,
+    /// A file without a name, or a part whose field name says that it is one.
+    Unnamed,
+    /// Another field, such as a submit button.
+    Other,
+}
+
+fn kind(part: &Field<'_>) -> Part {
+    let is_image = part
+        .content_type()
+        .is_some_and(|content_type| content_type.type_() == "image");
+    match file_name(part) {
+        Some(FileName::Given) => Part::Image,
+        Some(FileName::Empty) => Part::Unnamed,
+        None if is_image => Part::Image,
+        None if matches!(part.name(), Some("image" | "images" | "file")) => Part::Unnamed,
+        None => Part::Other,
     }
-    let detail = format!(
-        "the form field `{}` is not a file; send images as files, as `curl -F image=@cat.jpg` \
-         does, and options as query parameters",
-        name.escape_default()
-    );
-    Err(malformed(detail))
+}
+
+enum FileName {
+    Given,
+    Empty,
+}
+
+/// Whether the part has a `filename`, or a `filename*` (RFC 8187), which the
+/// parser does not read.
+fn file_name(part: &Field<'_>) -> Option<FileName> {
+    let given = |name: &str| match name.is_empty() {
+        true => FileName::Empty,
+        false => FileName::Given,
+    };
+    if let Some(name) = part.file_name().filter(|name| !name.is_empty()) {
+        return Some(given(name));
+    }
+    let disposition = part.headers().get(CONTENT_DISPOSITION)?;
+    let disposition = String::from_utf8_lossy(disposition.as_bytes()).to_ascii_lowercase();
+    let (_, extended) = disposition.split_once("filename*=").unzip();
+    // charset'language'value
+    let extended = extended.map(|value| {
+        let value = value.split(';').next().unwrap_or_default();
+        given(value.rsplit('\'').next().unwrap_or_default().trim())
+    });
+    extended.or_else(|| part.file_name().map(given))
+}
+
+fn only_fields(names: &[String]) -> Problem {
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}`", name.escape_default()))
+        .collect();
+    malformed(format!(
+        "the form has no file, and {} are not files; send images as files, as `curl -F \
+         image=@cat.jpg` does, and options as query parameters",
+        names.join(", ")
+    ))
 }
 
 fn bad_form(error: &multer::Error) -> Problem {
@@ -132,6 +204,7 @@ fn bad_form(error: &multer::Error) -> Problem {
 }
 
 /// `{"image": "..."}` or `{"images": ["...", ...]}`; other keys are ignored.
+/// A list alone is the value of `images`.
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
@@ -141,8 +214,31 @@ struct Document<'a> {
 }
 
 /// Text that is borrowed from the body unless it has escapes.
-#[derive(Deserialize)]
-struct Base64<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Base64<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Base64<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text).map(Self)
+    }
+}
+
+struct Text;
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string with the base64 of one image")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
 
 /// The images of a list. Those beyond [`MAX_IMAGES`] are only counted: a list
 /// of a million empty strings is small as JSON and must not become large here.
@@ -151,38 +247,77 @@ struct List<'a> {
     length: usize,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = List<'de>;
+/// Characters of the shortest string that is taken as a list of one image:
+/// base64 of the smallest image that a format allows.
+const SHORTEST_IMAGE: usize = 32;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of base64 strings")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<'de>, A::Error> {
-                let mut first = Vec::new();
-                while first.len() < MAX_IMAGES {
-                    match items.next_element()? {
-                        Some(item) => first.push(item),
-                        None => break,
-                    }
-                }
-                let mut length = first.len();
-                while items.next_element::<IgnoredAny>()?.is_some() {
-                    length += 1;
-                }
-                Ok(List { first, length })
+impl<'a> List<'a> {
+    /// A string in the place of a list is a list of one image. One that is too
+    /// short for an image is more likely a name, and the list was forgotten.
+    fn of_one<E: de::Error>(text: Cow<'a, str>) -> Result<Self, E> {
+        match text.len() {
+            SHORTEST_IMAGE.. => Ok(Self {
+                first: vec![Base64(text)],
+                length: 1,
+            }),
+            length => {
+                let found = format!("a string of {length} bytes");
+                Err(E::invalid_type(Unexpected::Other(&found), &Items))
             }
         }
-        deserializer.deserialize_seq(Items)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Items)
+    }
+}
+
+struct Items;
+
+impl<'de> Visitor<'de> for Items {
+    type Value = List<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of base64 strings")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        List::of_one(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        List::of_one(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut first = Vec::new();
+        while first.len() < MAX_IMAGES {
+            // A null is an image that is missing, with a problem of its own.
+            match items.next_element::<Option<Base64<'de>>>()? {
+                Some(item) => first.push(item.unwrap_or(Base64(Cow::Borrowed("")))),
+                None => break,
+            }
+        }
+        let mut length = first.len();
+        while items.next_element::<IgnoredAny>()?.is_some() {
+            length += 1;
+        }
+        Ok(List { first, length })
     }
 }
 
 fn json(body: &Bytes, most: usize) -> Result<Images, Problem> {
-    let document: Document<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed(format!("the JSON cannot be parsed: {error}")))?;
+    let text = without_mark(body);
+    let document: Document<'_> = match text.trim_ascii_start().first() {
+        Some(b'[') => serde_json::from_slice(text).map(|images| Document {
+            image: None,
+            images: Some(images),
+        }),
+        _ => serde_json::from_slice(text),
+    }
+    .map_err(|error| malformed(format!("the JSON cannot be parsed: {error}")))?;
     let file = |Base64(text): Base64<'_>| match text {
         Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
         Cow::Owned(text) => text.into(),

@@ -2,16 +2,24 @@
 //! connections are closed at a shutdown.
 
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::{self, Shared};
+use super::observe::refused;
+use super::room::{self, Room};
+use crate::core::serving::Serving;
 
 /// Largest number of headers, and largest size of the request line and headers.
 const MAX_HEADERS: usize = 64;
@@ -21,13 +29,29 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// descriptors are left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// Longest time between two warnings about the same thing.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
+
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Connections {
-    /// Connections at the same time; further ones wait to be accepted.
+    /// Connections with a request in progress at the same time; further
+    /// requests wait. There may be some more idle connections.
     pub most: usize,
+    /// Open connections of one address.
+    pub per_address: Option<usize>,
     /// Longest wait for the headers of a request, on a new or an idle connection.
     pub header_timeout: Duration,
+    /// Longest time without progress while a client reads a response.
+    pub write_timeout: Duration,
+}
+
+impl Connections {
+    /// File descriptors of all connections, at most.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.most + room::spare(self.most)
+    }
 }
 
 /// Serves `router` until `stop` completes, then closes idle connections and
@@ -36,50 +60,98 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     connections: Connections,
+    serving: Arc<Serving>,
     stop: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(connections.most));
-    let graceful = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
+    let (stopped, is_stopped) = watch::channel(());
+    let mut http = Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(connections.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
-
-    let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let stream = accept(&listener).await;
-            let service = TowerToHyperService::new(router.clone());
-            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended with an error");
-                }
-                drop(place);
-            });
-        }
+    let room = Room::new(
+        connections.most,
+        connections.per_address,
+        connections.header_timeout,
+        Arc::clone(serving.metrics()),
+    );
+    let shared = Shared {
+        http,
+        router,
+        serving,
+        room,
+        write_timeout: connections.write_timeout,
+        stopped: is_stopped,
     };
-    tokio::select! {
-        () = accepting => {}
-        () = stop => {}
+    let mut open = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    let mut warned = None;
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener, &shared.room, &mut warned) => accepted,
+            Some(_) = open.join_next() => continue,
+        };
+        spawn(accepted, &shared, &mut open);
+    }
+    // Connections that the operating system has accepted are served as well.
+    while let Some(Ok(accepted)) = now(listener.accept()).await {
+        spawn(accepted, &shared, &mut open);
     }
     drop(listener);
-    graceful.shutdown().await;
+    drop(stopped);
+    while open.join_next().await.is_some() {}
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+/// The output of a future that is ready.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    timeout(Duration::ZERO, future).await.ok()
+}
+
+fn spawn((stream, peer): (TcpStream, SocketAddr), shared: &Shared, open: &mut JoinSet<()>) {
+    // Responses are small and must not wait for an ACK.
+    let _ = stream.set_nodelay(true);
+    match shared.room.enter(peer.ip()) {
+        Ok(stay) => open.spawn(connection::run(stream, stay, shared.clone())),
+        Err(problem) => {
+            let response = refused(shared.serving.metrics(), &problem);
+            open.spawn(timeout_write(stream, response))
+        }
+    };
+}
+
+/// Writes a response to a connection that is closed after it.
+async fn timeout_write(mut stream: TcpStream, response: Vec<u8>) {
+    let write = async {
+        stream.write_all(&response).await?;
+        stream.shutdown().await
+    };
+    let _ = timeout(BETWEEN_WARNINGS, write).await;
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    room: &Room,
+    warned: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
     loop {
+        room.wait().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
-                // Responses are small and must not wait for an ACK.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
+            Ok(accepted) => return accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                warn(&error, warned);
+                // An idle connection gives its file descriptor back.
+                room.close_longest_idle();
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
+    }
+}
+
+fn warn(error: &io::Error, warned: &mut Option<Instant>) {
+    if warned.is_none_or(|at| at.elapsed() >= BETWEEN_WARNINGS) {
+        tracing::warn!(%error, "cannot accept a connection");
+        *warned = Some(Instant::now());
     }
 }

@@ -2,15 +2,16 @@
 //! log, its metrics, and the body of a problem.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::body::IncomingBody;
 use super::problem::Problem;
 use crate::core::batch::Timings;
 use crate::core::metrics::Metrics;
@@ -20,6 +21,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is accepted from a client.
 const MAX_ID_LENGTH: usize = 128;
+
+/// Characters of the longest path in the log.
+const MAX_PATH: usize = 256;
 
 /// The status of a request whose client disconnected before the response, as
 /// in nginx.
@@ -41,8 +45,12 @@ impl RequestId {
             Some(id) if (1..=MAX_ID_LENGTH).contains(&id.len()) && id.bytes().all(safe) => {
                 Self(id.into())
             }
-            _ => Self(Uuid::new_v4().to_string().into()),
+            _ => Self::new(),
         }
+    }
+
+    fn new() -> Self {
+        Self(Uuid::new_v4().to_string().into())
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -77,6 +85,52 @@ pub(super) async fn observe(
     response
 }
 
+/// The bytes of a response to a request that never reached a route, with its log
+/// line and its metrics. The connection is closed after it.
+pub(super) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
+    let id = RequestId::new();
+    let status = problem.problem_type.status();
+    let body = serde_json::to_vec(&problem.body(id.as_str())).unwrap_or_default();
+    let retry = problem.retry_after.map(|wait| wait.as_secs());
+    let retry = retry.map_or(String::new(), |wait| format!("retry-after: {wait}\r\n"));
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         {REQUEST_ID}: {}\r\n{retry}connection: close\r\ndate: {}\r\n\r\n",
+        body.len(),
+        id.as_str(),
+        httpdate::fmt_http_date(SystemTime::now()),
+    );
+    drop(LogEntry {
+        id,
+        method: Method::default(),
+        path: String::new(),
+        route: "other".to_owned(),
+        started: Instant::now(),
+        status: status.as_u16(),
+        problem: problem.problem_type.type_uri(),
+        fields: LogFields::default(),
+        metrics: Arc::clone(metrics),
+    });
+    [head.into_bytes(), body].concat()
+}
+
+/// A problem that was found before the routes: the extension of a request that
+/// must not be served.
+#[derive(Clone)]
+pub(super) struct Rejected(pub(super) Problem);
+
+/// Answers a request that was rejected before the routes.
+pub(super) async fn reject(mut request: Request, next: Next) -> Response {
+    match request.extensions_mut().remove::<Rejected>() {
+        Some(Rejected(problem)) => {
+            let (head, body) = request.into_parts();
+            IncomingBody::new(&head.headers, body).discard();
+            problem.into_response()
+        }
+        None => next.run(request).await,
+    }
+}
+
 /// Gives a problem its body, which contains the request's id.
 fn write_problem(response: &mut Response, id: &RequestId) {
     if let Some(problem) = response.extensions().get::<Problem>() {
@@ -106,7 +160,7 @@ impl LogEntry {
         Self {
             id: RequestId::of(request),
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: request.uri().path().chars().take(MAX_PATH).collect(),
             // One label for all unknown paths keeps their number bounded.
             route: route.map_or("other", MatchedPath::as_str).to_owned(),
             started: Instant::now(),
@@ -124,15 +178,6 @@ impl LogEntry {
         if let Some(problem) = extensions.get::<Problem>() {
             self.problem = problem.problem_type.type_uri();
         }
-    }
-
-    /// Health checks and scrapes, which come every few seconds, and the files of
-    /// the pages.
-    fn is_probe(&self) -> bool {
-        self.route.starts_with("/health/")
-            || self.route.starts_with("/assets/")
-            || self.route.ends_with("/ready")
-            || self.route == "/metrics"
     }
 }
 
@@ -167,7 +212,7 @@ impl Drop for LogEntry {
                 )
             };
         }
-        if self.is_probe() {
+        if is_probe(&self.route) {
             log!(debug);
         } else if self.status >= 500 {
             log!(warn);
@@ -175,6 +220,12 @@ impl Drop for LogEntry {
             log!(info);
         }
     }
+}
+
+/// Health checks and scrapes, which come every few seconds, by route or path, and
+/// the files of the pages.
+pub(super) fn is_probe(path: &str) -> bool {
+    path.starts_with("/health/") || path.starts_with("/assets/") || path.ends_with("/ready") || path == "/metrics"
 }
 
 /// Milliseconds with two decimals.

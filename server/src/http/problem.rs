@@ -26,21 +26,25 @@ pub enum ProblemType {
     BodyTooLarge,
     TooManyImages,
     ImageTooLarge,
+    UriTooLong,
     UnsupportedFormat,
+    UnsupportedEncoding,
     BrokenImage,
     NoClassMaps,
     Overloaded,
+    HeadTooLarge,
     Internal,
     Starting,
     Draining,
     ModelUnavailable,
     DeviceLost,
+    Stalled,
     DeadlineExceeded,
 }
 
 impl ProblemType {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::BadParameter,
         Self::MalformedRequest,
         Self::EmptyImage,
@@ -51,15 +55,19 @@ impl ProblemType {
         Self::BodyTooLarge,
         Self::TooManyImages,
         Self::ImageTooLarge,
+        Self::UriTooLong,
         Self::UnsupportedFormat,
+        Self::UnsupportedEncoding,
         Self::BrokenImage,
         Self::NoClassMaps,
         Self::Overloaded,
+        Self::HeadTooLarge,
         Self::Internal,
         Self::Starting,
         Self::Draining,
         Self::ModelUnavailable,
         Self::DeviceLost,
+        Self::Stalled,
         Self::DeadlineExceeded,
     ];
 
@@ -82,10 +90,16 @@ impl ProblemType {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large"),
             Self::TooManyImages => (S::PAYLOAD_TOO_LARGE, "too-many-images", "Too many images"),
             Self::ImageTooLarge => (S::PAYLOAD_TOO_LARGE, "image-too-large", "Image too large"),
+            Self::UriTooLong => (S::URI_TOO_LONG, "uri-too-long", "URI too long"),
             Self::UnsupportedFormat => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-format",
                 "Unsupported image format",
+            ),
+            Self::UnsupportedEncoding => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-encoding",
+                "Unsupported content encoding",
             ),
             Self::BrokenImage => (S::UNPROCESSABLE_ENTITY, "broken-image", "Broken image"),
             Self::NoClassMaps => (
@@ -94,6 +108,11 @@ impl ProblemType {
                 "No class activation maps",
             ),
             Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "Too many requests"),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head-too-large",
+                "Request headers too large",
+            ),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Starting => (S::SERVICE_UNAVAILABLE, "starting", "Still loading"),
             Self::Draining => (S::SERVICE_UNAVAILABLE, "draining", "Shutting down"),
@@ -103,6 +122,7 @@ impl ProblemType {
                 "Model unavailable",
             ),
             Self::DeviceLost => (S::SERVICE_UNAVAILABLE, "device-lost", "Device lost"),
+            Self::Stalled => (S::SERVICE_UNAVAILABLE, "stalled", "No progress"),
             Self::DeadlineExceeded => {
                 (S::GATEWAY_TIMEOUT, "deadline-exceeded", "Deadline exceeded")
             }
@@ -128,13 +148,17 @@ impl ProblemType {
     }
 }
 
+/// Characters of the longest detail. A detail may quote what the client sent,
+/// which may be an upload of megabytes.
+const LONGEST_DETAIL: usize = 500;
+
 /// A problem with a request, or with one image of it.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Which type of problem.
     pub problem_type: ProblemType,
     /// What is wrong with this request, and what to do about it.
-    pub detail: String,
+    detail: String,
     /// How long the client should wait before a retry, where one can help.
     pub retry_after: Option<Duration>,
 }
@@ -152,13 +176,23 @@ pub struct ProblemBody<'a> {
 }
 
 impl Problem {
-    /// A problem of this type that a retry does not cure.
+    /// A problem of this type that a retry does not cure. A long detail is
+    /// shortened in the middle: its end says what to do.
     #[must_use]
     pub fn new(problem_type: ProblemType, detail: impl Into<String>) -> Self {
         Self {
             problem_type,
-            detail: detail.into(),
+            detail: shortened(detail.into(), LONGEST_DETAIL),
             retry_after: None,
+        }
+    }
+
+    /// The server is at a limit; a retry can succeed.
+    #[must_use]
+    pub fn overloaded(detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(ProblemType::Overloaded, detail)
         }
     }
 
@@ -184,6 +218,19 @@ impl Problem {
     }
 }
 
+/// The text with at most `most` characters.
+fn shortened(text: String, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text;
+    }
+    let tail = most / 2;
+    let head = most - tail - 3;
+    let start = text.chars().take(head);
+    let end = text.chars().skip(length - tail);
+    start.chain("...".chars()).chain(end).collect()
+}
+
 /// A response that carries the problem as an extension: the outermost layer,
 /// which knows the request's id, writes the body (see `http::observe`).
 impl IntoResponse for Problem {
@@ -192,6 +239,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_json);
+        if self.problem_type == ProblemType::UnsupportedEncoding {
+            let codings = HeaderValue::from_static("gzip, deflate, br, zstd");
+            headers.insert(header::ACCEPT_ENCODING, codings);
+        }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, wait.as_secs().into());
         }
@@ -221,6 +272,7 @@ impl From<&Error> for Problem {
             Error::Draining => P::Draining,
             Error::ModelUnavailable { .. } => P::ModelUnavailable,
             Error::DeviceLost { .. } => P::DeviceLost,
+            Error::Stalled { .. } => P::Stalled,
             Error::Device(_)
             | Error::Forward(_)
             | Error::Logits { .. }
@@ -253,6 +305,19 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&problem.body("r1")).unwrap(),
             r#"{"type":"/docs#empty-image","title":"Empty image","status":400,"detail":"send an image","request_id":"r1"}"#
+        );
+    }
+
+    #[test]
+    fn a_detail_is_short_whatever_it_quotes() {
+        let long = format!("`{}` is wrong; do this", "ä".repeat(1_000_000));
+        let detail = Problem::new(ProblemType::BadParameter, long).detail;
+        assert_eq!(detail.chars().count(), LONGEST_DETAIL);
+        assert!(detail.starts_with("`ää") && detail.ends_with("ää` is wrong; do this"));
+        let exact = "x".repeat(LONGEST_DETAIL);
+        assert_eq!(
+            Problem::new(ProblemType::BadParameter, exact.as_str()).detail,
+            exact
         );
     }
 

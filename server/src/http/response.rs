@@ -1,11 +1,19 @@
 //! The JSON of a response. The order of its keys and the format of its numbers
 //! are part of the contract.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::problem::{Problem, ProblemBody};
+use crate::core::admission::ByteShare;
 use crate::core::answer::Answer;
 
 /// The result of one image.
@@ -36,4 +44,48 @@ pub enum Item<'a, R> {
 pub(super) fn json(body: &impl Serialize) -> Result<Response, Problem> {
     let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// A response with `body` as JSON, whose bytes are counted in `share` until they
+/// have been sent.
+pub(super) fn counted(body: &impl Serialize, mut share: ByteShare) -> Result<Response, Problem> {
+    let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
+    share.shrink_to(json.len());
+    let content_type = [(CONTENT_TYPE, "application/json")];
+    let body = Counted {
+        rest: json.into(),
+        _share: share,
+    };
+    Ok((content_type, Body::new(body)).into_response())
+}
+
+/// Bytes of a response that are handed to the HTTP library at a time. It buffers
+/// some, and waits until the client has read them.
+const STEP: usize = 16 << 10;
+
+struct Counted {
+    rest: Bytes,
+    _share: ByteShare,
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let step = STEP.min(self.rest.len());
+        let frame = (step > 0).then(|| Ok(Frame::data(self.rest.split_to(step))));
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
 }

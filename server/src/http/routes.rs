@@ -72,6 +72,7 @@ fn with_layers(routes: Router<Arc<Serving>>, serving: Arc<Serving>) -> Router {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(observe::reject))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(observe)
         .with_state(serving)

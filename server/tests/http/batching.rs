@@ -50,6 +50,29 @@ async fn images_decoded_before_the_batch_starts_join_it() {
 }
 
 #[tokio::test]
+async fn a_single_image_goes_before_the_later_images_of_a_large_request() {
+    let mut limits = limits();
+    limits.max_batch = 2;
+    let server = server_of(FakeNetwork::new(), 1, limits).await;
+    // The only thread is held in the decoding of the first image.
+    server.network().decode_gate.close();
+    let large: Vec<_> = (1..=8).map(grey).collect();
+    let large = server.spawn(multipart(&large));
+    server.wait_for_metric("resnet_images_in_flight", 8.0).await;
+    let single = server.spawn_post(grey(99));
+    server.wait_for_metric("resnet_images_in_flight", 9.0).await;
+    server.network().decode_gate.open();
+    assert_eq!(single.await.unwrap().class(), 99);
+    let response = large.await.unwrap();
+    for (item, expected) in response.json.as_array().unwrap().iter().zip(1..) {
+        assert_eq!(class(item), expected);
+    }
+    let order = server.batches().concat();
+    let at = order.iter().position(|class| *class == 99).unwrap();
+    assert!(at <= 1, "{order:?}");
+}
+
+#[tokio::test]
 async fn a_batch_has_at_most_max_batch_images() {
     let mut limits = limits();
     limits.max_batch = 2;
@@ -72,6 +95,8 @@ async fn the_image_of_a_disconnected_client_is_skipped() {
     server.wait_for_metric("resnet_queue_depth", 2.0).await;
     leaves.abort();
     assert!(leaves.await.unwrap_err().is_cancelled());
+    assert_eq!(server.metric("resnet_images_in_flight").await, 2.0);
+    assert_eq!(server.metric("resnet_queue_depth").await, 1.0);
     server.network().gate.open();
     assert_eq!(first.await.unwrap().class(), 1);
     assert_eq!(stays.await.unwrap().class(), 2);

@@ -152,6 +152,38 @@ async fn more_bytes_than_body_memory() {
         .assert_problem(415, "unsupported-format");
 }
 
+/// A client that sends most of its body at once, and then a byte now and then.
+fn trickling(first: usize, pause: Duration) -> Body {
+    use futures_util::{StreamExt, stream};
+    let first = stream::iter([Ok::<_, std::io::Error>(vec![0; first])]);
+    let rest = stream::unfold((), move |()| async move {
+        tokio::time::sleep(pause).await;
+        Some((Ok(vec![0]), ()))
+    });
+    Body::from_stream(first.chain(rest))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_ends_sooner_while_the_memory_of_bodies_is_short() {
+    let mut limits = limits();
+    limits.body_memory = limits.max_body;
+    limits.body_timeout = Duration::from_secs(10);
+    let server = server_with(limits.clone(), |_| Ok(())).await;
+    let took = async |first: usize| {
+        let began = tokio::time::Instant::now();
+        let body = trickling(first, Duration::from_secs(5));
+        let response = server.send(post("/classify", body)).await;
+        response.assert_problem(408, "body-timeout");
+        began.elapsed().as_secs()
+    };
+    // 10 s, and a second for each 16 KiB.
+    let third = took(limits.max_body / 3).await;
+    assert!((30..35).contains(&third), "{third}");
+    // 10 s, and a second for each MiB.
+    let most = took(limits.max_body * 3 / 4).await;
+    assert!((10..13).contains(&most), "{most}");
+}
+
 #[tokio::test]
 async fn a_network_that_fails_or_panics() {
     let server = server_with(limits(), |classes| match classes {
@@ -294,4 +326,28 @@ async fn a_lost_device_ends_readiness() {
         .await
         .assert_problem(503, "device-lost");
     assert_eq!(server.get("/health/live").await.status, 200);
+}
+
+#[tokio::test]
+async fn work_that_does_not_end_ends_readiness() {
+    let mut limits = limits();
+    limits.request_timeout = Duration::from_millis(50);
+    let server = server_with(limits, |_| Ok(())).await;
+    assert_eq!(server.get("/health/ready").await.status, 200);
+    server.network().gate.close();
+    server
+        .post(grey(1))
+        .await
+        .assert_problem(504, "deadline-exceeded");
+    wait_until("the end of readiness", async || {
+        server.get("/health/ready").await.status == 503
+    })
+    .await;
+    let response = server.get("/health/ready").await;
+    response.assert_problem(503, "stalled");
+    server.network().gate.open();
+    wait_until("readiness", async || {
+        server.get("/health/ready").await.status == 200
+    })
+    .await;
 }

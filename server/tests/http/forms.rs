@@ -1,5 +1,7 @@
 //! The forms of a request, its parameters, and the form of its response.
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::{Value, json};
 
 use crate::support::client::{base64, class, grey, multipart, post, post_as};
@@ -90,6 +92,59 @@ async fn a_part_without_a_file_name_is_an_image_if_its_field_name_is() {
     assert!(response.text.contains("colour"), "{}", response.text);
 }
 
+/// A form of these parts: headers and content.
+fn form(parts: &[(&str, Vec<u8>)]) -> Request<Body> {
+    let mut body = Vec::new();
+    for (headers, content) in parts {
+        body.extend_from_slice(b"--b\r\nContent-Disposition: form-data; ");
+        body.extend_from_slice(headers.as_bytes());
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--b--\r\n");
+    post_as("multipart/form-data; boundary=b", body)
+}
+
+#[tokio::test]
+async fn a_part_is_an_image_by_its_type_or_its_file_name() {
+    let server = server().await;
+    for headers in [
+        "name=photo\r\nContent-Type: image/jpeg",
+        "name=\"upload\"; filename=\"a.bin\"",
+        "name=x; filename*=UTF-8''K%C3%A4tzchen.jpg",
+        "name=x; filename=\"\"; filename*=UTF-8''a.jpg",
+        "name=\"q\"; FileName*=utf-8'de'a.jpg\r\nContent-Type: text/plain",
+    ] {
+        let response = server.send(form(&[(headers, grey(7))])).await;
+        assert_eq!(response.class(), 7, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn other_fields_and_file_inputs_without_a_file_are_no_images() {
+    let server = server().await;
+    let unchosen = "name=\"image\"; filename=\"\"\r\nContent-Type: application/octet-stream";
+    let image = ("name=image; filename=\"a.png\"", grey(7));
+    let one = form(&[
+        ("name=\"submit\"", b"Classify".to_vec()),
+        image.clone(),
+        (unchosen, Vec::new()),
+        (
+            "name=comment\r\nContent-Type: text/plain",
+            b"a cat".to_vec(),
+        ),
+    ]);
+    assert_eq!(server.send(one).await.class(), 7, "an object, not an array");
+    let two = form(&[image.clone(), (unchosen, Vec::new()), image]);
+    assert_eq!(server.send(two).await.json.as_array().unwrap().len(), 2);
+    let none = server.send(form(&[(unchosen, Vec::new())])).await;
+    none.assert_problem(400, "malformed-request");
+    // A named file of no bytes was chosen.
+    let empty = form(&[("name=image; filename=\"a.png\"", Vec::new())]);
+    server.send(empty).await.assert_problem(400, "empty-image");
+}
+
 #[tokio::test]
 async fn malformed_forms() {
     let server = server().await;
@@ -149,8 +204,12 @@ async fn json_with_escapes_spaces_data_urls_and_unknown_keys() {
     let server = server().await;
     let escaped = base64(&grey(0xfb)).replace('/', r"\/");
     let data_url = format!("data:image/png;base64,{}", base64(&grey(0xfb)));
+    let blanks = format!(" \\n data:image/png;base64,{}", base64(&grey(0xfb)));
+    let upper_case = format!("DATA:image/png;BASE64,{}", base64(&grey(0xfb)));
     for body in [
         format!(r#"{{"image":"{escaped}"}}"#),
+        format!(r#"{{"image":"{blanks}"}}"#),
+        format!(r#"{{"image":"{upper_case}"}}"#),
         format!(r#" {{ "image" : "{data_url}" , "note": {{"a": [1, null]}} }} "#),
     ] {
         let response = server
@@ -158,6 +217,74 @@ async fn json_with_escapes_spaces_data_urls_and_unknown_keys() {
             .await;
         assert_eq!(response.class(), 0xfb);
     }
+}
+
+#[tokio::test]
+async fn json_is_detected_by_its_first_byte() {
+    let server = server().await;
+    let object = json!({"image": base64(&grey(8))}).to_string();
+    let list = json!([base64(&grey(8)), base64(&grey(9))]).to_string();
+    for content_type in [
+        "text/plain;charset=UTF-8",
+        "application/x-www-form-urlencoded",
+        "image/jpeg",
+        "application/json",
+    ] {
+        for start in ["", "\u{feff}", "\r\n "] {
+            let body = format!("{start}{object}");
+            let response = server.send(post_as(content_type, body)).await;
+            assert_eq!(response.class(), 8, "{content_type} {start:?}");
+            let body = format!("{start}{list}");
+            let response = server.send(post_as(content_type, body)).await;
+            assert_eq!(class(&response.json[1]), 9, "{content_type} {start:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_null_in_a_list_is_a_missing_image() {
+    let body = json!([base64(&grey(8)), null]).to_string();
+    let response = server().await.send(post_as("text/plain", body)).await;
+    assert_eq!(class(&response.json[0]), 8);
+    assert_eq!(response.json[1]["type"], "/docs#empty-image");
+}
+
+#[tokio::test]
+async fn one_string_in_the_place_of_a_list() {
+    let server = server().await;
+    let as_json = |body: Value| post_as("application/json", body.to_string());
+    let list = server
+        .send(as_json(json!({"images": base64(&grey(8))})))
+        .await;
+    assert_eq!(class(&list.json[0]), 8);
+    let wrong = server.send(as_json(json!({"images": "cat.jpg"}))).await;
+    wrong.assert_problem(400, "malformed-request");
+    assert!(wrong.detail().contains("a list"), "{}", wrong.text);
+}
+
+#[tokio::test]
+async fn a_problem_does_not_echo_the_upload() {
+    let server = server().await;
+    let long = "/9j4".repeat(50_000);
+    for body in [
+        json!({"image": [long]}),
+        json!({"image": {"data": long}}),
+        json!({"images": {"data": long}}),
+        json!({"images": [[long]]}),
+        json!({"images": [7, long]}),
+        json!({"image": format!("!{long}")}),
+        json!({ long.clone(): "x" }),
+    ] {
+        let response = server
+            .send(post_as("application/json", body.to_string()))
+            .await;
+        response.assert_problem(400, "malformed-request");
+        assert!(response.text.len() < 1000, "{}", response.text.len());
+    }
+    let name = format!("name=\"{long}\"");
+    let response = server.send(form(&[(&name, b"x".to_vec())])).await;
+    response.assert_problem(400, "malformed-request");
+    assert!(response.text.len() < 1000, "{}", response.text.len());
 }
 
 #[tokio::test]

@@ -5,13 +5,16 @@
 
 mod answers;
 mod batching;
+mod connections;
 mod contract;
 mod drain;
+mod encodings;
 mod explain;
 mod failures;
 mod forms;
 mod metrics;
 mod models;
 mod pages;
+mod refusals;
 mod sockets;
 mod support;

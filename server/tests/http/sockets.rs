@@ -1,77 +1,18 @@
 //! What can be tested only on a real socket: slow clients, clients that
 //! disconnect, limits on connections and request headers, and shutdown.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use resnet_server::http::{listen, routes};
+use resnet_server::http::listen::Connections;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
 use crate::support::client::grey;
-use crate::support::server::{Server, limits, server, server_with};
-
-/// A server on an unused port.
-struct Listening {
-    address: std::net::SocketAddr,
-    stop: oneshot::Sender<()>,
-    sockets: JoinHandle<()>,
-}
-
-async fn listen(server: &Server, most: usize, header_timeout: Duration) -> Listening {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let connections = listen::Connections {
-        most,
-        header_timeout,
-    };
-    let router = routes::public(Arc::clone(&server.serving));
-    let sockets = tokio::spawn(listen::serve(listener, router, connections, async {
-        drop(stopped.await);
-    }));
-    Listening {
-        address,
-        stop,
-        sockets,
-    }
-}
-
-impl Listening {
-    async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
-    }
-
-    /// Sends `head` and `body` and reads until the server closes.
-    async fn exchange(&self, head: &str, body: &[u8]) -> String {
-        let mut stream = self.connect().await;
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
-        read_to_end(&mut stream).await
-    }
-}
-
-async fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut response = Vec::new();
-    stream.read_to_end(&mut response).await.unwrap();
-    String::from_utf8(response).unwrap()
-}
-
-fn head(length: usize) -> String {
-    format!(
-        "POST /classify HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-    )
-}
-
-const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(100);
+use crate::support::listening::{SHORT, connections, head, listen, read_to_end};
+use crate::support::server::{limits, server, server_with};
 
 #[tokio::test]
 async fn an_image_over_a_socket() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let image = grey(42);
     let response = listening.exchange(&head(image.len()), &image).await;
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
@@ -81,7 +22,11 @@ async fn an_image_over_a_socket() {
 #[tokio::test]
 async fn incomplete_headers_time_out() {
     let server = server().await;
-    let listening = listen(&server, 10, SHORT).await;
+    let limits = Connections {
+        header_timeout: SHORT,
+        ..connections(10)
+    };
+    let listening = listen(&server, limits).await;
     let response = listening
         .exchange("POST /classify HTTP/1.1\r\nhost:", b"")
         .await;
@@ -95,7 +40,7 @@ async fn a_stalled_body_gets_408_and_the_connection_is_closed() {
     let mut limits = limits();
     limits.body_timeout = SHORT;
     let server = server_with(limits, |_| Ok(())).await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let head = "POST /classify HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n";
     let response = listening.exchange(head, b"half an image").await;
     assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
@@ -104,7 +49,7 @@ async fn a_stalled_body_gets_408_and_the_connection_is_closed() {
 #[tokio::test]
 async fn a_rejected_client_can_read_the_response_while_it_sends() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let body = vec![0_u8; 8 * limits().max_body];
     let response = listening.exchange(&head(body.len()), &body).await;
     assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
@@ -113,12 +58,13 @@ async fn a_rejected_client_can_read_the_response_while_it_sends() {
 #[tokio::test]
 async fn expect_100_continue_is_answered_before_the_body() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let head = head(2 * limits().max_body).replace("host: a", "host: a\r\nexpect: 100-continue");
     let response = listening.exchange(&head, b"").await;
     assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
     let image = grey(42);
-    let head = self::head(image.len()).replace("host: a", "host: a\r\nexpect: 100-continue");
+    let head = crate::support::listening::head(image.len())
+        .replace("host: a", "host: a\r\nexpect: 100-continue");
     let response = listening.exchange(&head, &image).await;
     assert!(
         response.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"),
@@ -129,7 +75,7 @@ async fn expect_100_continue_is_answered_before_the_body() {
 #[tokio::test]
 async fn the_number_and_size_of_headers_are_limited() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let many: String = (0..100).map(|i| format!("x-{i}: 1\r\n")).collect();
     let large = format!("x: {}\r\n", "y".repeat(1_000_000));
     for headers in [many, large] {
@@ -146,7 +92,7 @@ async fn the_number_and_size_of_headers_are_limited() {
 #[tokio::test]
 async fn the_image_of_a_closed_connection_is_skipped() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let first = server.occupy_device().await;
     let image = grey(99);
     let mut leaves = listening.connect().await;
@@ -166,23 +112,9 @@ async fn the_image_of_a_closed_connection_is_skipped() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait() {
-    let server = server().await;
-    let listening = listen(&server, 1, LONG).await;
-    let first = listening.connect().await;
-    let image = grey(42);
-    let head = head(image.len());
-    let mut exchange = std::pin::pin!(listening.exchange(&head, &image));
-    let early = tokio::time::timeout(SHORT, &mut exchange).await;
-    assert!(early.is_err(), "the only connection is in use");
-    drop(first);
-    assert!(exchange.await.starts_with("HTTP/1.1 200 OK"));
-}
-
-#[tokio::test]
 async fn shutdown_closes_idle_connections_and_completes_the_others() {
     let server = server().await;
-    let listening = listen(&server, 10, LONG).await;
+    let listening = listen(&server, connections(10)).await;
     let mut idle = listening.connect().await;
     idle.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n")
         .await

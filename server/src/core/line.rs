@@ -1,0 +1,111 @@
+//! The images that wait for a device, in the order of their turns.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::batch::Waiting;
+use super::metrics::Metrics;
+use super::turns::Turn;
+
+/// A bounded queue of decoded images.
+pub(super) struct Line {
+    state: Mutex<State>,
+    changed: Condvar,
+    capacity: usize,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    images: BTreeMap<Turn, Waiting>,
+    closed: bool,
+}
+
+impl Line {
+    pub(super) fn new(capacity: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            capacity,
+            metrics,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an image, or returns it if there is no room. Images whose clients
+    /// are gone make room.
+    pub(super) fn push(&self, image: Waiting) -> Result<(), Waiting> {
+        let mut state = self.lock();
+        if state.images.len() >= self.capacity {
+            let before = state.images.len();
+            state.images.retain(|_, image| !image.reply.is_closed());
+            self.left(before - state.images.len());
+        }
+        if state.images.len() >= self.capacity {
+            return Err(image);
+        }
+        if image.reply.is_closed() {
+            return Ok(());
+        }
+        self.metrics.queue_depth.inc();
+        state.images.insert(image.turn, image);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Removes an image whose client is gone.
+    pub(super) fn remove(&self, turn: Turn) {
+        let removed = self.lock().images.remove(&turn);
+        self.left(usize::from(removed.is_some()));
+    }
+
+    /// Waits for an image; false when none will come.
+    pub(super) fn wait(&self) -> bool {
+        let none = |state: &mut State| state.images.is_empty() && !state.closed;
+        let state = self.changed.wait_while(self.lock(), none);
+        !state
+            .unwrap_or_else(PoisonError::into_inner)
+            .images
+            .is_empty()
+    }
+
+    /// The next images, at most `most`, without those whose client is gone.
+    pub(super) fn take(&self, most: usize) -> Vec<Waiting> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while taken.len() < most
+            && let Some((_, image)) = state.images.pop_first()
+        {
+            self.left(1);
+            if !image.reply.is_closed() {
+                taken.push(image);
+            }
+        }
+        taken
+    }
+
+    /// The images that wait.
+    pub(super) fn length(&self) -> usize {
+        self.lock().images.len()
+    }
+
+    /// The first turn of an image that is the only one of its request.
+    pub(super) fn first_alone(&self) -> Option<Turn> {
+        let state = self.lock();
+        let mut alone = state.images.values().filter(|image| image.is_alone);
+        alone.next().map(|image| image.turn)
+    }
+
+    /// No more images come.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn left(&self, images: usize) {
+        self.metrics.queue_depth.dec_by(images as i64);
+    }
+}

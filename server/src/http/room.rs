@@ -1,0 +1,175 @@
+//! The connections of one listener: how many there are, from which addresses,
+//! and which of them give way when there is no room for a new one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use super::seat::Seat;
+use crate::core::metrics::Metrics;
+
+/// Connections beyond the limit, for health checks and for requests that wait
+/// until another one has ended: a quarter of the limit within these bounds.
+const LEAST_SPARE: usize = 8;
+const MOST_SPARE: usize = 64;
+
+/// Spare connections that are left to health checks.
+const FOR_PROBES: usize = 4;
+
+/// How often an idle connection is looked for while there is no room.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// The connections of one listener.
+pub(super) struct Room {
+    /// Requests in progress, without health checks.
+    places: Arc<Semaphore>,
+    /// Requests that wait for a place.
+    waiting: Semaphore,
+    /// Open connections, with those that wait and those of health checks.
+    most: usize,
+    per_address: Option<usize>,
+    patience: Duration,
+    open: Mutex<Open>,
+    left: Notify,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Open {
+    seats: HashMap<u64, Arc<Seat>>,
+    addresses: HashMap<IpAddr, usize>,
+    next: u64,
+}
+
+/// A connection's stay. It ends when it is dropped.
+pub(super) struct Stay {
+    room: Arc<Room>,
+    pub(super) seat: Arc<Seat>,
+    address: IpAddr,
+    number: u64,
+}
+
+/// Spare connections for a limit of `most`.
+pub(super) fn spare(most: usize) -> usize {
+    (most / 4).clamp(LEAST_SPARE, MOST_SPARE)
+}
+
+impl Room {
+    /// Room for `most` requests in progress. A request waits for as long as
+    /// `patience`.
+    pub(super) fn new(
+        most: usize,
+        per_address: Option<usize>,
+        patience: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let spare = spare(most);
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(most)),
+            waiting: Semaphore::new(spare - FOR_PROBES),
+            most: most + spare,
+            per_address,
+            patience,
+            open: Mutex::default(),
+            left: Notify::new(),
+            metrics,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one more connection can be accepted. The connection that has
+    /// been idle for longest gives way.
+    pub(super) async fn wait(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.lock().seats.len() < self.most {
+                return;
+            }
+            self.close_longest_idle();
+            // A connection that becomes idle tells nobody.
+            let _ = timeout(RETRY, left).await;
+        }
+    }
+
+    /// Asks the connection that has been idle for longest to close; false if
+    /// all are busy.
+    pub(super) fn close_longest_idle(&self) -> bool {
+        let open = self.lock();
+        let idle = open.seats.values();
+        let idle = idle.filter_map(|seat| Some((seat.idle_since()?, seat)));
+        let longest = idle.min_by_key(|(since, _)| *since);
+        if let Some((_, seat)) = longest {
+            seat.close.notify_one();
+            self.metrics.connection_closed("gave_way");
+        }
+        longest.is_some()
+    }
+
+    /// Admits a connection.
+    ///
+    /// # Errors
+    /// 429 when its address has too many of them.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Stay, Problem> {
+        let mut open = self.lock();
+        let count = open.addresses.entry(address).or_default();
+        if let Some(limit) = self.per_address.filter(|limit| *count >= *limit) {
+            let detail = format!(
+                "{address} has {count} open connections, and the limit is {limit}; close some, or \
+                 send requests one after the other over a connection"
+            );
+            self.metrics.connection_closed("per_address");
+            return Err(Problem::overloaded(detail));
+        }
+        *count += 1;
+        open.next += 1;
+        let number = open.next;
+        let seat = Arc::new(Seat::new());
+        open.seats.insert(number, Arc::clone(&seat));
+        self.metrics.connections.inc();
+        Ok(Stay {
+            room: Arc::clone(self),
+            seat,
+            address,
+            number,
+        })
+    }
+
+    /// Waits until one more request may be in progress.
+    ///
+    /// # Errors
+    /// 429 when too many requests wait, or for too long.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let full = || Problem::overloaded("all connections are in use; retry later");
+        let _waits = self.waiting.try_acquire().map_err(|_| full())?;
+        match timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(full()),
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let mut open = self.room.lock();
+        open.seats.remove(&self.number);
+        if let Some(count) = open.addresses.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.addresses.remove(&self.address);
+            }
+        }
+        self.room.metrics.connections.dec();
+        self.room.left.notify_waiters();
+    }
+}

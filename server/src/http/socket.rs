@@ -1,0 +1,297 @@
+//! The socket below the HTTP library. It adds what the library lacks: it
+//! rejects line feeds without a carriage return, lets a client close its side
+//! and still read the response, gives up on clients that do not read, and
+//! gives the library's own errors a body.
+
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, timeout};
+
+use super::head::{LineScan, Scanned, bad_head};
+use super::observe::refused;
+use super::problem::{Problem, ProblemType};
+use super::seat::{CHUNKED, Seat};
+use crate::core::metrics::Metrics;
+
+/// Bytes of a head that are read at a time.
+const READ: usize = 8 << 10;
+
+/// Bytes a second that a client has to read on average, once it lags behind.
+const MIN_RATE: u32 = 16 << 10;
+
+/// After the last response, what the client still sends is thrown away, so that
+/// it can read the response instead of finding its connection reset: for so
+/// long, up to so many bytes, and while it does not pause.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 << 20;
+
+/// A connection's socket.
+pub(super) struct Socket {
+    stream: TcpStream,
+    seat: Arc<Seat>,
+    metrics: Arc<Metrics>,
+    /// Longest time without progress while a response is sent.
+    write_timeout: Duration,
+    scan: LineScan,
+    /// Bytes that follow the current head.
+    ahead: BytesMut,
+    /// The client has closed its side.
+    ended: bool,
+    /// A response of our own, which ends the connection.
+    last_words: Option<Vec<u8>>,
+    stalled: Option<Stalled>,
+}
+
+/// A write that waits for the client.
+struct Stalled {
+    since: Instant,
+    written: usize,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Socket {
+    pub(super) fn new(
+        stream: TcpStream,
+        seat: Arc<Seat>,
+        metrics: Arc<Metrics>,
+        write_timeout: Duration,
+    ) -> Self {
+        Self {
+            stream,
+            seat,
+            metrics,
+            write_timeout,
+            scan: LineScan::default(),
+            ahead: BytesMut::new(),
+            ended: false,
+            last_words: None,
+            stalled: None,
+        }
+    }
+
+    /// Sends the last response, if there is one, and closes the connection once
+    /// the client has read it.
+    pub(super) async fn close(mut self) {
+        if let Some(words) = self.last_words.take() {
+            let _ = timeout(self.write_timeout, self.stream.write_all(&words)).await;
+        }
+        if self.stream.shutdown().await.is_err() || self.ended {
+            return;
+        }
+        let rest = async {
+            let mut buffer = vec![0; READ];
+            let mut read = 0;
+            while let Ok(Ok(length @ 1..)) =
+                timeout(LINGER_PAUSE, self.stream.read(&mut buffer)).await
+            {
+                read += length;
+                if read > LINGER_BYTES {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(LINGER, rest).await;
+    }
+
+    /// Ends the connection with this problem.
+    fn refuse(&mut self, problem: Problem) -> io::Error {
+        self.last_words = Some(refused(&self.metrics, &problem));
+        ErrorKind::InvalidData.into()
+    }
+
+    /// Bytes of the current body, or of one whose end is not known.
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        left: u64,
+    ) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        let most = usize::try_from(left).map_or(room, |left| left.min(room));
+        let length = if self.ahead.is_empty() {
+            let mut target = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut target))?;
+            let length = target.filled().len();
+            buffer.advance(length);
+            self.ended |= length == 0 && most > 0;
+            length
+        } else {
+            let length = most.min(self.ahead.len());
+            buffer.put_slice(&self.ahead.split_to(length));
+            length
+        };
+        if self.ended && left == CHUNKED {
+            // The body may be complete: only the library knows.
+            return self.hide_end(context);
+        }
+        self.seat.body_read(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Hides the end of the stream until the response has been sent.
+    fn hide_end(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.seat.wake_when_idle(context) {
+            self.seat.half_closed.notify_one();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes of a head, but none that follow it, and none during a request.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() && !self.ended {
+            self.ahead.resize(READ, 0);
+            let mut chunk = ReadBuf::new(&mut self.ahead);
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut chunk);
+            let length = chunk.filled().len();
+            self.ahead.truncate(length);
+            ready!(read)?;
+            self.ended = length == 0;
+        }
+        if self.ahead.is_empty() {
+            return self.hide_end(context);
+        }
+        // The next head waits until the response has been sent.
+        if self.seat.wake_when_idle(context) {
+            return Poll::Pending;
+        }
+        let most = self.ahead.len().min(buffer.remaining());
+        let length = match self.scan.scan(&self.ahead[..most]) {
+            Scanned::Inside => most,
+            Scanned::End(length) => length,
+            Scanned::BareLineFeed => {
+                let problem = bad_head("a line of the head ends without a carriage return");
+                return Poll::Ready(Err(self.refuse(problem)));
+            }
+        };
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.advance(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Fails when the client has read too little for too long.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let timeout = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Stalled {
+            since: Instant::now(),
+            written: 0,
+            timer: Box::pin(tokio::time::sleep(timeout)),
+        });
+        let earned = Duration::from_secs(stalled.written as u64) / MIN_RATE;
+        stalled
+            .timer
+            .as_mut()
+            .reset(stalled.since + timeout + earned);
+        ready!(stalled.timer.as_mut().poll(context));
+        self.metrics.connection_closed("unread");
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.seat.body_left() {
+            0 => self.poll_head(context, buffer),
+            left => self.poll_body(context, buffer, left),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        // Without a request in progress, this is an error of the library's own.
+        if self.seat.is_idle()
+            && let Some(problem) = library_problem(bytes, &self.scan)
+        {
+            self.last_words = Some(refused(&self.metrics, &problem));
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Ready(Ok(length)) => {
+                if let Some(stalled) = &mut self.stalled {
+                    stalled.written += length;
+                }
+                Poll::Ready(Ok(length))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.poll_stalled(context),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stalled = None;
+        self.seat.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// [`Socket::close`] does it.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a response of the library without a body stands for.
+fn library_problem(response: &[u8], scan: &LineScan) -> Option<Problem> {
+    let status = response.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    let (problem_type, detail) = match status {
+        b"400" => return Some(bad_head("the head of the request cannot be parsed")),
+        // The library's limit on the URI is above its limit on the head.
+        b"414" | b"431" if scan.is_in_request_line() => (
+            ProblemType::UriTooLong,
+            "the URI of the request is too long; send options in fewer characters, and images in \
+             the body",
+        ),
+        b"431" => (
+            ProblemType::HeadTooLarge,
+            "the request has too many headers or too large ones; send less than 64 headers of \
+             64 KiB in all",
+        ),
+        _ => return None,
+    };
+    Some(Problem::new(problem_type, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_library_are_recognized() {
+        let mut scan = LineScan::default();
+        scan.scan(b"GET /aaaa");
+        let first = library_problem(b"HTTP/1.1 431 Request Header Fields Too Large", &scan);
+        assert_eq!(
+            first.map(|problem| problem.problem_type),
+            Some(ProblemType::UriTooLong)
+        );
+        scan.scan(b" HTTP/1.1\r\nx: ");
+        let status = |line: &str| {
+            let problem = library_problem(format!("HTTP/1.1 {line}\r\n").as_bytes(), &scan);
+            problem.map(|problem| problem.problem_type.status().as_u16())
+        };
+        assert_eq!(status("400 Bad Request"), Some(400));
+        assert_eq!(status("431 Request Header Fields Too Large"), Some(431));
+        assert_eq!(status("100 Continue"), None);
+        assert!(library_problem(b"HTTP", &scan).is_none());
+    }
+}
