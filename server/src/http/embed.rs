@@ -171,10 +171,7 @@ fn as_bytes(
     for (at, result) in results.into_iter().enumerate() {
         let embedding = result.map_err(|problem| match count {
             1 => problem,
-            _ => Problem {
-                detail: format!("image {} of {count}: {}", at + 1, problem.detail),
-                ..problem
-            },
+            _ => problem.of_part(&format!("image {} of {count}", at + 1)),
         })?;
         bytes.extend(npy::little_endian(&embedding));
     }

@@ -187,6 +187,15 @@ impl Problem {
         }
     }
 
+    /// The same problem, as that of a part of the request.
+    #[must_use]
+    pub fn of_part(self, part: &str) -> Self {
+        Self {
+            retry_after: self.retry_after,
+            ..Self::new(self.problem_type, format!("{part}: {}", self.detail))
+        }
+    }
+
     /// The server is at a limit; a retry can succeed.
     #[must_use]
     pub fn overloaded(detail: impl Into<String>) -> Self {
