@@ -522,10 +522,18 @@ fn every_line_of_json_is_json_and_no_file_harms_another() {
     let pipe = folder.path().join("pipe.jpg");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
-    let arguments = ["--json".as_ref(), pipe.as_os_str(), folder.path().as_os_str()];
+    let arguments = [
+        "--json".as_ref(),
+        pipe.as_os_str(),
+        folder.path().as_os_str(),
+    ];
     let output = classify(&arguments, b"");
     let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "the pipe has no image: {errors}");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "the pipe has no image: {errors}"
+    );
     let lines: Vec<Value> = text(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -544,7 +552,11 @@ fn images_and_lists_of_images_on_standard_input() {
     let path = folder.path().join("b.jpg");
     let one = classify(&["--format=csv".as_ref(), "-".as_ref()], &photo());
     let list = format!("{}\n", path.display());
-    let arguments = ["--format=csv".as_ref(), "--files-from".as_ref(), "-".as_ref()];
+    let arguments = [
+        "--format=csv".as_ref(),
+        "--files-from".as_ref(),
+        "-".as_ref(),
+    ];
     let listed = classify(&arguments, list.as_bytes());
     let name = path.display().to_string();
     for (output, name) in [(one, "-"), (listed, name.as_str())] {

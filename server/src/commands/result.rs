@@ -171,7 +171,10 @@ mod tests {
         assert_eq!(json["file"], "a\u{fffd},b.jpg");
         assert_eq!(json["file_base64"], "YeQsYi5qcGc=");
         let plain = Format::Json.text(Path::new("b.jpg"), failed());
-        assert!(plain.starts_with("{\"file\":\"b.jpg\",\"error\":"), "{plain}");
+        assert!(
+            plain.starts_with("{\"file\":\"b.jpg\",\"error\":"),
+            "{plain}"
+        );
     }
 
     #[test]
@@ -205,7 +208,16 @@ mod tests {
         assert_eq!(
             fields,
             [
-                ["a,b.jpg", "1", "7", "", "bird, \"black\"", "0.250000", "", ""],
+                [
+                    "a,b.jpg",
+                    "1",
+                    "7",
+                    "",
+                    "bird, \"black\"",
+                    "0.250000",
+                    "",
+                    ""
+                ],
                 ["a,b.jpg", "", "", "", "", "", "", read],
             ]
         );

@@ -225,7 +225,10 @@ impl Drop for LogEntry {
 /// Health checks and scrapes, which come every few seconds, by route or path, and
 /// the files of the pages.
 pub(super) fn is_probe(path: &str) -> bool {
-    path.starts_with("/health/") || path.starts_with("/assets/") || path.ends_with("/ready") || path == "/metrics"
+    path.starts_with("/health/")
+        || path.starts_with("/assets/")
+        || path.ends_with("/ready")
+        || path == "/metrics"
 }
 
 /// Milliseconds with two decimals.
