@@ -13,7 +13,7 @@ pub mod embed;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
-mod features;
+pub mod features;
 pub mod healthcheck;
 pub mod hedging;
 pub mod images;

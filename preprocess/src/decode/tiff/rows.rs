@@ -2,9 +2,9 @@
 
 use std::io::{Cursor, ErrorKind, Read};
 
-use crate::decode::tiff::jpeg;
+use crate::decode::tiff::jpeg::decode as decode_jpeg;
 use crate::decode::tiff::layout::{Layout, broken};
-use crate::decode::tiff::predictor;
+use crate::decode::tiff::predictor::undo as undo_predictor;
 use crate::decode::tiff::subsampled::{Subsampled, subsampling};
 use crate::error::ImageError;
 use crate::format::Format;
@@ -61,7 +61,7 @@ pub(super) fn for_each_row(
             budget.spend(Format::Tiff, 0)?;
             for (plane, reader) in readers.iter_mut().enumerate() {
                 reader.read_exact(&mut buffer).map_err(convert_error)?;
-                predictor::undo(layout, &mut buffer);
+                undo_predictor(layout, &mut buffer);
                 sink(Row {
                     x,
                     y,
@@ -106,7 +106,7 @@ fn reader<'a>(
 ) -> Result<Box<dyn Read + 'a>, ImageError> {
     let data = layout.chunk_bytes(index)?;
     if layout.compression.is_jpeg() {
-        let samples = jpeg::decode(layout, budget, data, rows)?;
+        let samples = decode_jpeg(layout, budget, data, rows)?;
         return Ok(Box::new(Cursor::new(samples)));
     }
     let width = layout.row_samples();
