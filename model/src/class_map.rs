@@ -3,6 +3,7 @@
 //! for a network that ends with global average pooling and a linear classifier.
 
 use crate::cost;
+use crate::error::NoClassMaps;
 use crate::graph::{Graph, Op};
 
 /// The classifier's weights for one class, as the backend multiplies them:
@@ -32,23 +33,6 @@ impl ClassWeights {
         };
         pixels.map(value).collect()
     }
-}
-
-/// Why a network has no class activation maps.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoClassMaps {
-    /// Its last operation is not linear.
-    #[error("it does not end with a linear classifier")]
-    NoClassifier,
-    /// The classifier does not read the pooled feature map itself.
-    #[error("its classifier reads {input}, not the mean of the last feature map")]
-    NotPooled {
-        /// The operation that the classifier reads.
-        input: String,
-    },
-    /// The network is not one of the family.
-    #[error("its operations are not known")]
-    Unknown,
 }
 
 /// Checks that a network ends with global average pooling and a linear

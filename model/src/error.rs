@@ -1,6 +1,5 @@
 //! Errors of loading and running a network.
 
-use crate::class_map::NoClassMaps;
 use crate::dtype::Dtype;
 
 /// The result type of this crate.
@@ -94,4 +93,21 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Why a network has no class activation maps.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoClassMaps {
+    /// Its last operation is not linear.
+    #[error("it does not end with a linear classifier")]
+    NoClassifier,
+    /// The classifier does not read the pooled feature map itself.
+    #[error("its classifier reads {input}, not the mean of the last feature map")]
+    NotPooled {
+        /// The operation that the classifier reads.
+        input: String,
+    },
+    /// The network is not one of the family.
+    #[error("its operations are not known")]
+    Unknown,
 }

@@ -67,12 +67,12 @@ mod threads;
 
 pub use backend::{Backend, Input, Usage};
 pub use calibrate::Calibration;
-pub use class_map::{ClassWeights, NoClassMaps};
+pub use class_map::ClassWeights;
 pub use cpu::SupportedIsa;
 pub use decisions::Decisions;
 pub use device::Device;
 pub use dtype::Dtype;
-pub use error::{Error, Result};
+pub use error::{Error, NoClassMaps, Result};
 pub use model::{Model, ModelInfo, complete_metadata};
 pub use options::{Choice, CudaOptions, EngineChoice, Isa, Options, SelfCheck, Tuning};
 pub use outputs::{Output, Outputs};

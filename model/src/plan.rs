@@ -12,12 +12,12 @@ use half::bf16;
 use weights::{Checkpoint, Preprocessing};
 
 use crate::backend::{Backend, BackendInfo, Input, StepObserver};
-use crate::class_map::{ClassWeights, NoClassMaps};
+use crate::class_map::ClassWeights;
 use crate::cost::Cost;
 use crate::cpu::{self, Affine, AlignedBuffer, FeatureMap, HugePages, SupportedIsa};
 use crate::device::Device;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result, no_such_class};
+use crate::error::{Error, NoClassMaps, Result, no_such_class};
 use crate::fuse::{Kind, Step, fuse, runs_with};
 use crate::graph::{Graph, Value};
 use crate::layout::ArenaLayout;

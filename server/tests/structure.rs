@@ -68,8 +68,11 @@ fn imports(text: &str, module: &[String]) -> Vec<Vec<String>> {
             expand(&item[start..], "", &mut paths);
         }
     }
-    for at in code.match_indices("crate::") {
-        let path = &code[at.0..];
+    for (at, _) in code.match_indices("crate::") {
+        if code[..at].ends_with("pub(in ") {
+            continue; // a visibility, not an import
+        }
+        let path = &code[at..];
         let end = path.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
         paths.push(path[..end.unwrap_or(path.len())].to_owned());
     }

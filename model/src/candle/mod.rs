@@ -10,12 +10,12 @@ use candle_core::Tensor;
 use weights::{Checkpoint, Preprocessing};
 
 use crate::backend::{Backend, BackendInfo, Input, StepObserver};
-use crate::class_map::{ClassWeights, NoClassMaps};
+use crate::class_map::ClassWeights;
 use crate::cost::{self, Cost};
 use crate::cpu::{self, SupportedIsa};
 use crate::device::Device;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result, no_such_class};
+use crate::error::{Error, NoClassMaps, Result, no_such_class};
 use crate::graph::{Graph, Value};
 use crate::options::EngineChoice;
 use crate::outputs::{Output, OutputValues, Outputs};

@@ -9,9 +9,9 @@ use super::kernels::NormParameters;
 use super::memory::DeviceBuffer;
 use super::network::Network;
 use super::tensor::padded;
-use crate::class_map::{ClassWeights, NoClassMaps};
+use crate::class_map::ClassWeights;
 use crate::dtype::Dtype;
-use crate::error::{Error, Result, no_such_class};
+use crate::error::{Error, NoClassMaps, Result, no_such_class};
 use crate::fold;
 use crate::fuse::{Kind, Step};
 
