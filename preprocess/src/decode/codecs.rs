@@ -7,11 +7,9 @@ use image::error::{LimitErrorKind, UnsupportedErrorKind};
 use image::{ColorType, ImageDecoder, ImageError as CodecError};
 
 use crate::decode::decoded::DecodedImage;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// Decodes `bytes`, which start with the signature of `format`. Samples of 16
 /// bits are reduced to their high byte.
@@ -60,13 +58,7 @@ fn read_image(
     if is_16_bit {
         samples = high_bytes(samples);
     }
-    let pixels = InterleavedPixels {
-        width,
-        height,
-        channels,
-        samples,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    Ok(DecodedImage::upright([width, height], channels, samples))
 }
 
 /// The high bytes of 16-bit samples, in place.

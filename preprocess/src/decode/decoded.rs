@@ -38,6 +38,19 @@ impl DecodedImage {
             pixels: DecodedPixels::Interleaved(pixels),
         }
     }
+
+    /// A whole image of a format without a separate orientation: `samples` is
+    /// `[height, width, channels]`.
+    pub(crate) fn upright(size: [u32; 2], channels: usize, samples: Vec<u8>) -> Self {
+        let [width, height] = size;
+        let pixels = InterleavedPixels {
+            width,
+            height,
+            channels,
+            samples,
+        };
+        Self::full_size(pixels, Orientation::default())
+    }
 }
 
 impl DecodedPixels {

@@ -3,11 +3,9 @@
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
 use crate::decode::decoded::DecodedImage;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// Decodes the first frame. Canvas pixels outside the frame have the transparent
 /// colour, or colour 0 if no colour is transparent. A frame that extends beyond
@@ -60,13 +58,7 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
         row.iter().for_each(|&index| push(index));
         (0..after).for_each(|_| push(background));
     }
-    let pixels = InterleavedPixels {
-        width,
-        height,
-        channels: 3,
-        samples,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    Ok(DecodedImage::upright([width, height], 3, samples))
 }
 
 /// The colour of each index. As in Pillow, an index beyond the end of the palette

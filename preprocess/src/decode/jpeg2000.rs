@@ -3,11 +3,9 @@
 use hayro_jpeg2000::{ColorSpace, DecodeSettings, DecoderContext, Image};
 
 use crate::decode::decoded::DecodedImage;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// The decoder takes about 28 bytes per pixel, so its images are limited to a third
 /// of the pixels.
@@ -46,13 +44,7 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
             "a JPEG 2000 image with channels of different sizes",
         ));
     }
-    let pixels = InterleavedPixels {
-        width,
-        height,
-        channels,
-        samples,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    Ok(DecodedImage::upright([width, height], channels, samples))
 }
 
 /// The fewest samples in a code block, and the fewest in each direction of a

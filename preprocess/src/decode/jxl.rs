@@ -5,11 +5,9 @@ use jxl_oxide::color::{ColourEncoding, EnumColourEncoding};
 use jxl_oxide::{AllocTracker, InitializeResult, JxlImage, RenderingIntent};
 
 use crate::decode::decoded::DecodedImage;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// The decoder takes about 28 bytes per pixel, so its images are limited to a third
 /// of the pixels.
@@ -40,13 +38,7 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
     }
     let mut samples = vec![0; width as usize * height as usize * channels];
     stream.write_to_buffer(&mut samples);
-    let pixels = InterleavedPixels {
-        width,
-        height,
-        channels,
-        samples,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    Ok(DecodedImage::upright([width, height], channels, samples))
 }
 
 /// Reads the header, checks it, and reads on until the first frame is there.

@@ -17,8 +17,8 @@ use super::line::Line;
 use super::memory::release_free_memory;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
+use super::round_robin::Position;
 use super::scheduler::Flow;
-use super::turns::Turn;
 
 /// Where an image's result goes. Closed when its client has disconnected.
 pub type Reply = oneshot::Sender<Result<ImageOutput, Error>>;
@@ -38,7 +38,7 @@ pub struct Waiting {
     /// When it began to wait for the device.
     pub since: Instant,
     /// Its place in the order of the images.
-    pub turn: Turn,
+    pub position: Position,
     /// Whether it is the only image of its request.
     pub is_alone: bool,
     /// Where the result goes.
@@ -151,8 +151,8 @@ impl Queue {
     }
 
     /// Removes an image whose client is gone.
-    pub fn remove(&self, turn: Turn) {
-        self.0.0.remove(turn);
+    pub fn remove(&self, position: Position) {
+        self.0.0.remove(position);
     }
 }
 

@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(classes("Domestic_Cat"), 5);
         assert_eq!(classes("n02123045"), 1);
         assert_eq!(classes("great white shark"), 1);
-        // Case tells the dog from the garment.
+        // Only the case differs between the dog and the garment.
         assert_ne!(
             categories.find("Cardigan").unwrap(),
             categories.find("cardigan").unwrap()

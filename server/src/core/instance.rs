@@ -19,8 +19,8 @@ use super::image::EncodedImage;
 use super::limits::Limits;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
+use super::round_robin::Position;
 use super::scheduler::{Flow, Scheduler};
-use super::turns::Turn;
 
 /// A loaded version of a model. Dropping the last reference ends its workers
 /// and frees its memory, once the images in its queue are done.
@@ -160,13 +160,13 @@ impl Instance {
             metrics: Arc::clone(&self.metrics),
         };
         let arrived = Instant::now();
-        let turn = self.flow.spawn_in_turn(rank.index, move |turn| {
-            decode.run(turn, reply, arrived);
+        let position = self.flow.spawn_ranked(rank.index, move |position| {
+            decode.run(position, reply, arrived);
         });
         let _stay = Stay {
             image,
             queue: &self.queue,
-            turn,
+            position,
             _permit: permit,
         };
         result.await.map_err(|_| Error::Stopped)?
@@ -191,14 +191,14 @@ impl Rank {
 struct Stay<'a> {
     image: Arc<Mutex<Option<EncodedImage>>>,
     queue: &'a Queue,
-    turn: Turn,
+    position: Position,
     _permit: Permit,
 }
 
 impl Drop for Stay<'_> {
     fn drop(&mut self) {
         drop(taken(&self.image));
-        self.queue.remove(self.turn);
+        self.queue.remove(self.position);
     }
 }
 
@@ -235,7 +235,7 @@ struct DecodeJob {
 
 impl DecodeJob {
     /// Bytes of a file -> pixels `[S, S, 3]` -> the queue of the device.
-    fn run(self, turn: Turn, reply: Reply, arrived: Instant) {
+    fn run(self, position: Position, reply: Reply, arrived: Instant) {
         let Some(image) = taken(&self.image) else {
             return;
         };
@@ -262,7 +262,7 @@ impl DecodeJob {
                 decode,
                 thread_wait: started - arrived,
                 since: Instant::now(),
-                turn,
+                position,
                 is_alone: self.is_alone,
                 reply,
             }),

@@ -1,11 +1,11 @@
-//! The images that wait for a device, in the order of their turns.
+//! The images that wait for a device, in the order of their positions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::batch::Waiting;
 use super::metrics::Metrics;
-use super::turns::Turn;
+use super::round_robin::Position;
 
 /// A bounded queue of decoded images.
 pub(super) struct Line {
@@ -17,7 +17,7 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct State {
-    images: BTreeMap<Turn, Waiting>,
+    images: BTreeMap<Position, Waiting>,
     closed: bool,
 }
 
@@ -51,14 +51,14 @@ impl Line {
             return Ok(());
         }
         self.metrics.queue_depth.inc();
-        state.images.insert(image.turn, image);
+        state.images.insert(image.position, image);
         self.changed.notify_one();
         Ok(())
     }
 
     /// Removes an image whose client is gone.
-    pub(super) fn remove(&self, turn: Turn) {
-        let removed = self.lock().images.remove(&turn);
+    pub(super) fn remove(&self, position: Position) {
+        let removed = self.lock().images.remove(&position);
         self.left(usize::from(removed.is_some()));
     }
 
@@ -92,11 +92,11 @@ impl Line {
         self.lock().images.len()
     }
 
-    /// The first turn of an image that is the only one of its request.
-    pub(super) fn first_alone(&self) -> Option<Turn> {
+    /// The first position of an image that is the only one of its request.
+    pub(super) fn first_alone(&self) -> Option<Position> {
         let state = self.lock();
         let mut alone = state.images.values().filter(|image| image.is_alone);
-        alone.next().map(|image| image.turn)
+        alone.next().map(|image| image.position)
     }
 
     /// No more images come.

@@ -5,7 +5,7 @@
 //! 1996). A flow that was idle starts at the current virtual time: it goes
 //! first, but cannot save up time.
 //!
-//! Within a flow, images are served in turns: the first image of a request goes
+//! Within a flow, requests are served round-robin: the first image of a request goes
 //! before the second one of any other, so that a request with one image does not
 //! wait for another request's thirty-second. A batch runs when it is full, when
 //! nothing is left to decode, or when a request waits for it alone.
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use model::ThreadPool;
 
 use super::progress::Progress;
-use super::turns::{FlowQueue, Job, PendingBatch, Turn};
+use super::round_robin::{FlowQueue, Job, PendingBatch, Position};
 
 /// The jobs of all flows on one thread pool.
 #[derive(Clone)]
@@ -91,24 +91,28 @@ impl Scheduler {
 impl Flow {
     /// Queues a job and returns at once. A panic of the job is logged.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        self.spawn_in_turn(0, move |_| job());
+        self.spawn_ranked(0, move |_| job());
     }
 
     /// Queues the job of an image that has `rank` images of its request before
-    /// it. Returns its turn.
-    pub fn spawn_in_turn(&self, rank: usize, job: impl FnOnce(Turn) + Send + 'static) -> Turn {
-        let turn = lock(&self.scheduler.flows).push(self.id.id, rank, job);
+    /// it. Returns its position in the queue.
+    pub fn spawn_ranked(
+        &self,
+        rank: usize,
+        job: impl FnOnce(Position) + Send + 'static,
+    ) -> Position {
+        let position = lock(&self.scheduler.flows).push(self.id.id, rank, job);
         self.wake_one();
-        turn
+        position
     }
 
     /// Queues a batch, which begins after at most `patience` more images have
-    /// been decoded. `lone` returns the turn of an image that waits for it and is
+    /// been decoded. `lone` returns the position of an image that waits for it and is
     /// the only one of its request. A flow has one batch at a time.
     pub fn spawn_batch(
         &self,
         patience: usize,
-        lone: impl Fn() -> Option<Turn> + Send + 'static,
+        lone: impl Fn() -> Option<Position> + Send + 'static,
         job: impl FnOnce() + Send + 'static,
     ) {
         let batch = PendingBatch {
@@ -163,7 +167,12 @@ impl Flows {
         queue
     }
 
-    fn push(&mut self, id: u64, rank: usize, job: impl FnOnce(Turn) + Send + 'static) -> Turn {
+    fn push(
+        &mut self,
+        id: u64,
+        rank: usize,
+        job: impl FnOnce(Position) + Send + 'static,
+    ) -> Position {
         self.active(id).push(rank, job)
     }
 
@@ -278,7 +287,7 @@ mod tests {
         let flow = scheduler.flow();
         let spawn = |name: &'static str, rank: usize| {
             let done = done.clone();
-            flow.spawn_in_turn(rank, move |_| done.send(name).unwrap());
+            flow.spawn_ranked(rank, move |_| done.send(name).unwrap());
         };
         for (rank, name) in ["a0", "a1", "a2"].into_iter().enumerate() {
             spawn(name, rank);
@@ -293,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_batch_waits_for_images_that_can_join_it() {
-        let lone = Turn::default();
+        let lone = Position::default();
         // Images of rounds 0, 0, 1 and 2 are queued.
         for (patience, lone, expected) in [
             (9, None, ["image", "image", "image", "image", "batch"]),
@@ -305,7 +314,7 @@ mod tests {
             let flow = scheduler.flow();
             for rank in [0, 0, 1, 2] {
                 let done = done.clone();
-                flow.spawn_in_turn(rank, move |_| done.send("image").unwrap());
+                flow.spawn_ranked(rank, move |_| done.send("image").unwrap());
             }
             flow.spawn_batch(patience, move || lone, move || done.send("batch").unwrap());
             drop(release);

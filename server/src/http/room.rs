@@ -94,7 +94,7 @@ impl Room {
                 return;
             }
             self.close_longest_idle();
-            // A connection that becomes idle tells nobody.
+            // A connection that becomes idle sends no notification.
             let _ = timeout(RETRY, left).await;
         }
     }

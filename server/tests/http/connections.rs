@@ -112,7 +112,7 @@ async fn a_client_that_closes_its_side_gets_its_response() {
 }
 
 /// A client that is gone has closed its side, too: it keeps its place only
-/// while nobody needs it.
+/// while no other request needs it.
 #[tokio::test]
 async fn the_places_of_departed_clients_go_to_those_who_wait() {
     let mut limits = limits();

@@ -6,11 +6,9 @@ mod rle;
 
 use crate::decode::bmp::header::{Coding, Header, Mask};
 use crate::decode::decoded::DecodedImage;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// Bytes of the file header, before the bitmap header.
 const FILE_HEADER: usize = 14;
@@ -69,13 +67,7 @@ fn decode_pixels(
         }
         Coding::Packed { bits } => unpack(header, pixels, bits)?,
     };
-    let pixels = InterleavedPixels {
-        width,
-        height,
-        channels: 3,
-        samples,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    Ok(DecodedImage::upright([width, height], 3, samples))
 }
 
 /// Rows of pixels with a constant number of bits, padded to 4 bytes.

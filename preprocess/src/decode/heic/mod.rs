@@ -12,11 +12,9 @@ use rayon::ThreadPoolBuilder;
 
 use crate::decode::decoded::DecodedImage;
 use crate::decode::guard::guard;
-use crate::decode::interleaved::InterleavedPixels;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
-use crate::orientation::Orientation;
 
 /// Decodes the primary image.
 ///
@@ -40,13 +38,8 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
             image.to_rgb8_with_options(&options).map_err(convert_error)
         })
     })?;
-    let pixels = InterleavedPixels {
-        width: image.width as u32,
-        height: image.height as u32,
-        channels: 3,
-        samples: image.data,
-    };
-    Ok(DecodedImage::full_size(pixels, Orientation::default()))
+    let size = [image.width as u32, image.height as u32];
+    Ok(DecodedImage::upright(size, 3, image.data))
 }
 
 /// Checks the pixels of everything that will be decoded: the canvas, its tiles, and

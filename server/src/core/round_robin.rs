@@ -1,18 +1,20 @@
-//! The order of the jobs of one model: images in turns, and when a batch begins.
+//! The order of the jobs of one model: round-robin over the requests, and when a
+//! batch begins.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// The place of an image in the order of its flow.
+/// The position of an image in the order of its flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
-    /// The number of its turn. Images of the same turn go first come, first
-    /// served.
+pub struct Position {
+    /// The round in which it is served. Within a round, the first images of their
+    /// requests go first, then those that arrived first.
     round: u64,
     /// Images of its request before it.
     rank: usize,
+    /// Jobs that were queued before it.
     number: u64,
 }
 
@@ -21,14 +23,14 @@ pub(super) struct PendingBatch {
     pub(super) job: Job,
     /// Images that may still be decoded before it begins.
     pub(super) patience: usize,
-    /// The turn of an image that is the only one of its request, if one waits.
-    pub(super) lone: Box<dyn Fn() -> Option<Turn> + Send>,
+    /// The position of an image that is the only one of its request, if one waits.
+    pub(super) lone: Box<dyn Fn() -> Option<Position> + Send>,
 }
 
 /// The jobs of one flow.
 #[derive(Default)]
 pub(super) struct FlowQueue {
-    jobs: BTreeMap<Turn, Job>,
+    jobs: BTreeMap<Position, Job>,
     pub(super) batch: Option<PendingBatch>,
     pub(super) running: usize,
     /// The round that is being served.
@@ -47,20 +49,24 @@ impl FlowQueue {
     }
 
     /// Adds the job of an image that has `rank` images of its request before it.
-    pub(super) fn push(&mut self, rank: usize, job: impl FnOnce(Turn) + Send + 'static) -> Turn {
+    pub(super) fn push(
+        &mut self,
+        rank: usize,
+        job: impl FnOnce(Position) + Send + 'static,
+    ) -> Position {
         self.queued += 1;
-        let turn = Turn {
+        let position = Position {
             round: self.round + rank as u64,
             rank,
             number: self.queued,
         };
-        self.jobs.insert(turn, Box::new(move || job(turn)));
-        turn
+        self.jobs.insert(position, Box::new(move || job(position)));
+        position
     }
 
-    /// The next job: that of the first turn, or the batch.
+    /// The next job: the one at the first position, or the batch.
     pub(super) fn pop(&mut self) -> Option<Job> {
-        let next = self.jobs.first_key_value().map(|(turn, _)| *turn);
+        let next = self.jobs.first_key_value().map(|(position, _)| *position);
         let is_due = |batch: &mut PendingBatch| match next {
             None => true,
             Some(_) if batch.patience == 0 => true,
@@ -73,8 +79,8 @@ impl FlowQueue {
         if let Some(batch) = &mut self.batch {
             batch.patience -= 1;
         }
-        let (turn, job) = self.jobs.pop_first()?;
-        self.round = self.round.max(turn.round);
+        let (position, job) = self.jobs.pop_first()?;
+        self.round = self.round.max(position.round);
         Some(job)
     }
 }
