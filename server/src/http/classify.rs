@@ -1,300 +1,24 @@
 //! `POST /classify` and `POST /models/{name}/classify`: from the body of a
 //! request to the most probable classes of its images.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use axum::Extension;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::future::join_all;
-use model::Outputs;
-use tokio::time::{Instant, timeout_at};
+use axum::response::Response;
 
 use super::body::IncomingBody;
-use super::encoding::Codings;
-use super::forms::{Form, Images};
-use super::observe::{LogFields, RequestId};
-use super::problem::{Problem, ProblemType};
+use super::call::{Call, ImageRequest, Needs, Received, finish};
+use super::observe::LogFields;
+use super::problem::Problem;
 use super::query::{Pairs, Parameters};
-use super::response::{Classification, Item, counted};
-use super::target::Target;
-use crate::core::admission::ByteShare;
+use super::response::{Classification, Results, counted};
 use crate::core::answer::{AnswerOptions, Selection};
-use crate::core::batch::{ImageOutput, Timings};
-use crate::core::error::{Error, ErrorClass};
-use crate::core::image::EncodedImage;
-use crate::core::instance::{Instance, Rank};
-use crate::core::serving::{InFlight, Serving};
+use crate::core::batch::ImageOutput;
+use crate::core::instance::Instance;
 
 /// Bytes of the result of an image and of each of its classes, as structures and
 /// as JSON. Labels are seldom longer.
 const ITEM_BYTES: usize = 1024;
 const CLASS_BYTES: usize = 256;
-
-pub(super) async fn classify(
-    State(serving): State<Arc<Serving>>,
-    Extension(id): Extension<RequestId>,
-    target: Option<Path<Target>>,
-    query: Result<Query<Pairs>, QueryRejection>,
-    request: Request,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = IncomingBody::new(&parts.headers, body);
-    let mut fields = LogFields::default();
-    let call = Call::new(&serving, &parts.headers, &id, target);
-    let response = call.respond(query, body, &mut fields).await;
-    finish(response, fields)
-}
-
-/// The response of a handler, with what it adds to the access log.
-pub(super) fn finish(response: Result<Response, Problem>, fields: LogFields) -> Response {
-    let mut response = response.unwrap_or_else(Problem::into_response);
-    response.extensions_mut().insert(fields);
-    response
-}
-
-/// One request without its body.
-pub(super) struct Call<'a> {
-    pub(super) serving: &'a Serving,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) id: &'a RequestId,
-    target: Target,
-}
-
-/// What a route needs of the images of a request.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Needs {
-    /// What the forward pass returns besides the logits.
-    pub(super) outputs: Outputs,
-    /// Why the request may have only one image, where it may. That image is kept.
-    pub(super) single: Option<&'static str>,
-}
-
-/// A request whose images have run.
-pub(super) struct Received<P> {
-    pub(super) parameters: P,
-    pub(super) instance: Arc<Instance>,
-    /// In the order of the images.
-    pub(super) outcomes: Vec<Result<ImageOutput, Problem>>,
-    /// Whether the response is an array.
-    pub(super) many: bool,
-    /// The only image, for [`Needs::single`].
-    pub(super) image: Option<EncodedImage>,
-    pub(super) deadline: Deadline,
-    _in_flight: InFlight,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn new(
-        serving: &'a Serving,
-        headers: &'a HeaderMap,
-        id: &'a RequestId,
-        target: Option<Path<Target>>,
-    ) -> Self {
-        Self {
-            serving,
-            headers,
-            id,
-            target: target.map(|Path(target)| target).unwrap_or_default(),
-        }
-    }
-}
-
-impl Call<'_> {
-    async fn respond(
-        &self,
-        query: Result<Query<Pairs>, QueryRejection>,
-        body: IncomingBody,
-        fields: &mut LogFields,
-    ) -> Result<Response, Problem> {
-        let parameters = Parameters::read(query, self.serving.min_confidence());
-        let prepare = |parameters: Parameters, instance: &Instance| {
-            Ok((Wanted::new(&parameters, instance)?, Needs::default()))
-        };
-        let received = self.receive(parameters, prepare, body, fields);
-        self.render(received.await?)
-    }
-
-    /// Reads a request and runs its images. `prepare` checks the parameters against
-    /// the model, before the body is read.
-    pub(super) async fn receive<Q, P>(
-        &self,
-        parameters: Result<Q, Problem>,
-        prepare: impl FnOnce(Q, &Instance) -> Result<(P, Needs), Problem>,
-        body: IncomingBody,
-        fields: &mut LogFields,
-    ) -> Result<Received<P>, Problem> {
-        let limits = self.serving.limits();
-        let deadline = Deadline::after(limits.request_timeout);
-        // Whatever can be rejected without the body is rejected before it is read.
-        let early = async {
-            let in_flight = self.serving.enter()?;
-            let parameters = parameters?;
-            let codings = Codings::of(self.headers)?;
-            self.serving.admission().check().await?;
-            let found = self
-                .serving
-                .registry()
-                .find(self.target.name(), self.target.version()?);
-            let instance = deadline.wait_for(found).await??;
-            let (parameters, needs) = prepare(parameters, &instance)?;
-            Ok::<_, Problem>((in_flight, parameters, needs, codings, instance))
-        };
-        let (in_flight, parameters, needs, codings, instance) = match early.await {
-            Ok(early) => early,
-            Err(problem) => {
-                body.discard();
-                return Err(problem);
-            }
-        };
-        instance.name().clone_into(&mut fields.model);
-        fields.version = instance.version();
-
-        let mut share = self.serving.admission().bytes();
-        let body = body.read(limits, &mut share).await?;
-        fields.bytes = body.len();
-        let deadline = Deadline::after(limits.request_timeout);
-        let images = self.unpack(body, codings, &mut share, deadline).await?;
-        fields.images = images.files.len();
-        let many = images.many;
-        let share = Arc::new(share);
-        let image = needs.only_image(&images, &share)?;
-        let outcomes = self.outcomes(&instance, images, share, needs.outputs, deadline);
-        let outcomes = outcomes.await?;
-        fields.timings = slowest(&outcomes);
-        Ok(Received {
-            parameters,
-            instance,
-            outcomes,
-            many,
-            image,
-            deadline,
-            _in_flight: in_flight,
-        })
-    }
-
-    /// The images of a body.
-    async fn unpack(
-        &self,
-        body: Bytes,
-        codings: Codings,
-        share: &mut ByteShare,
-        deadline: Deadline,
-    ) -> Result<Images, Problem> {
-        let body = match codings.is_identity() {
-            true => body,
-            false => self.decoded(body, codings, share, deadline).await?,
-        };
-        let most = self.serving.limits().max_images;
-        match Form::of(self.headers, &body)? {
-            Form::Raw => Form::Raw.unpack(body, most),
-            form => {
-                share.grow(form.copies(&body))?;
-                self.on_pool(move || form.unpack(body, most), deadline)
-                    .await?
-            }
-        }
-    }
-
-    /// A body without its content encoding.
-    async fn decoded(
-        &self,
-        body: Bytes,
-        codings: Codings,
-        share: &mut ByteShare,
-        deadline: Deadline,
-    ) -> Result<Bytes, Problem> {
-        let limits = self.serving.limits().clone();
-        let mut taken = std::mem::replace(share, share.sibling());
-        let decode = move || (codings.decode(body, &limits, &mut taken), taken);
-        let (body, taken) = self.on_pool(decode, deadline).await?;
-        *share = taken;
-        body
-    }
-
-    /// Runs a job on the thread pool: megabytes are not parsed between two
-    /// sockets.
-    async fn on_pool<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-        deadline: Deadline,
-    ) -> Result<T, Problem> {
-        let done = deadline.wait_for(self.serving.run_job(job)).await?;
-        done.map_err(|error| self.problem(&error))
-    }
-
-    /// The result or problem of each image, in order.
-    async fn outcomes(
-        &self,
-        instance: &Instance,
-        images: Images,
-        share: Arc<ByteShare>,
-        outputs: Outputs,
-        deadline: Deadline,
-    ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
-        let count = images.files.len();
-        let permits = self.serving.admission().admit(count).await?;
-        let infer = async |(index, (file, permit))| {
-            let rank = Rank { index, of: count };
-            let image = EncodedImage::new(file, images.encoding, Arc::clone(&share));
-            let output = instance.infer(image, outputs, permit, rank);
-            let output = deadline.wait_for(output).await?;
-            output.map_err(|error| self.problem(&error))
-        };
-        let files = images.files.into_iter();
-        Ok(join_all(files.zip(permits).enumerate().map(infer)).await)
-    }
-
-    /// Logits -> answers -> JSON.
-    fn render(&self, received: Received<Wanted>) -> Result<Response, Problem> {
-        let Received {
-            instance,
-            parameters: wanted,
-            outcomes,
-            many,
-            ..
-        } = received;
-        let classes = wanted.options.top_k.min(instance.network().labels().len());
-        let mut share = self.serving.admission().bytes();
-        share.grow(outcomes.len() * (ITEM_BYTES + classes * CLASS_BYTES))?;
-        let interpretation = instance.interpretation();
-        let selection = wanted.selection.as_ref();
-        let classification = |output: &ImageOutput| Classification {
-            model: instance.name(),
-            version: instance.version(),
-            request_id: self.id.as_str(),
-            answer: interpretation.answer(&output.logits, selection, wanted.options),
-        };
-        let timing = server_timing(&instance, slowest(&outcomes));
-        let mut response = if many {
-            let items = outcomes.iter().map(|outcome| match outcome {
-                Ok(output) => Item::Result(classification(output)),
-                Err(problem) => Item::Problem(problem.body(self.id.as_str())),
-            });
-            counted(&items.collect::<Vec<_>>(), share)?
-        } else {
-            let only = outcomes.into_iter().next().ok_or_else(Problem::internal)?;
-            counted(&classification(&only?), share)?
-        };
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("server-timing"), timing);
-        Ok(response)
-    }
-
-    /// Renders an error of the core as a problem. The cause of an internal error is
-    /// logged and not returned.
-    pub(super) fn problem(&self, error: &Error) -> Problem {
-        if error.class() == ErrorClass::Internal {
-            tracing::error!(request_id = self.id.as_str(), %error, "an image failed");
-        }
-        Problem::from(error)
-    }
-}
 
 /// What a request wants to know of its images.
 struct Wanted {
@@ -311,71 +35,51 @@ impl Wanted {
     }
 }
 
-impl Needs {
-    /// The only image of the request, if the route needs it.
-    ///
-    /// # Errors
-    /// 400 if there are several.
-    fn only_image(
-        &self,
-        images: &Images,
-        share: &Arc<ByteShare>,
-    ) -> Result<Option<EncodedImage>, Problem> {
-        let keep =
-            |file: &Bytes| EncodedImage::new(file.clone(), images.encoding, Arc::clone(share));
-        match (self.single, &images.files[..]) {
-            (None, _) => Ok(None),
-            (Some(_), [only]) => Ok(Some(keep(only))),
-            (Some(reason), _) => Err(Problem::new(ProblemType::BadParameter, reason)),
-        }
-    }
+pub(super) async fn classify(
+    query: Result<Query<Pairs>, QueryRejection>,
+    ImageRequest { call, body }: ImageRequest,
+) -> Response {
+    let mut fields = LogFields::default();
+    let response = respond(&call, query, body, &mut fields).await;
+    finish(response, fields)
 }
 
-/// The deadline of a request.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline {
-    limit: Duration,
-    at: Instant,
+async fn respond(
+    call: &Call,
+    query: Result<Query<Pairs>, QueryRejection>,
+    body: IncomingBody,
+    fields: &mut LogFields,
+) -> Result<Response, Problem> {
+    let parameters = Parameters::read(query, call.serving.min_confidence());
+    let prepare = |parameters: Parameters, instance: &Instance| {
+        Ok((Wanted::new(&parameters, instance)?, Needs::default()))
+    };
+    let received = call.receive(parameters, prepare, body, fields);
+    render(call, &received.await?)
 }
 
-impl Deadline {
-    fn after(limit: Duration) -> Self {
-        Self {
-            limit,
-            at: Instant::now() + limit,
-        }
-    }
-
-    pub(super) async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
-        timeout_at(self.at, future).await.map_err(|_| {
-            let detail = format!(
-                "no result within {} s; send the request again when the server is less busy",
-                self.limit.as_secs_f64()
-            );
-            Problem::new(ProblemType::DeadlineExceeded, detail)
-        })
-    }
-}
-
-/// The longest time of each step over all images.
-pub(super) fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
-    let timings = outcomes.iter().flatten().map(|output| output.timings);
-    timings.fold(Timings::default(), |a, b| Timings {
-        decode: a.decode.max(b.decode),
-        queue: a.queue.max(b.queue),
-        forward: a.forward.max(b.forward),
-    })
-}
-
-pub(super) fn server_timing(instance: &Instance, timings: Timings) -> HeaderValue {
-    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-    let text = format!(
-        "model;desc=\"{}/{}\", decode;dur={:.2}, queue;dur={:.2}, forward;dur={:.2}",
-        instance.name(),
-        instance.version(),
-        ms(timings.decode),
-        ms(timings.queue),
-        ms(timings.forward)
-    );
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("decode"))
+/// Logits -> answers -> JSON.
+fn render(call: &Call, received: &Received<Wanted>) -> Result<Response, Problem> {
+    let Received {
+        instance,
+        parameters: wanted,
+        outcomes,
+        many,
+        ..
+    } = received;
+    let classes = wanted.options.top_k.min(instance.network().labels().len());
+    let mut share = call.serving.admission().bytes();
+    share.grow(outcomes.len() * (ITEM_BYTES + classes * CLASS_BYTES))?;
+    let interpretation = instance.interpretation();
+    let selection = wanted.selection.as_ref();
+    let classification = |output: &ImageOutput| Classification {
+        model: instance.name(),
+        version: instance.version(),
+        request_id: call.id.as_str(),
+        answer: interpretation.answer(&output.logits, selection, wanted.options),
+    };
+    let results = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().map(classification));
+    counted(&Results::new(results, *many, call.id.as_str())?, share)
 }

@@ -1,11 +1,8 @@
 //! `POST /embed` and `POST /models/{name}/embed`: from the body of a request to
 //! the embeddings of its images, as JSON, as bytes or as a `.npy` file.
 
-use std::sync::Arc;
-
-use axum::Extension;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -13,15 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::accept::preferred;
 use super::body::IncomingBody;
-use super::classify::{Call, Needs, Received, finish, server_timing, slowest};
-use super::observe::{LogFields, RequestId};
-use super::problem::{Problem, ProblemType};
-use super::response::{Item, json};
-use super::target::Target;
+use super::call::{Call, ImageRequest, Needs, Received, finish};
+use super::observe::LogFields;
+use super::problem::Problem;
+use super::response::{Results, json};
 use crate::core::embedding::{OUTPUTS, embedding};
 use crate::core::instance::Instance;
 use crate::core::npy;
-use crate::core::serving::Serving;
 
 /// The query of a request. Text, so that the problem can quote it.
 #[derive(Deserialize)]
@@ -54,26 +49,20 @@ struct Embedding<'a> {
     version: u64,
     request_id: &'a str,
     dimension: usize,
-    embedding: Vec<f32>,
+    embedding: &'a [f32],
 }
 
 pub(super) async fn embed(
-    State(serving): State<Arc<Serving>>,
-    Extension(id): Extension<RequestId>,
-    target: Option<Path<Target>>,
     query: Result<Query<Parameters>, QueryRejection>,
-    request: Request,
+    ImageRequest { call, body }: ImageRequest,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = IncomingBody::new(&parts.headers, body);
     let mut fields = LogFields::default();
-    let call = Call::new(&serving, &parts.headers, &id, target);
     let response = respond(&call, query, body, &mut fields).await;
     finish(response, fields)
 }
 
 async fn respond(
-    call: &Call<'_>,
+    call: &Call,
     query: Result<Query<Parameters>, QueryRejection>,
     body: IncomingBody,
     fields: &mut LogFields,
@@ -88,9 +77,8 @@ async fn respond(
 }
 
 fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<bool, Problem> {
-    let bad = |detail| Problem::new(ProblemType::BadParameter, detail);
     let Query(parameters) = query.map_err(|rejection| {
-        bad(format!(
+        Problem::bad_parameter(format!(
             "{}; the only parameter is normalize",
             rejection.body_text()
         ))
@@ -98,14 +86,14 @@ fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<bool, P
     match parameters.normalize.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(text) => Err(bad(format!(
+        Some(text) => Err(Problem::bad_parameter(format!(
             "normalize is `{}`; it must be true or false",
             text.escape_default()
         ))),
     }
 }
 
-fn render(call: &Call<'_>, received: Received<bool>) -> Result<Response, Problem> {
+fn render(call: &Call, received: Received<bool>) -> Result<Response, Problem> {
     let Received {
         parameters: normalize,
         instance,
@@ -113,7 +101,6 @@ fn render(call: &Call<'_>, received: Received<bool>) -> Result<Response, Problem
         many,
         ..
     } = received;
-    let timing = server_timing(&instance, slowest(&outcomes));
     let size = instance.network().info().embedding_size;
     let results: Vec<Result<Vec<f32>, Problem>> = outcomes
         .into_iter()
@@ -122,38 +109,30 @@ fn render(call: &Call<'_>, received: Received<bool>) -> Result<Response, Problem
             values.map_err(|error| call.problem(&error))
         })
         .collect();
-    let format = preferred(call.headers, &FORMATS).unwrap_or(Format::Json);
-    let mut response = match format {
-        Format::Json => as_json(call, &instance, results, many)?,
-        Format::Bytes | Format::Npy => as_bytes(results, size, format)?,
-    };
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("server-timing"), timing);
-    Ok(response)
+    let format = preferred(&call.headers, &FORMATS).unwrap_or(Format::Json);
+    match format {
+        Format::Json => as_json(call, &instance, &results, many),
+        Format::Bytes | Format::Npy => as_bytes(results, size, format),
+    }
 }
 
 fn as_json(
-    call: &Call<'_>,
+    call: &Call,
     instance: &Instance,
-    results: Vec<Result<Vec<f32>, Problem>>,
+    results: &[Result<Vec<f32>, Problem>],
     many: bool,
 ) -> Result<Response, Problem> {
-    let item = |embedding: Vec<f32>| Embedding {
-        model: instance.name(),
-        version: instance.version(),
-        request_id: call.id.as_str(),
-        dimension: embedding.len(),
-        embedding,
-    };
-    if many {
-        let items = results.iter().map(|result| match result {
-            Ok(embedding) => Item::Result(item(embedding.clone())),
-            Err(problem) => Item::Problem(problem.body(call.id.as_str())),
-        });
-        return json(&items.collect::<Vec<_>>());
-    }
-    let only = results.into_iter().next().ok_or_else(Problem::internal)?;
-    json(&item(only?))
+    let results = results.iter().map(|result| {
+        let embedding = result.as_ref()?;
+        Ok(Embedding {
+            model: instance.name(),
+            version: instance.version(),
+            request_id: call.id.as_str(),
+            dimension: embedding.len(),
+            embedding,
+        })
+    });
+    json(&Results::new(results, many, call.id.as_str())?)
 }
 
 /// The embeddings as little-endian f32, row by row. The first image that has no

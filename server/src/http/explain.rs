@@ -2,23 +2,19 @@
 //! to class activation maps, as JSON or drawn on the photo.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
-use axum::Extension;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::HeaderName;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::accept::preferred;
 use super::body::IncomingBody;
-use super::classify::{Call, Needs, Received, finish, server_timing, slowest};
-use super::observe::{LogFields, RequestId};
-use super::problem::{Problem, ProblemType};
-use super::response::{Item, json};
-use super::target::Target;
+use super::call::{Call, ImageRequest, Needs, Received, finish};
+use super::observe::LogFields;
+use super::problem::Problem;
+use super::response::{Results, json};
 use crate::core::answer::{Answer, AnswerOptions, Prediction, TOP_K};
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error;
@@ -26,7 +22,6 @@ use crate::core::explain::{ClassMap, Classes, OUTPUTS, explain, find_classes};
 use crate::core::image::EncodedImage;
 use crate::core::instance::Instance;
 use crate::core::overlay::{Style, overlay, png};
-use crate::core::serving::Serving;
 
 /// Most maps of an image.
 const MAX_MAPS: usize = 100;
@@ -103,27 +98,21 @@ struct Map<'a> {
 }
 
 pub(super) async fn handle(
-    State(serving): State<Arc<Serving>>,
-    Extension(id): Extension<RequestId>,
-    target: Option<Path<Target>>,
     query: Result<Query<Parameters>, QueryRejection>,
-    request: Request,
+    ImageRequest { call, body }: ImageRequest,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = IncomingBody::new(&parts.headers, body);
     let mut fields = LogFields::default();
-    let call = Call::new(&serving, &parts.headers, &id, target);
     let response = respond(&call, query, body, &mut fields).await;
     finish(response, fields)
 }
 
 async fn respond(
-    call: &Call<'_>,
+    call: &Call,
     query: Result<Query<Parameters>, QueryRejection>,
     body: IncomingBody,
     fields: &mut LogFields,
 ) -> Result<Response, Problem> {
-    let format = preferred(call.headers, &FORMATS).unwrap_or(Format::Json);
+    let format = preferred(&call.headers, &FORMATS).unwrap_or(Format::Json);
     let needs = Needs {
         outputs: OUTPUTS,
         single: matches!(format, Format::Png).then_some(ONE_PHOTO),
@@ -136,42 +125,39 @@ async fn respond(
     let received = call
         .receive(requested(query), prepare, body, fields)
         .await?;
-    let timing = server_timing(&received.instance, slowest(&received.outcomes));
-    let mut response = match format {
-        Format::Json => as_json(call, received).await?,
-        Format::Png => as_png(call, received).await?,
-    };
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("server-timing"), timing);
-    Ok(response)
-}
-
-fn bad(detail: String) -> Problem {
-    Problem::new(ProblemType::BadParameter, detail)
+    match format {
+        Format::Json => as_json(call, received).await,
+        Format::Png => as_png(call, received).await,
+    }
 }
 
 fn requested(query: Result<Query<Parameters>, QueryRejection>) -> Result<Requested, Problem> {
     let Query(parameters) = query.map_err(|rejection| {
-        bad(format!(
+        Problem::bad_parameter(format!(
             "{}; the parameters are top_k, class, opacity and colormap",
             rejection.body_text()
         ))
     })?;
     if parameters.top_k.is_some() && parameters.class.is_some() {
         let reason = "top_k and class exclude each other; send one of them";
-        return Err(bad(reason.into()));
+        return Err(Problem::bad_parameter(reason));
     }
     let default = Style::default();
     let top_k = parse("top_k", parameters.top_k, 1, |&k| {
         (1..=MAX_MAPS).contains(&k)
     })
-    .map_err(|text| bad(format!("{text}; it must be 1 to {MAX_MAPS} classes")))?;
+    .map_err(|text| {
+        Problem::bad_parameter(format!("{text}; it must be 1 to {MAX_MAPS} classes"))
+    })?;
     let opacity = parse("opacity", parameters.opacity, default.opacity, |opacity| {
         (0.0..=1.0).contains(opacity)
     });
-    let opacity = opacity.map_err(|text| bad(format!("{text}; it must be 0 to 1")))?;
-    let colormap = parse("colormap", parameters.colormap, default.colormap, |_| true)
-        .map_err(|text| bad(format!("{text}; it must be viridis, inferno or turbo")))?;
+    let opacity =
+        opacity.map_err(|text| Problem::bad_parameter(format!("{text}; it must be 0 to 1")))?;
+    let colormap =
+        parse("colormap", parameters.colormap, default.colormap, |_| true).map_err(|text| {
+            Problem::bad_parameter(format!("{text}; it must be viridis, inferno or turbo"))
+        })?;
     Ok(Requested {
         top_k,
         class: parameters.class,
@@ -200,7 +186,7 @@ impl Requested {
         let classes = match self.class {
             None => Classes::MostProbable(self.top_k.min(labels.len())),
             Some(list) => Classes::These(find_classes(labels, &list).map_err(|name| {
-                bad(format!(
+                Problem::bad_parameter(format!(
                     "`{}` is not a class of model `{}`; use an index of 0 to {}, a WordNet id, \
                      or a label as GET /models/{} lists it",
                     name.escape_default(),
@@ -211,7 +197,7 @@ impl Requested {
             })?),
         };
         match &classes {
-            Classes::These(list) if list.len() > MAX_MAPS => Err(bad(format!(
+            Classes::These(list) if list.len() > MAX_MAPS => Err(Problem::bad_parameter(format!(
                 "class has {} classes; at most {MAX_MAPS} are allowed",
                 list.len()
             ))),
@@ -224,7 +210,7 @@ impl Requested {
 }
 
 /// The maps are computed on the thread pool, not between two sockets.
-async fn as_json(call: &Call<'_>, received: Received<Prepared>) -> Result<Response, Problem> {
+async fn as_json(call: &Call, received: Received<Prepared>) -> Result<Response, Problem> {
     let Received {
         parameters,
         instance,
@@ -266,19 +252,12 @@ impl<'a> Renderer<'a> {
         outcomes: &[Result<ImageOutput, Problem>],
         many: bool,
     ) -> Result<Result<Response, Problem>, Error> {
-        let mut items = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            items.push(match outcome {
-                Ok(output) => Item::Result(self.explanation(output)?),
-                Err(problem) if many => Item::Problem(problem.body(self.id)),
-                Err(problem) => return Ok(Err(problem.clone())),
-            });
-        }
-        Ok(match items.first() {
-            _ if many => json(&items),
-            Some(only) => json(only),
-            None => Err(Problem::internal()),
-        })
+        let explained = outcomes.iter().map(|outcome| match outcome {
+            Ok(output) => self.explanation(output).map(Ok),
+            Err(problem) => Ok(Err(problem)),
+        });
+        let explained = explained.collect::<Result<Vec<_>, Error>>()?;
+        Ok(Results::new(explained, many, self.id).and_then(|results| json(&results)))
     }
 
     fn explanation(&self, output: &ImageOutput) -> Result<Explanation<'a>, Error> {
@@ -320,7 +299,7 @@ impl<'a> Renderer<'a> {
 }
 
 /// The photo with the map of the first class.
-async fn as_png(call: &Call<'_>, received: Received<Prepared>) -> Result<Response, Problem> {
+async fn as_png(call: &Call, received: Received<Prepared>) -> Result<Response, Problem> {
     let Received {
         parameters,
         instance,

@@ -4,6 +4,7 @@
 mod accept;
 mod admin;
 mod body;
+mod call;
 mod classify;
 mod connection;
 mod embed;

@@ -196,6 +196,12 @@ impl Problem {
         }
     }
 
+    /// A query parameter that is unknown or has an invalid value.
+    #[must_use]
+    pub fn bad_parameter(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::BadParameter, detail)
+    }
+
     /// The server is at a limit; a retry can succeed.
     #[must_use]
     pub fn overloaded(detail: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 
-use super::problem::{Problem, ProblemType};
+use super::problem::Problem;
 use crate::core::answer::{AnswerOptions, TOP_K, probability};
 
 /// Names and values in the order of the query.
@@ -31,7 +31,8 @@ impl Parameters {
         query: Result<Query<Pairs>, QueryRejection>,
         min_confidence: f64,
     ) -> Result<Self, Problem> {
-        let Query(pairs) = query.map_err(|rejection| bad(rejection.body_text()))?;
+        let Query(pairs) =
+            query.map_err(|rejection| Problem::bad_parameter(rejection.body_text()))?;
         let mut parameters = Self {
             options: AnswerOptions {
                 top_k: TOP_K,
@@ -44,7 +45,9 @@ impl Parameters {
         for (name, value) in &pairs {
             let name = name.as_str();
             if name != "labels" && seen.contains(&name) {
-                return Err(bad(format!("{name} occurs twice; send it once")));
+                return Err(Problem::bad_parameter(format!(
+                    "{name} occurs twice; send it once"
+                )));
             }
             seen.push(name);
             parameters.set(name, value)?;
@@ -58,14 +61,14 @@ impl Parameters {
             "threshold" => self.options.threshold = fraction(name, value)?,
             "min_confidence" => self.options.min_confidence = fraction(name, value)?,
             "labels" if value.trim().is_empty() => {
-                return Err(bad(
+                return Err(Problem::bad_parameter(
                     "labels is empty; it must name classes or categories, separated by commas",
                 ));
             }
             "labels" => self.labels.push(value.to_owned()),
             _ => {
                 let name = name.escape_default();
-                return Err(bad(format!(
+                return Err(Problem::bad_parameter(format!(
                     "there is no parameter `{name}`; the parameters are {NAMES}"
                 )));
             }
@@ -74,15 +77,11 @@ impl Parameters {
     }
 }
 
-fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(ProblemType::BadParameter, detail)
-}
-
 /// A number of classes. One that is too large for the type is larger than any
 /// number of classes.
 fn count(name: &str, value: &str) -> Result<usize, Problem> {
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(bad(format!(
+        return Err(Problem::bad_parameter(format!(
             "{name} is `{}`; it must be the number of classes to return, an integer from 0",
             value.escape_default()
         )));
@@ -92,7 +91,7 @@ fn count(name: &str, value: &str) -> Result<usize, Problem> {
 
 fn fraction(name: &str, value: &str) -> Result<f64, Problem> {
     probability(value).ok_or_else(|| {
-        bad(format!(
+        Problem::bad_parameter(format!(
             "{name} is `{}`; it must be a number from 0 to 1",
             value.escape_default()
         ))

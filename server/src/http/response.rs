@@ -40,6 +40,39 @@ pub enum Item<'a, R> {
     Problem(ProblemBody<'a>),
 }
 
+/// The body of a response to a request with images.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Results<'a, R> {
+    /// A request with one image returns its result.
+    One(R),
+    /// A request with several images returns an array.
+    Many(Vec<Item<'a, R>>),
+}
+
+impl<'a, R> Results<'a, R> {
+    /// The body for the result or the problem of each image; an array if `many`.
+    ///
+    /// # Errors
+    /// The problem of the only image.
+    pub(super) fn new(
+        results: impl IntoIterator<Item = Result<R, &'a Problem>>,
+        many: bool,
+        request_id: &'a str,
+    ) -> Result<Self, Problem> {
+        let mut results = results.into_iter();
+        if many {
+            let items = results.map(|result| match result {
+                Ok(result) => Item::Result(result),
+                Err(problem) => Item::Problem(problem.body(request_id)),
+            });
+            return Ok(Self::Many(items.collect()));
+        }
+        let only = results.next().ok_or_else(Problem::internal)?;
+        only.map(Self::One).map_err(Clone::clone)
+    }
+}
+
 /// A response with `body` as JSON.
 pub(super) fn json(body: &impl Serialize) -> Result<Response, Problem> {
     let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
