@@ -12,11 +12,8 @@ use crate::commands::dataset::{self, Dataset};
 use crate::commands::error::Error;
 use crate::commands::load::open;
 use crate::commands::output::{self, print_line};
-use crate::commands::pipeline::LocalPipeline;
+use crate::commands::pipeline::{LocalPipeline, PipelineFlags};
 use crate::commands::write::write;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
-use crate::config::settings::Settings;
 
 /// The flags of `calibrate`.
 #[derive(Clone, Debug, Args)]
@@ -36,10 +33,7 @@ pub struct Flags {
     force: bool,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 /// Images with their classes, as the fit needs them.
@@ -55,10 +49,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         replace: flags.force,
     };
     target.check()?;
-    let mut settings = Settings::default();
-    let config = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
-    let (config, limits) = settings.errors.none_or((config, limits))?;
+    let (config, limits) = flags.pipeline.check()?;
     let pipeline = LocalPipeline::open(&config, &limits)?;
     let network = pipeline.instance().network();
     let activation = network.activation();

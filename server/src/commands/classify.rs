@@ -9,11 +9,9 @@ use clap::Args;
 use crate::commands::error::Error;
 use crate::commands::images::{self, STDIN};
 use crate::commands::output;
-use crate::commands::pipeline::LocalPipeline;
+use crate::commands::pipeline::{LocalPipeline, PipelineFlags};
 use crate::commands::result::Format;
 use crate::config::answers::{AnswerFlags, fraction};
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
 use crate::config::settings::Settings;
 use crate::core::answer::{AnswerOptions, Selection};
 use crate::core::batch::ImageOutput;
@@ -57,10 +55,7 @@ pub struct Flags {
     answers: AnswerFlags,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 /// Classifies every image. The exit status is 1 if an image could not be
@@ -70,14 +65,13 @@ pub struct Flags {
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
+    let pipeline = flags.pipeline.read(&mut settings);
     let options = AnswerOptions {
         top_k: flags.top_k as usize,
         threshold: flags.threshold,
         min_confidence: flags.answers.read(&mut settings),
     };
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = settings.errors.none_or(pipeline)?;
     let found = images::find(&flags.all_paths()?)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let instance = pipeline.instance();
@@ -105,11 +99,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
             found.files.len()
         )?;
     }
-    Ok(if failed + found.unreadable == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(failed + found.unreadable == 0))
 }
 
 impl Flags {

@@ -10,10 +10,7 @@ use serde::Serialize;
 use crate::commands::features::{Error, embed};
 use crate::commands::images;
 use crate::commands::output;
-use crate::commands::pipeline::LocalPipeline;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
-use crate::config::settings::Settings;
+use crate::commands::pipeline::{LocalPipeline, PipelineFlags};
 use crate::core::npy::Matrix;
 use crate::core::similarity::{Match, Vectors};
 
@@ -33,10 +30,7 @@ pub struct Flags {
     json: bool,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 fn cosine(text: &str) -> Result<f32, String> {
@@ -64,10 +58,7 @@ struct Image<'a> {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = flags.pipeline.check()?;
     let found = images::find(&flags.paths)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let columns = pipeline.instance().network().info().embedding_size;
@@ -89,11 +80,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         };
         output::write(&text)?;
     }
-    Ok(if failed + found.unreadable == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(failed + found.unreadable == 0))
 }
 
 /// The files of a group with their cosines, and an empty line.

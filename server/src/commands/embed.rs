@@ -8,11 +8,8 @@ use clap::Args;
 
 use crate::commands::features::{Error, IndexWriter, embed, names_path};
 use crate::commands::images;
-use crate::commands::output::print_line;
-use crate::commands::pipeline::LocalPipeline;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
-use crate::config::settings::Settings;
+use crate::commands::output::{self, print_line};
+use crate::commands::pipeline::{LocalPipeline, PipelineFlags};
 
 /// The flags of `embed`.
 #[derive(Clone, Debug, Args)]
@@ -31,10 +28,7 @@ pub struct Flags {
     normalize: bool,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 /// Embeds every image. The exit status is 1 if an image or a folder could not be
@@ -43,10 +37,7 @@ pub struct Flags {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = flags.pipeline.check()?;
     let found = images::find(&flags.paths)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let size = pipeline.instance().network().info().embedding_size;
@@ -60,9 +51,5 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         flags.output.display(),
         names_path(&flags.output).display()
     )?;
-    Ok(if failed + found.unreadable == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(failed + found.unreadable == 0))
 }

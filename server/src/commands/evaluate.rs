@@ -16,11 +16,9 @@ use crate::commands::dataset::{self, Dataset};
 use crate::commands::error::Error;
 use crate::commands::hedging::{self, Hedging};
 use crate::commands::output;
-use crate::commands::pipeline::{FileError, LocalPipeline};
+use crate::commands::pipeline::{FileError, LocalPipeline, PipelineFlags};
 use crate::commands::result::FileName;
 use crate::config::answers::AnswerFlags;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
 use crate::config::settings::Settings;
 use crate::core::batch::ImageOutput;
 use crate::core::instance::Instance;
@@ -46,10 +44,7 @@ pub struct Flags {
     answers: AnswerFlags,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 /// The line of an image with `--json`.
@@ -125,10 +120,9 @@ impl Tally {
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
+    let pipeline = flags.pipeline.read(&mut settings);
     let min_confidence = flags.answers.read(&mut settings);
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = settings.errors.none_or(pipeline)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let instance = pipeline.instance();
     let network = instance.network();
@@ -153,11 +147,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     let rate = images.len() as f64 / start.elapsed().as_secs_f64();
     let report = evaluation.report(flags.worst, rate);
     output::write(&flags.text(&report))?;
-    Ok(if report.images > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(report.images > 0))
 }
 
 /// The results so far.

@@ -12,11 +12,8 @@ use preprocess::Photo;
 
 use crate::commands::images;
 use crate::commands::output;
-use crate::commands::pipeline::{self, LocalPipeline};
+use crate::commands::pipeline::{self, LocalPipeline, PipelineFlags};
 use crate::config::errors::ConfigErrors;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
-use crate::config::settings::Settings;
 use crate::core::batch::ImageOutput;
 use crate::core::colormap::Colormap;
 use crate::core::error::Error as InferenceError;
@@ -58,10 +55,7 @@ pub struct Flags {
     colormap: Colormap,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 fn opacity(text: &str) -> Result<f64, String> {
@@ -123,10 +117,7 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = flags.pipeline.check()?;
     let found = images::find(&flags.paths)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     pipeline.instance().network().has_class_maps()?;
@@ -165,11 +156,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     })?;
     written?;
     target.finish()?;
-    Ok(if failed + found.unreadable == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(failed + found.unreadable == 0))
 }
 
 impl Flags {

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::commands::output::print_line;
+use crate::commands::output::{self, print_line};
 
 /// Time limit for the connection, and for the response.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,11 +59,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     })?;
     print_line!("{status}")?;
     let ready = status.split(' ').nth(1) == Some("200");
-    Ok(if ready {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(output::exit_status(ready))
 }
 
 /// The status line of `GET /health/ready`.

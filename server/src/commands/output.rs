@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,6 +43,15 @@ pub(crate) fn warn(text: Arguments) {
 pub(crate) fn note(text: Arguments) {
     // as above
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The exit status of a command whose output is complete: 0, or 1 if something
+/// that was asked for is missing.
+pub(crate) fn exit_status(succeeded: bool) -> ExitCode {
+    match succeeded {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// A progress bar on standard error, for a number of images. It is invisible

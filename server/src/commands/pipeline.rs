@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use clap::Args;
 use futures_util::StreamExt;
 use futures_util::stream;
 use indicatif::ProgressBar;
@@ -15,8 +16,10 @@ use model::Outputs;
 use crate::commands::load;
 use crate::commands::output::progress_bar;
 use crate::commands::read::read;
-use crate::config::limits::ImageLimits;
-use crate::config::model::ModelConfig;
+use crate::config::errors::ConfigErrors;
+use crate::config::limits::{ImageFlags, ImageLimits};
+use crate::config::model::{ModelConfig, ModelFlags};
+use crate::config::settings::Settings;
 use crate::core::admission::Admission;
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error as InferenceError;
@@ -48,6 +51,34 @@ pub enum Error {
     /// The operating system cannot create the runtime.
     #[error("the asynchronous runtime cannot start: {0}")]
     Runtime(#[source] io::Error),
+}
+
+/// The flags of a command that runs a model on image files.
+#[derive(Clone, Debug, Args)]
+pub struct PipelineFlags {
+    #[command(flatten)]
+    model: ModelFlags,
+
+    #[command(flatten)]
+    limits: ImageFlags,
+}
+
+impl PipelineFlags {
+    /// Reads the flags and variables; invalid ones are added to the errors.
+    pub fn read(&self, settings: &mut Settings) -> (ModelConfig, ImageLimits) {
+        let model = self.model.read(None, settings);
+        (model, self.limits.read(settings))
+    }
+
+    /// Reads the flags and variables of a command that has no other settings.
+    ///
+    /// # Errors
+    /// All that are invalid.
+    pub fn check(&self) -> Result<(ModelConfig, ImageLimits), ConfigErrors> {
+        let mut settings = Settings::default();
+        let config = self.read(&mut settings);
+        settings.errors.none_or(config)
+    }
 }
 
 /// A model with the thread pool, queue and limits that the server would use.

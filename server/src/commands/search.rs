@@ -9,10 +9,7 @@ use serde::Serialize;
 
 use crate::commands::features::{Error, embed, read_index};
 use crate::commands::output;
-use crate::commands::pipeline::LocalPipeline;
-use crate::config::limits::ImageFlags;
-use crate::config::model::ModelFlags;
-use crate::config::settings::Settings;
+use crate::commands::pipeline::{LocalPipeline, PipelineFlags};
 use crate::core::similarity::Vectors;
 
 /// The flags of `search`.
@@ -34,10 +31,7 @@ pub struct Flags {
     json: bool,
 
     #[command(flatten)]
-    model: ModelFlags,
-
-    #[command(flatten)]
-    limits: ImageFlags,
+    pipeline: PipelineFlags,
 }
 
 /// One line of `--json`.
@@ -53,10 +47,7 @@ struct Line<'a> {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    let mut settings = Settings::default();
-    let model = flags.model.read(None, &mut settings);
-    let limits = flags.limits.read(&mut settings);
-    let (model, limits) = settings.errors.none_or((model, limits))?;
+    let (model, limits) = flags.pipeline.check()?;
     let (matrix, names) = read_index(&flags.index)?;
     let pipeline = LocalPipeline::open(&model, &limits)?;
     let expected = pipeline.instance().network().info().embedding_size;
