@@ -59,7 +59,7 @@ impl<'a> TiffFile<'a> {
             b"MM" => ByteOrder::Big,
             _ => return None,
         };
-        // Some writers store the version in the other byte order, as Pillow knows.
+        // Some writers store the version in the other byte order; Pillow accepts that too.
         let is_big = match bytes.get(2..4)? {
             [42, 0] | [0, 42] => false,
             [43, 0] | [0, 43] => true,

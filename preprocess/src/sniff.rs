@@ -33,7 +33,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
         [b'I', b'I', 42, 0, _, _, _, _, b'C', b'R', ..] => {
             return Err(ImageError::unsupported("a Canon raw image (CR2)"));
         }
-        // Some writers store the version in the other byte order, as Pillow knows.
+        // Some writers store the version in the other byte order; Pillow accepts that too.
         [b'I', b'I', 42 | 43, 0, ..]
         | [b'M', b'M', 0, 42 | 43, ..]
         | [b'I', b'I', 0, 42 | 43, ..]

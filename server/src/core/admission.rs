@@ -11,10 +11,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::error::Error;
 use super::metrics::Metrics;
 
-/// How often, and in which steps, a request waits for the places of clients that
-/// are gone.
-const DEPARTURE_CHECKS: usize = 5;
-const DEPARTURE: Duration = Duration::from_millis(2);
+/// How often, and in which steps, a request waits for the permits of clients that
+/// have disconnected.
+const RETRIES: usize = 5;
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The two limits of all models together: images in flight, and bytes of
 /// requests and responses.
@@ -22,9 +22,9 @@ pub struct Admission {
     images: Arc<Semaphore>,
     max_images: usize,
     bytes: Arc<ByteBudget>,
-    /// Requests whose client may be gone.
-    departing: AtomicUsize,
-    place_needed: Notify,
+    /// Requests whose client has closed its side and may have disconnected.
+    maybe_disconnected: AtomicUsize,
+    permits_needed: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -64,8 +64,8 @@ impl Admission {
                 held: AtomicUsize::new(0),
                 limit: max_bytes,
             }),
-            departing: AtomicUsize::new(0),
-            place_needed: Notify::new(),
+            maybe_disconnected: AtomicUsize::new(0),
+            permits_needed: Notify::new(),
             metrics,
         }
     }
@@ -79,29 +79,29 @@ impl Admission {
             0 => Err(self.full(1)),
             _ => Ok(()),
         };
-        self.or_after_departures(check).await
+        self.or_after_disconnects(check).await
     }
 
     /// Admits all images of a request or none of them. If there are too few
-    /// places, requests whose clients may be gone give theirs up.
+    /// permits, requests whose clients may have disconnected are ended.
     ///
     /// # Errors
     /// [`Error::TooManyInFlight`].
     pub async fn admit(&self, count: usize) -> Result<Vec<Permit>, Error> {
-        self.or_after_departures(|| self.images(count)).await
+        self.or_after_disconnects(|| self.images(count)).await
     }
 
-    async fn or_after_departures<T>(
+    async fn or_after_disconnects<T>(
         &self,
         admit: impl Fn() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let admitted = admit();
-        if admitted.is_ok() || self.departing.load(Ordering::SeqCst) == 0 {
+        if admitted.is_ok() || self.maybe_disconnected.load(Ordering::SeqCst) == 0 {
             return admitted;
         }
-        self.place_needed.notify_waiters();
-        for _ in 0..DEPARTURE_CHECKS {
-            tokio::time::sleep(DEPARTURE).await;
+        self.permits_needed.notify_waiters();
+        for _ in 0..RETRIES {
+            tokio::time::sleep(RETRY_INTERVAL).await;
             if let Ok(admitted) = admit() {
                 return Ok(admitted);
             }
@@ -109,12 +109,12 @@ impl Admission {
         admitted
     }
 
-    /// Completes when a request needs a place that there is not. Requests whose
-    /// client may be gone wait for it, and end then.
-    pub async fn until_place_is_needed(&self) {
-        let needed = self.place_needed.notified();
-        self.departing.fetch_add(1, Ordering::SeqCst);
-        let _departing = Departing(&self.departing);
+    /// Completes when a request finds too few permits. A request whose client may
+    /// have disconnected waits for this, and ends then.
+    pub async fn until_permits_are_needed(&self) {
+        let needed = self.permits_needed.notified();
+        self.maybe_disconnected.fetch_add(1, Ordering::SeqCst);
+        let _guard = MaybeDisconnected(&self.maybe_disconnected);
         needed.await;
     }
 
@@ -155,9 +155,9 @@ impl Admission {
     }
 }
 
-struct Departing<'a>(&'a AtomicUsize);
+struct MaybeDisconnected<'a>(&'a AtomicUsize);
 
-impl Drop for Departing<'_> {
+impl Drop for MaybeDisconnected<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }

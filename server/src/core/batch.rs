@@ -150,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// Removes an image whose client is gone.
+    /// Removes an image whose client has disconnected.
     pub fn remove(&self, position: Position) {
         self.0.0.remove(position);
     }

@@ -222,7 +222,7 @@ fn warm_up(network: &dyn Network, scheduler: &Scheduler) -> Result<(), model::Er
 
 /// What the job that decodes an image needs.
 struct DecodeJob {
-    /// Taken away when the client is gone.
+    /// `None` after the client has disconnected.
     image: Arc<Mutex<Option<EncodedImage>>>,
     network: Arc<dyn Network>,
     limits: preprocess::Limits,

@@ -36,7 +36,7 @@ impl Line {
     }
 
     /// Adds an image, or returns it if there is no room. Images whose clients
-    /// are gone make room.
+    /// have disconnected are removed first.
     pub(super) fn push(&self, image: Waiting) -> Result<(), Waiting> {
         let mut state = self.lock();
         if state.images.len() >= self.capacity {
@@ -56,7 +56,7 @@ impl Line {
         Ok(())
     }
 
-    /// Removes an image whose client is gone.
+    /// Removes an image whose client has disconnected.
     pub(super) fn remove(&self, position: Position) {
         let removed = self.lock().images.remove(&position);
         self.left(usize::from(removed.is_some()));
@@ -72,7 +72,7 @@ impl Line {
             .is_empty()
     }
 
-    /// The next images, at most `most`, without those whose client is gone.
+    /// The next images, at most `most`, without those whose client has disconnected.
     pub(super) fn take(&self, most: usize) -> Vec<Waiting> {
         let mut state = self.lock();
         let mut taken = Vec::new();

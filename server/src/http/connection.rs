@@ -26,8 +26,8 @@ use super::seat::{CHUNKED, Seat};
 use super::socket::Socket;
 use crate::core::serving::Serving;
 
-/// How long a client that has closed its side is waited for. It may only have
-/// ended its request, or it may be gone.
+/// How long a request goes on after the client has closed its side. The client may
+/// still read the response, or it may have disconnected.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// At a shutdown, a connection is closed once it has been idle for so long: a
@@ -58,7 +58,7 @@ pub(super) async fn run(stream: TcpStream, stay: Stay, shared: Shared) {
             Some(ended)
         }
         () = seat.close.notified() => None,
-        () = departed(&seat, &shared.serving) => None,
+        () = disconnected(&seat, &shared.serving) => None,
         () = stopped(&seat, shared.stopped.clone()) => None,
     };
     // Drops a request in progress.
@@ -75,12 +75,12 @@ pub(super) async fn run(stream: TcpStream, stay: Stay, shared: Shared) {
     }
 }
 
-/// Completes when the client has closed its side, and does not get a response
-/// in time, or others need its place.
-async fn departed(seat: &Seat, serving: &Serving) {
+/// Completes when the client has closed its side and its request has not ended in
+/// time, or other requests need its permits.
+async fn disconnected(seat: &Seat, serving: &Serving) {
     loop {
         seat.half_closed.notified().await;
-        let needed = serving.admission().until_place_is_needed();
+        let needed = serving.admission().until_permits_are_needed();
         let _ = timeout(HALF_CLOSED, needed).await;
         if !seat.is_idle() {
             return;

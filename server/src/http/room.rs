@@ -1,5 +1,5 @@
 //! The connections of one listener: how many there are, from which addresses,
-//! and which of them give way when there is no room for a new one.
+//! and which idle one is closed when there is no room for a new one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -85,8 +85,8 @@ impl Room {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until one more connection can be accepted. The connection that has
-    /// been idle for longest gives way.
+    /// Waits until one more connection can be accepted. If there is no room, the
+    /// connection that has been idle for longest is closed.
     pub(super) async fn wait(&self) {
         loop {
             let left = self.left.notified();

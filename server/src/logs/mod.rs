@@ -61,7 +61,8 @@ pub fn start(config: &LogConfig) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lines that were dropped because the reader of the log was too slow or gone.
+/// Lines that were dropped because the reader of the log was too slow, or had
+/// closed the pipe.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     WRITER.get().map_or(0, LogWriter::dropped)

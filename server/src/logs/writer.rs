@@ -1,6 +1,6 @@
 //! A bounded writer for the log. Lines are queued, and one thread writes them.
-//! If the reader of the log is slow, stalled or gone, lines are dropped and
-//! counted; no request ever waits for the log.
+//! If the reader of the log is slow or stalled, or has closed the pipe, lines are
+//! dropped and counted; no request ever waits for the log.
 
 use std::collections::VecDeque;
 use std::fs::File;

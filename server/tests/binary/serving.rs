@@ -199,7 +199,8 @@ fn signals_that_would_kill_are_ignored_with_a_request_in_flight() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
 
-/// The reader of the log is gone, or does not read: requests are answered.
+/// The reader of the log has closed the pipe, or does not read: requests are
+/// answered.
 #[test]
 fn a_log_that_nobody_reads_stops_nothing() {
     for is_gone in [true, false] {

@@ -1,5 +1,5 @@
-//! Many connections, slow and half-closed ones: who gets a response, and who
-//! gives way.
+//! Many connections, slow and half-closed ones: which of them get a response, and
+//! which are closed.
 
 use resnet_server::http::listen::Connections;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,10 +111,10 @@ async fn a_client_that_closes_its_side_gets_its_response() {
     assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
 }
 
-/// A client that is gone has closed its side, too: it keeps its place only
-/// while no other request needs it.
+/// A client that has disconnected has also closed its side. Its request keeps its
+/// permits only while no other request needs them.
 #[tokio::test]
-async fn the_places_of_departed_clients_go_to_those_who_wait() {
+async fn the_permits_of_disconnected_clients_go_to_waiting_requests() {
     let mut limits = limits();
     (limits.max_in_flight, limits.max_images) = (4, 4);
     let server = server_with(limits, |_| Ok(())).await;
