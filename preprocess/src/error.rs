@@ -61,6 +61,20 @@ pub enum ImageError {
         reason: String,
     },
 
+    /// Decoded pixels whose number does not fit their width and height.
+    #[error(
+        "{bytes} bytes are not an image of {width} x {height} RGB pixels: send 3 bytes for each \
+         pixel, and at least one pixel"
+    )]
+    Shape {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes of the pixels.
+        bytes: usize,
+    },
+
     /// Decoding stopped because the caller of `read_unless` asked for it.
     #[error("decoding was cancelled, as nothing waits for the image")]
     Cancelled,

@@ -60,6 +60,7 @@ pub use format::{EXTENSIONS, Format};
 pub use limits::Limits;
 
 use crate::crop::Target;
+use crate::decode::decoded::DecodedImage;
 use crate::limits::Budget;
 use crate::support::simd::Simd;
 
@@ -141,6 +142,22 @@ pub fn photo(bytes: &[u8], longest: u32, limits: &Limits) -> Result<Photo, Image
     })
 }
 
+/// As [`read_with_crop`], of a photo that is decoded already.
+///
+/// # Errors
+/// `Shape` if the bytes are not one whole photo, `TooLarge` above the limit.
+pub fn resize_photo(
+    photo: Photo,
+    preprocessing: &Preprocessing,
+    limits: &Limits,
+) -> Result<(Pixels, Crop), ImageError> {
+    let Photo { width, height, rgb } = photo;
+    limits.check_photo(width, height, rgb.len())?;
+    let image = DecodedImage::upright([width, height], 3, rgb);
+    let resized = resized_image(Simd::best(), &image, Target::Input(preprocessing));
+    Ok((Pixels(resized.rgb), resized.crop))
+}
+
 fn read_with(
     simd: Simd,
     bytes: &[u8],
@@ -168,17 +185,22 @@ fn resized(
 ) -> Result<Resized, ImageError> {
     let format = sniff::sniff(bytes)?;
     let image = decode::decode(simd, bytes, format, target, budget)?;
+    Ok(resized_image(simd, &image, target))
+}
+
+/// A decoded image, resized, cropped and upright.
+fn resized_image(simd: Simd, image: &DecodedImage, target: Target<'_>) -> Resized {
     let orientation = image.orientation;
     let photo = orientation.swap_axes(image.size);
     let axes = target.axes(photo);
     let size = target.size(axes);
     let stored_crop = orientation.stored_crop(axes);
-    let resized = resize::resize(simd, &image, stored_crop, target.filter());
-    Ok(Resized {
+    let resized = resize::resize(simd, image, stored_crop, target.filter());
+    Resized {
         size,
         rgb: output::upright_rgb(simd, &resized, axes, orientation, size),
         crop: Crop::new(photo, axes, size),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +264,49 @@ mod tests {
                 let at = image.len() * (damage + 9) / 18;
                 image[at] = image[at].wrapping_add(97);
             }
+        }
+    }
+
+    #[test]
+    fn a_decoded_photo_is_resized_as_its_file_is() {
+        let imagenet = Preprocessing::imagenet();
+        let limits = Limits::default();
+        let file =
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images/rgb.png"));
+        let file = file.unwrap();
+        let whole = photo(&file, u32::MAX, &limits).unwrap();
+        let expected = read_with_crop(&file, &imagenet, &limits, &|| false).unwrap();
+        assert_eq!(
+            resize_photo(whole.clone(), &imagenet, &limits),
+            Ok(expected)
+        );
+
+        let (width, height) = (whole.width, whole.height);
+        let small = Limits {
+            max_pixels: u64::from(width * height) - 1,
+        };
+        let large = resize_photo(whole.clone(), &imagenet, &small);
+        assert!(
+            matches!(large, Err(ImageError::TooLarge { .. })),
+            "{large:?}"
+        );
+        for wrong in [
+            Photo {
+                width: width + 1,
+                ..whole.clone()
+            },
+            Photo {
+                height: 0,
+                ..whole.clone()
+            },
+            Photo {
+                width: 0,
+                height: 0,
+                rgb: Vec::new(),
+            },
+        ] {
+            let found = resize_photo(wrong, &imagenet, &limits);
+            assert!(matches!(found, Err(ImageError::Shape { .. })), "{found:?}");
         }
     }
 

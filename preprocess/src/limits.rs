@@ -53,6 +53,35 @@ impl Limits {
         }
     }
 
+    /// Checks a photo that is decoded already: `bytes` is the length of its pixels.
+    ///
+    /// # Errors
+    /// `Shape` or `TooLarge`.
+    pub(crate) fn check_photo(
+        &self,
+        width: u32,
+        height: u32,
+        bytes: usize,
+    ) -> Result<(), ImageError> {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 || pixels.checked_mul(3) != Some(bytes as u64) {
+            return Err(ImageError::Shape {
+                width,
+                height,
+                bytes,
+            });
+        }
+        match pixels > self.max_pixels {
+            true => Err(ImageError::TooLarge {
+                width: u64::from(width),
+                height: u64::from(height),
+                pixels,
+                limit: self.max_pixels,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// The largest single allocation of a decoder in bytes: four channels of
     /// 16 bits per pixel, and at least 1 MiB.
     pub(crate) fn max_allocation(&self) -> u64 {
