@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -55,6 +55,12 @@ page:
 page-shots:
 	cargo build --release --locked
 	server/tests/page/run.sh shots.mjs
+
+# The clients of other servers, from PyPI, against the release binary. Prints `skipped`
+# where PyPI cannot be reached.
+clients:
+	cargo build --release --locked
+	server/tests/clients/run.sh
 
 # Speed of the forward pass: make bench MODEL=resnet18 BATCH=16 THREADS=8
 MODEL ?= resnet50

@@ -2,9 +2,10 @@
 //! out.
 //!
 //! [`core`] serves models and knows no protocol. [`http`] is a transport: it
-//! translates between HTTP and the core. [`commands`] are the command line's,
+//! translates between HTTP and the core. [`oip`] is what the transports of the
+//! Open Inference Protocol share. [`commands`] are the command line's,
 //! and [`config`] reads flags, environment variables and the configuration
-//! file. Imports run one way: `commands` -> {`http`, `config`} -> `core`.
+//! file. Imports run one way: `commands` -> {`http`, `config`} -> `oip` -> `core`.
 //!
 //! ```
 //! use resnet_server::core::top_k::top_k;
@@ -20,4 +21,5 @@ pub mod core;
 mod descriptors;
 pub mod http;
 pub mod logs;
+pub mod oip;
 pub mod shutdown;

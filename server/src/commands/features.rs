@@ -112,7 +112,7 @@ pub(super) fn embed(
     let mut failed = 0;
     let mut result = Ok(());
     pipeline.run(files, OUTPUTS, |path, output, bar| {
-        let values = output.and_then(|output| Ok(embedding(output, size, normalize)?));
+        let values = output.and_then(|output| Ok(embedding(output.embedding, size, normalize)?));
         match values {
             Ok(values) if result.is_ok() => result = each(path, values),
             Ok(_) => {}

@@ -23,7 +23,7 @@ use crate::config::settings::Settings;
 use crate::core::admission::Admission;
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error as InferenceError;
-use crate::core::image::{EncodedImage, Encoding};
+use crate::core::image::{EncodedImage, Encoding, ImageInput};
 use crate::core::instance::{Instance, Rank, StartError};
 use crate::core::metrics::{Metrics, ModelLabels};
 use crate::core::scheduler::Scheduler;
@@ -181,7 +181,7 @@ impl LocalPipeline {
         Ok(self
             .instance
             .infer(
-                EncodedImage::new(bytes, Encoding::Raw, share),
+                ImageInput::Encoded(EncodedImage::new(bytes, Encoding::Raw, share)),
                 outputs,
                 permit,
                 Rank::ALONE,

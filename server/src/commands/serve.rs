@@ -142,12 +142,16 @@ async fn listen_on_all(
     let address = public.local_addr()?;
     tracing::info!(%address, "listening; the models are being loaded");
     let connections = descriptors::fitted(config.connections);
-    start(public, routes::public(Arc::clone(serving)), connections);
+    start(
+        public,
+        routes::public(Arc::clone(serving), &config.protocols),
+        connections,
+    );
     if let Some(Address { host, port }) = &config.admin {
         let admin = bind(host, *port, "--admin").await?;
         let address = admin.local_addr()?;
         tracing::info!(%address, "listening for administration");
-        let router = routes::admin(Arc::clone(serving));
+        let router = routes::admin(Arc::clone(serving), &config.protocols);
         start(admin, router, descriptors::of_admin(connections));
     }
     Ok((address.port(), stop, listeners))

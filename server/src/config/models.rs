@@ -15,6 +15,7 @@ use crate::config::table::Table;
 use crate::config::units;
 use crate::config::value::Given;
 use crate::core::spec::{LoadPolicy, ModelSource, ModelSpec, VersionPolicy};
+use crate::core::tensor::FloatRange;
 
 /// The flags that say which models are served, as text.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -211,6 +212,7 @@ impl Entry {
                 options,
                 max_batch: None,
                 load: LoadPolicy::AtStart,
+                floats: FloatRange::default(),
             },
             is_default: false,
         }
@@ -227,6 +229,7 @@ impl Entry {
         spec.aliases = table.aliases(&mut settings.errors);
         (spec.versions, spec.traffic) = table.versions(&spec.source, settings);
         spec.load = table.load(settings);
+        spec.floats = table.floats(settings);
         spec.options = common.flags.of_model(table, common.run, settings);
         spec.max_batch = table
             .scalar("max-batch", &mut settings.errors)

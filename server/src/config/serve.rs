@@ -18,6 +18,7 @@ use crate::config::units::{self, Address};
 use crate::core::limits::{Limits, MAX_IMAGES};
 use crate::core::spec::ModelSpec;
 use crate::http::listen::Connections;
+use crate::http::protocol::Protocols;
 
 /// What `serve` runs with.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub port: u16,
     /// Where the admin API listens, if it does.
     pub admin: Option<Address>,
+    /// The protocols that are spoken.
+    pub protocols: Protocols,
     /// The models to serve, with unique names and aliases.
     pub models: Vec<ModelSpec>,
     /// The folder of the model repository.
@@ -111,6 +114,17 @@ pub struct ServeFlags {
         help_heading = "Server"
     )]
     admin: Option<String>,
+
+    /// Protocols to speak besides the native API, separated by commas: oip,
+    /// torchserve, tensorflow-serving, huggingface, sagemaker, vertex-ai, photoprism,
+    /// roboflow, deepstack, grpc; or all, or native for no others [default: all]
+    #[arg(
+        long,
+        env = "RESNET_PROTOCOLS",
+        value_name = "NAMES",
+        help_heading = "Server"
+    )]
+    protocols: Option<String>,
 
     #[command(flatten)]
     answers: AnswerFlags,
@@ -240,6 +254,12 @@ impl ServeFlags {
             admin: settings.read("admin", self.admin.as_deref(), "off", |text| {
                 units::or_off(text, units::address)
             }),
+            protocols: settings.read(
+                "protocols",
+                self.protocols.as_deref(),
+                "all",
+                Protocols::parse,
+            ),
             models: models.specs,
             repository: models.repository,
             default_model: models.default,

@@ -10,10 +10,11 @@ use crate::config::source::derive_name;
 use crate::config::units;
 use crate::config::value::{Fields, Given, Item, SCALAR, Value, unknown_key};
 use crate::core::spec::{LoadPolicy, ModelSource, VersionPolicy};
+use crate::core::tensor::FloatRange;
 use crate::core::versions::versions_in;
 
 /// The keys of a table.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "source",
     "versions",
@@ -26,6 +27,7 @@ const KEYS: [&str; 13] = [
     "aliases",
     "traffic",
     "load",
+    "floats",
     "default",
 ];
 
@@ -137,6 +139,19 @@ impl Table {
                 "start" => Ok(LoadPolicy::AtStart),
                 "on-demand" => Ok(LoadPolicy::OnDemand),
                 _ => Err("must be start or on-demand"),
+            })
+        })
+    }
+
+    /// What floats mean that are sent as an image.
+    pub(super) fn floats(&self, settings: &mut Settings) -> FloatRange {
+        let given = self.scalar("floats", &mut settings.errors);
+        given.map_or_else(FloatRange::default, |given| {
+            settings.parse(&given, |text| match text {
+                "normalised" | "normalized" => Ok(FloatRange::Normalised),
+                "0..1" => Ok(FloatRange::Unit),
+                "0..255" => Ok(FloatRange::Bytes),
+                _ => Err("must be normalised, 0..1 or 0..255"),
             })
         })
     }

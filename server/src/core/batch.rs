@@ -1,4 +1,4 @@
-//! Dynamic batching without a delay: decoded images wait in one bounded queue
+//! Dynamic batching without a delay: prepared images wait in one bounded queue
 //! for each model. A worker takes whatever waits there, up to the largest
 //! batch, and runs it at once; a single image is never held back. A device
 //! that runs several batches at the same time has as many workers.
@@ -9,26 +9,26 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use model::{Output, Outputs};
-use preprocess::{Crop, Pixels};
+use preprocess::Crop;
 use tokio::sync::oneshot;
 
 use super::error::Error;
+use super::image::{Frame, Prepared};
 use super::line::Line;
 use super::memory::release_free_memory;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
 use super::round_robin::Position;
 use super::scheduler::Flow;
+use super::statistics::{Statistics, Timings};
 
 /// Where an image's result goes. Closed when its client has disconnected.
 pub type Reply = oneshot::Sender<Result<ImageOutput, Error>>;
 
-/// A decoded image that waits for the device.
+/// A prepared image that waits for the device.
 pub struct Waiting {
-    /// `[S, S, 3]`.
-    pub pixels: Pixels,
-    /// The part of the photo that they show.
-    pub crop: Crop,
+    /// The image.
+    pub image: Prepared,
     /// What is wanted besides the logits.
     pub outputs: Outputs,
     /// Time its decoding took.
@@ -68,17 +68,6 @@ pub struct ImageOutput {
     pub timings: Timings,
 }
 
-/// How long an image spent in each step.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    /// Decoding and preprocessing.
-    pub decode: Duration,
-    /// Waiting, for a thread and for the device.
-    pub queue: Duration,
-    /// The forward pass of its batch.
-    pub forward: Duration,
-}
-
 /// What the workers of one model share.
 pub struct BatchContext {
     /// The model.
@@ -91,6 +80,8 @@ pub struct BatchContext {
     pub labels: ModelLabels,
     /// Where they are counted.
     pub metrics: Arc<Metrics>,
+    /// The counts of this instance.
+    pub statistics: Arc<Statistics>,
 }
 
 /// The queue to the device. When the last clone is dropped, the workers finish
@@ -176,7 +167,7 @@ impl Worker {
     fn run_on_device(self) {
         while self.line.wait() {
             let _working = self.context.flow.progress().begin();
-            self.infer(self.line.take(self.context.max_batch));
+            self.infer_all(self.line.take(self.context.max_batch));
         }
     }
 
@@ -191,14 +182,24 @@ impl Worker {
             patience,
             move || line.first_alone(),
             move || {
-                self.infer(self.line.take(self.context.max_batch));
+                self.infer_all(self.line.take(self.context.max_batch));
                 drop(done.send(self));
             },
         );
         worker.recv().ok()
     }
 
-    /// Runs a batch and sends each image its own result.
+    /// Runs the images in one forward pass, or in two if some are pixels and others
+    /// are planes.
+    fn infer_all(&self, images: Vec<Waiting>) {
+        let is_pixels = |image: &Waiting| matches!(image.image.frame, Frame::Pixels(_));
+        let (pixels, planes) = images.into_iter().partition(is_pixels);
+        self.infer(pixels);
+        self.infer(planes);
+    }
+
+    /// Runs a batch, all of whose images are of one kind, and sends each image its
+    /// own result.
     fn infer(&self, batch: Vec<Waiting>) {
         if batch.is_empty() {
             return;
@@ -214,6 +215,7 @@ impl Worker {
             Ok(output) => {
                 let forward = started.elapsed();
                 context.metrics.batch(&context.labels, batch.len(), forward);
+                context.statistics.batch();
                 self.distribute(batch, &output, started, forward);
             }
             Err(error) => self.failed(batch, error),
@@ -247,25 +249,35 @@ impl Worker {
     /// The outputs of a batch, checked for their number and for finite logits.
     fn forward(&self, batch: &[Waiting]) -> Result<Output, Error> {
         let network = &self.context.network;
-        let pixels: Vec<&[u8]> = batch
-            .iter()
-            .map(|image| image.pixels.0.as_slice())
-            .collect();
         let outputs = batch
             .iter()
             .fold(Outputs::default(), |all, image| all | image.outputs);
-        let output = catch_unwind(AssertUnwindSafe(|| network.forward(&pixels, outputs)))
+        let (mut pixels, mut planes) = (Vec::new(), Vec::new());
+        for image in batch {
+            match &image.image.frame {
+                Frame::Pixels(rgb) => pixels.push(&rgb[..]),
+                Frame::Planes(values) => planes.extend_from_slice(values),
+            }
+        }
+        let run = || match pixels.is_empty() {
+            true => network.forward_planes(&planes, outputs),
+            false => network.forward(&pixels, outputs),
+        };
+        let output = catch_unwind(AssertUnwindSafe(run))
             .map_err(|_| Error::Panicked("the forward pass"))??;
         let logits = &output.logits;
         let expected = batch.len() * network.labels().len();
         let finite = logits.iter().all(|logit| logit.is_finite());
-        if expected > 0 && logits.len() == expected && finite {
-            Ok(output)
-        } else {
-            Err(Error::Logits {
+        if expected == 0 || logits.len() != expected || (!finite && planes.is_empty()) {
+            return Err(Error::Logits {
                 found: logits.len(),
                 expected,
-            })
+            });
+        }
+        match finite {
+            true => Ok(output),
+            // The client chose the values.
+            false => Err(Error::InputValues("they are too large for the network")),
         }
     }
 
@@ -299,7 +311,7 @@ impl Worker {
                 logits: part(&output.logits, i),
                 embedding: optional(image.outputs.embedding, &output.embedding, i),
                 feature_map: optional(image.outputs.feature_map, &output.feature_map, i),
-                crop: image.crop,
+                crop: image.image.crop,
                 timings,
             };
             image.finish(Ok(result));

@@ -2,7 +2,6 @@
 
 use model::Outputs;
 
-use super::batch::ImageOutput;
 use super::error::Error;
 
 /// What a forward pass has to return for [`embedding`].
@@ -11,12 +10,16 @@ pub const OUTPUTS: Outputs = Outputs {
     feature_map: false,
 };
 
-/// The embedding `[C]` of an image, whose forward pass returned [`OUTPUTS`].
+/// The embedding `[C]` of an image, whose forward pass returned [`OUTPUTS`], checked.
 ///
 /// # Errors
 /// [`Error::Embedding`] if values are missing or not finite.
-pub fn embedding(output: ImageOutput, size: usize, normalize: bool) -> Result<Vec<f32>, Error> {
-    let mut values = output.embedding.unwrap_or_default();
+pub fn embedding(
+    returned: Option<Vec<f32>>,
+    size: usize,
+    normalize: bool,
+) -> Result<Vec<f32>, Error> {
+    let mut values = returned.unwrap_or_default();
     let finite = values.iter().all(|value| value.is_finite());
     if values.len() != size || !finite {
         return Err(Error::Embedding {

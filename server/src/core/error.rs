@@ -22,6 +22,8 @@ pub enum ErrorClass {
     ResourceExhausted,
     /// The server's: not now, or not by this instance; retry elsewhere or later.
     Unavailable,
+    /// The time of the request is over; a retry can succeed later.
+    DeadlineExceeded,
     /// The server's: a retry may or may not help; the log has the cause.
     Internal,
 }
@@ -36,6 +38,17 @@ pub enum Error {
     /// The image was sent as base64 and is not valid base64.
     #[error(transparent)]
     Base64(#[from] Base64Error),
+    /// Numbers that are not an image of the size that is needed.
+    #[error("the image has {found} values where {expected} are needed; send that many")]
+    InputSize {
+        /// Number of values sent.
+        found: usize,
+        /// What is needed.
+        expected: String,
+    },
+    /// Numbers that no network can use.
+    #[error("the values of the image cannot be used: {0}; send finite, normalised values")]
+    InputValues(&'static str),
     /// No model has this name.
     #[error("there is no model `{name}`; GET /models lists the models of this server")]
     UnknownModel {
@@ -84,6 +97,18 @@ pub enum Error {
     BodyMemory {
         /// Bytes of all bodies together.
         limit: usize,
+    },
+    /// The request has too many images.
+    #[error("the request has more than {most} images; split it into several requests")]
+    TooManyImages {
+        /// The largest number.
+        most: usize,
+    },
+    /// The time of the request is over.
+    #[error("no result within {seconds} s; send the request again when the server is less busy")]
+    DeadlineExceeded {
+        /// How long it was.
+        seconds: f64,
     },
     /// The queue of the device is full.
     #[error("the queue of the device is full; retry later")]
@@ -182,6 +207,9 @@ impl Error {
         match self {
             Self::Image(_)
             | Self::Base64(_)
+            | Self::InputSize { .. }
+            | Self::InputValues(_)
+            | Self::TooManyImages { .. }
             | Self::ClassMaps(_)
             | Self::UnknownLabel { .. }
             | Self::AmbiguousLabel { .. } => ErrorClass::InvalidArgument,
@@ -189,6 +217,7 @@ impl Error {
             Self::TooManyInFlight { .. } | Self::BodyMemory { .. } | Self::QueueFull => {
                 ErrorClass::ResourceExhausted
             }
+            Self::DeadlineExceeded { .. } => ErrorClass::DeadlineExceeded,
             Self::Starting { .. }
             | Self::Draining
             | Self::ModelUnavailable { .. }

@@ -1,14 +1,78 @@
-//! An image as it was sent: the bytes of a file, or their base64 text.
+//! An image as it was sent: a file, the base64 text of one, or numbers. It is
+//! prepared for the network by one job on the thread pool.
 
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use preprocess::{Crop, Pixels, Preprocessing};
 
 use super::admission::ByteShare;
 use super::base64;
 use super::error::Error;
+use super::tensor::{FloatImage, PixelImage};
+
+/// One image of a request, in any of the forms that protocols carry.
+pub enum ImageInput {
+    /// The content of an image file.
+    Encoded(EncodedImage),
+    /// RGB bytes.
+    Pixels(PixelImage),
+    /// Floats, normalised or not.
+    Floats(FloatImage),
+}
+
+/// What the network takes of an image.
+pub enum Frame {
+    /// RGB `[S, S, 3]`.
+    Pixels(Bytes),
+    /// Normalised `[3, S, S]`.
+    Planes(Vec<f32>),
+}
+
+/// An image that is ready for the network.
+pub struct Prepared {
+    /// Its values.
+    pub frame: Frame,
+    /// The part of the photo that they show.
+    pub crop: Crop,
+    /// Counts the memory of a frame that is not bounded by the images in flight.
+    pub held: Option<Arc<ByteShare>>,
+}
+
+impl Prepared {
+    /// Pixels that belong to no body.
+    pub(super) fn of_pixels(pixels: Pixels, crop: Crop) -> Self {
+        Self {
+            frame: Frame::Pixels(pixels.0.into()),
+            crop,
+            held: None,
+        }
+    }
+}
+
+impl ImageInput {
+    /// Decodes, resizes and crops what needs it. Decoding stops when
+    /// `is_cancelled` returns true.
+    pub(super) fn prepare(
+        self,
+        preprocessing: &Preprocessing,
+        limits: &preprocess::Limits,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Prepared, Error> {
+        match self {
+            Self::Encoded(image) => {
+                let bytes = image.bytes()?;
+                let (pixels, crop) =
+                    preprocess::read_with_crop(&bytes, preprocessing, limits, is_cancelled)?;
+                Ok(Prepared::of_pixels(pixels, crop))
+            }
+            Self::Pixels(image) => image.prepare(preprocessing, limits),
+            Self::Floats(image) => image.prepare(preprocessing, limits),
+        }
+    }
+}
 
 /// One image of a request. It holds a reference to its request's share of the
 /// byte budget until it has been decoded.

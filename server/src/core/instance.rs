@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use model::Outputs;
-use preprocess::{Crop, Pixels};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
@@ -15,12 +14,14 @@ use super::answer::Interpretation;
 use super::batch::{BatchContext, ImageOutput, Queue, Reply, Waiting};
 use super::category::Categories;
 use super::error::Error;
-use super::image::EncodedImage;
+use super::image::{ImageInput, Prepared};
 use super::limits::Limits;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
 use super::round_robin::Position;
 use super::scheduler::{Flow, Scheduler};
+use super::statistics::Statistics;
+use super::tensor::FloatRange;
 
 /// A loaded version of a model. Dropping the last reference ends its workers
 /// and frees its memory, once the images in its queue are done.
@@ -33,6 +34,8 @@ pub struct Instance {
     queue: Queue,
     memory: usize,
     metrics: Arc<Metrics>,
+    statistics: Arc<Statistics>,
+    floats: FloatRange,
 }
 
 /// Why an instance cannot start.
@@ -62,12 +65,14 @@ impl Instance {
     ) -> Result<Self, StartError> {
         warm_up(network.as_ref(), scheduler)?;
         let flow = scheduler.flow();
+        let statistics = Arc::<Statistics>::default();
         let context = BatchContext {
             network: Arc::clone(&network),
             max_batch,
             flow: flow.clone(),
             labels: labels.clone(),
             metrics: Arc::clone(&metrics),
+            statistics: Arc::clone(&statistics),
         };
         let queue = Queue::start(context, limits.max_in_flight)?;
         let memory = network.memory(max_batch);
@@ -80,7 +85,22 @@ impl Instance {
             queue,
             memory,
             metrics,
+            statistics,
+            floats: FloatRange::default(),
         })
+    }
+
+    /// The same instance, whose clients send such floats as images.
+    #[must_use]
+    pub fn with_floats(mut self, floats: FloatRange) -> Self {
+        self.floats = floats;
+        self
+    }
+
+    /// What floats mean that clients send as an image.
+    #[must_use]
+    pub fn floats(&self) -> FloatRange {
+        self.floats
     }
 
     /// Name and version, as metrics carry them.
@@ -135,6 +155,12 @@ impl Instance {
         self.memory
     }
 
+    /// What it has done.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
     /// The outputs of one image. Dropping the future cancels the steps that have
     /// not started, and releases the permit and the memory of the image at once.
     ///
@@ -142,7 +168,7 @@ impl Instance {
     /// See [`Error`].
     pub async fn infer(
         &self,
-        image: EncodedImage,
+        image: ImageInput,
         outputs: Outputs,
         permit: Permit,
         rank: Rank,
@@ -189,7 +215,7 @@ impl Rank {
 
 /// An image in flight. When it is dropped, nothing of it waits any more.
 struct Stay<'a> {
-    image: Arc<Mutex<Option<EncodedImage>>>,
+    image: Arc<Mutex<Option<ImageInput>>>,
     queue: &'a Queue,
     position: Position,
     _permit: Permit,
@@ -202,7 +228,7 @@ impl Drop for Stay<'_> {
     }
 }
 
-fn taken(image: &Mutex<Option<EncodedImage>>) -> Option<EncodedImage> {
+fn taken(image: &Mutex<Option<ImageInput>>) -> Option<ImageInput> {
     image.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
@@ -220,10 +246,10 @@ fn warm_up(network: &dyn Network, scheduler: &Scheduler) -> Result<(), model::Er
     scheduler.pool().run(forward).map(drop)
 }
 
-/// What the job that decodes an image needs.
+/// What the job that prepares an image needs.
 struct DecodeJob {
     /// `None` after the client has disconnected.
-    image: Arc<Mutex<Option<EncodedImage>>>,
+    image: Arc<Mutex<Option<ImageInput>>>,
     network: Arc<dyn Network>,
     limits: preprocess::Limits,
     outputs: Outputs,
@@ -234,30 +260,24 @@ struct DecodeJob {
 }
 
 impl DecodeJob {
-    /// Bytes of a file -> pixels `[S, S, 3]` -> the queue of the device.
+    /// A file or numbers -> pixels or planes -> the queue of the device.
     fn run(self, position: Position, reply: Reply, arrived: Instant) {
         let Some(image) = taken(&self.image) else {
             return;
         };
         let started = Instant::now();
-        let read = || -> Result<(Pixels, Crop), Error> {
-            let bytes = image.bytes()?;
-            let preprocessing = self.network.preprocessing();
+        let prepare = || -> Result<Prepared, Error> {
             // a client that has left, or whose deadline has passed, closes the reply
             let is_cancelled = || reply.is_closed();
-            let limits = &self.limits;
-            let read = preprocess::read_with_crop(&bytes, preprocessing, limits, &is_cancelled)?;
-            Ok(read)
+            image.prepare(self.network.preprocessing(), &self.limits, &is_cancelled)
         };
-        let pixels =
-            catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Error::Panicked("decoding")));
-        drop(image);
+        let prepared =
+            catch_unwind(AssertUnwindSafe(prepare)).unwrap_or(Err(Error::Panicked("decoding")));
         let decode = started.elapsed();
         self.metrics.decoded(&self.labels, decode);
-        match pixels {
-            Ok((pixels, crop)) => self.queue.push(Waiting {
-                pixels,
-                crop,
+        match prepared {
+            Ok(image) => self.queue.push(Waiting {
+                image,
                 outputs: self.outputs,
                 decode,
                 thread_wait: started - arrived,

@@ -69,11 +69,13 @@ pub struct ModelLabels {
 struct RequestLabels {
     route: String,
     status: u16,
+    protocol: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RouteLabels {
     route: String,
+    protocol: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -153,12 +155,12 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "requests",
-            "Responses by route and status (499: the client disconnected first)",
+            "Responses by route, status and protocol (499: the client disconnected first)",
             self.requests.clone(),
         );
         registry.register(
             "request_seconds",
-            "Time from a request's headers to its response, by route",
+            "Time from a request's headers to its response, by route and protocol",
             self.request_seconds.clone(),
         );
         registry.register(
@@ -258,26 +260,29 @@ impl Metrics {
 
     /// Creates the metrics of `route` and `status` at zero, so that the first
     /// request already shows as a rate.
-    pub fn expect(&self, route: &str, status: u16) {
+    pub fn expect(&self, protocol: &'static str, route: &str, status: u16) {
         let route = route.to_owned();
         let labels = RequestLabels {
             route: route.clone(),
             status,
+            protocol,
         };
         drop(self.requests.get_or_create(&labels));
-        drop(self.request_seconds.get_or_create(&RouteLabels { route }));
+        let labels = RouteLabels { route, protocol };
+        drop(self.request_seconds.get_or_create(&labels));
     }
 
     /// A request to `route` was answered with `status` after `took`.
-    pub fn responded(&self, route: &str, status: u16, took: Duration) {
+    pub fn responded(&self, protocol: &'static str, route: &str, status: u16, took: Duration) {
         let route = route.to_owned();
         let labels = RequestLabels {
             route: route.clone(),
             status,
+            protocol,
         };
         self.requests.get_or_create(&labels).inc();
         self.request_seconds
-            .get_or_create(&RouteLabels { route })
+            .get_or_create(&RouteLabels { route, protocol })
             .observe(took.as_secs_f64());
     }
 

@@ -3,7 +3,8 @@
 //! [`serving::Serving`] and renders the results and [`error::Error`]s.
 //!
 //! The path of an image: [`admission`] -> [`image`] -> [`instance`] (decode,
-//! preprocess) -> [`batch`] -> [`network`] (forward pass) -> [`answer`].
+//! preprocess) -> [`batch`] -> [`network`] (forward pass) -> [`answer`]. [`request`]
+//! is what all protocols have in common.
 
 pub mod admission;
 pub mod answer;
@@ -25,10 +26,13 @@ pub mod npy;
 pub mod overlay;
 pub mod progress;
 pub mod registry;
+pub mod request;
 mod round_robin;
 pub mod scheduler;
 pub mod serving;
 pub mod similarity;
 pub mod spec;
+pub mod statistics;
+pub mod tensor;
 pub mod top_k;
 pub mod versions;

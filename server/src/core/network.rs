@@ -52,6 +52,12 @@ pub trait Network: Send + Sync + 'static {
     /// An error of the device, or a batch that the network cannot run.
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output>;
 
+    /// As [`Network::forward`], of normalised planes `[N, 3, S, S]`.
+    ///
+    /// # Errors
+    /// As there.
+    fn forward_planes(&self, planes: &[f32], outputs: Outputs) -> model::Result<Output>;
+
     /// Whether the network has class activation maps.
     ///
     /// # Errors
@@ -139,6 +145,10 @@ impl Network for Model {
 
     fn forward(&self, images: &[&[u8]], outputs: Outputs) -> model::Result<Output> {
         self.forward(images, outputs)
+    }
+
+    fn forward_planes(&self, planes: &[f32], outputs: Outputs) -> model::Result<Output> {
+        self.forward_planes(planes, outputs)
     }
 
     fn has_class_maps(&self) -> model::Result<()> {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use model::Options;
 
+use super::tensor::FloatRange;
+
 /// One model to serve, with all its versions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
@@ -27,6 +29,8 @@ pub struct ModelSpec {
     pub max_batch: Option<usize>,
     /// When the model is loaded.
     pub load: LoadPolicy,
+    /// What the floats mean that clients send as an image.
+    pub floats: FloatRange,
 }
 
 impl ModelSpec {
@@ -34,13 +38,9 @@ impl ModelSpec {
     /// specification.
     #[must_use]
     pub fn loads_like(&self, other: &Self) -> bool {
-        (&self.source, &self.labels, &self.options, self.max_batch)
-            == (
-                &other.source,
-                &other.labels,
-                &other.options,
-                other.max_batch,
-            )
+        let of = |spec: &Self| (spec.max_batch, spec.floats);
+        (&self.source, &self.labels, &self.options, of(self))
+            == (&other.source, &other.labels, &other.options, of(other))
     }
 }
 

@@ -7,6 +7,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::{Problem, ProblemType};
@@ -28,9 +29,11 @@ const CHECK: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 << 20;
 
-/// A body that has not been read yet.
+/// A body that has not been read yet. When it is dropped, the rest of it is read
+/// for a moment and thrown away, while the response is sent.
 pub(super) struct IncomingBody {
-    stream: BodyDataStream,
+    /// `None` after its end.
+    stream: Option<BodyDataStream>,
     length: Option<usize>,
     /// The client sends nothing before it receives `100 Continue`.
     expects_continue: bool,
@@ -40,14 +43,13 @@ impl IncomingBody {
     pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
-            stream: body.into_data_stream(),
+            stream: Some(body.into_data_stream()),
             length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
             expects_continue: text(header::EXPECT).is_some(),
         }
     }
 
-    /// The whole body, counted in `share`. After an error the rest of it is
-    /// thrown away.
+    /// The whole body, counted in `share`.
     ///
     /// # Errors
     /// 413 above the size limit, 408 when it stalls, 429 when all bodies
@@ -58,14 +60,10 @@ impl IncomingBody {
         share: &mut ByteShare,
     ) -> Result<Bytes, Problem> {
         if self.length.is_some_and(|length| length > limits.max_body) {
-            self.discard();
             return Err(too_large(limits));
         }
         let whole = self.collect(limits, share).await;
-        if whole.is_err() {
-            self.expects_continue = false;
-            self.discard();
-        }
+        self.expects_continue = false;
         whole
     }
 
@@ -87,6 +85,7 @@ impl IncomingBody {
             }
             whole.extend_from_slice(&chunk);
         }
+        self.stream = None;
         Ok(whole.freeze())
     }
 
@@ -98,6 +97,9 @@ impl IncomingBody {
         limits: &Limits,
         share: &ByteShare,
     ) -> Result<Option<Bytes>, Problem> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
         let pause = limits.body_timeout;
         let last = Instant::now();
         loop {
@@ -108,7 +110,7 @@ impl IncomingBody {
             let earned = Duration::from_secs(length as u64) / rate;
             let deadline = (started + pause + earned).min(last + pause);
             let check = deadline.min(Instant::now() + CHECK);
-            match timeout_at(check, self.stream.next()).await {
+            match timeout_at(check, stream.next()).await {
                 Ok(Some(Ok(chunk))) => return Ok(Some(chunk)),
                 Ok(Some(Err(error))) => return Err(incomplete(&error)),
                 Ok(None) => return Ok(None),
@@ -117,23 +119,29 @@ impl IncomingBody {
             }
         }
     }
+}
 
-    /// Reads the rest of a rejected body for a moment and throws it away, while
-    /// the response is sent.
-    pub(super) fn discard(mut self) {
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        let Some(mut stream) = self.stream.take() else {
+            return;
+        };
         if self.expects_continue {
             return;
         }
         let rest = async move {
             let mut read = 0;
-            while let Some(Ok(chunk)) = self.stream.next().await {
+            while let Some(Ok(chunk)) = stream.next().await {
                 read += chunk.len();
                 if read > LINGER_BYTES {
                     break;
                 }
             }
         };
-        tokio::spawn(timeout(LINGER, rest));
+        // There is none while the process ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(LINGER, rest));
+        }
     }
 }
 

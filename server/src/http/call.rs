@@ -1,5 +1,7 @@
 //! What all routes with images have in common: from the body of a request to the
-//! outputs of the network for each of its images.
+//! outputs of the network for each of its images. [`Call::receive`] is the path of
+//! the native routes; a dialect calls the same steps ([`Call::enter`],
+//! [`Call::model`], [`Call::read`], [`Call::run`]) with its own parser in between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +11,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use model::Outputs;
-use tokio::time::{Instant, timeout_at};
 
 use super::body::IncomingBody;
 use super::encoding::Codings;
@@ -20,13 +20,15 @@ use super::observe::{LogFields, RequestId};
 use super::problem::{Problem, ProblemType};
 use super::target::Target;
 use crate::core::admission::ByteShare;
-use crate::core::batch::{ImageOutput, Timings};
+use crate::core::batch::ImageOutput;
 use crate::core::error::{Error, ErrorClass};
-use crate::core::image::EncodedImage;
-use crate::core::instance::{Instance, Rank};
+use crate::core::image::{EncodedImage, ImageInput};
+use crate::core::instance::Instance;
+use crate::core::request::{self, Deadline, Outcome};
 use crate::core::serving::{InFlight, Serving};
 
-/// A request with images, before its body is read.
+/// A request with images, before its body is read. After an early return, the
+/// body is thrown away while the response is sent.
 pub(super) struct ImageRequest {
     pub(super) call: Call,
     pub(super) body: IncomingBody,
@@ -37,7 +39,8 @@ pub(super) struct Call {
     pub(super) serving: Arc<Serving>,
     pub(super) headers: HeaderMap,
     pub(super) id: RequestId,
-    target: Target,
+    /// The parameters `name` and `version` of the path.
+    pub(super) target: Target,
 }
 
 impl FromRequest<Arc<Serving>> for ImageRequest {
@@ -48,7 +51,10 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
         let id = Extension::<RequestId>::from_request_parts(&mut parts, serving).await;
         let Extension(id) = id.map_err(IntoResponse::into_response)?;
         let target = Option::<Path<Target>>::from_request_parts(&mut parts, serving).await;
-        let target = target.map_err(IntoResponse::into_response)?;
+        let target = target.map_err(|rejection| {
+            let detail = format!("the path is invalid: {}", rejection.body_text());
+            Problem::new(ProblemType::MalformedRequest, detail).into_response()
+        })?;
         let body = IncomingBody::new(&parts.headers, body);
         let call = Call {
             serving: Arc::clone(serving),
@@ -60,7 +66,25 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
     }
 }
 
-/// What a route needs of the images of a request.
+/// A request that is in flight: a shutdown waits until it is dropped.
+pub(super) struct Entered {
+    codings: Codings,
+    /// For what precedes the end of the body.
+    deadline: Deadline,
+    _in_flight: InFlight,
+}
+
+/// The body of a request.
+pub(super) struct ReadBody {
+    /// Without its content encoding.
+    pub(super) bytes: Bytes,
+    /// Counts its bytes, and what is copied from it.
+    pub(super) share: ByteShare,
+    /// The deadline of the response.
+    pub(super) deadline: Deadline,
+}
+
+/// What a native route needs of the images of a request.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Needs {
     /// What the forward pass returns besides the logits.
@@ -80,12 +104,81 @@ pub(super) struct Received<P> {
     /// The only image, for [`Needs::single`].
     pub(super) image: Option<EncodedImage>,
     pub(super) deadline: Deadline,
-    _in_flight: InFlight,
+    _entered: Entered,
 }
 
 impl Call {
-    /// Reads a request and runs its images. `prepare` checks the parameters against
-    /// the model, before the body is read.
+    /// Rejects whatever can be rejected before the model is known: while the server
+    /// drains, an unknown content encoding, and while no image can be admitted.
+    pub(super) async fn enter(&self) -> Result<Entered, Problem> {
+        let in_flight = self.serving.enter()?;
+        let codings = Codings::of(&self.headers)?;
+        self.serving.admission().check().await?;
+        Ok(Entered {
+            codings,
+            deadline: Deadline::after(self.serving.limits().request_timeout),
+            _in_flight: in_flight,
+        })
+    }
+
+    /// The model of a request; without a name, the default one.
+    pub(super) async fn model(
+        &self,
+        name: Option<&str>,
+        version: Option<u64>,
+        entered: &Entered,
+        fields: &mut LogFields,
+    ) -> Result<Arc<Instance>, Error> {
+        let found = request::find(&self.serving, name, version, entered.deadline);
+        let instance = found.await?;
+        instance.name().clone_into(&mut fields.model);
+        fields.version = instance.version();
+        Ok(instance)
+    }
+
+    /// The body, within the limits.
+    pub(super) async fn read(
+        &self,
+        body: IncomingBody,
+        entered: &Entered,
+        fields: &mut LogFields,
+    ) -> Result<ReadBody, Problem> {
+        let limits = self.serving.limits();
+        let mut share = self.serving.admission().bytes();
+        let bytes = body.read(limits, &mut share).await?;
+        fields.bytes = bytes.len();
+        let deadline = Deadline::after(limits.request_timeout);
+        let bytes = match entered.codings.is_identity() {
+            true => bytes,
+            false => {
+                let codings = entered.codings.clone();
+                self.decoded(bytes, codings, &mut share, deadline).await?
+            }
+        };
+        Ok(ReadBody {
+            bytes,
+            share,
+            deadline,
+        })
+    }
+
+    /// Runs the images.
+    pub(super) async fn run(
+        &self,
+        instance: &Instance,
+        images: Vec<ImageInput>,
+        outputs: Outputs,
+        deadline: Deadline,
+        fields: &mut LogFields,
+    ) -> Result<Vec<Outcome>, Error> {
+        fields.images = images.len();
+        let outcomes = request::run(&self.serving, instance, images, outputs, deadline).await?;
+        fields.timings = request::slowest(&outcomes);
+        Ok(outcomes)
+    }
+
+    /// Reads a request of a native route and runs its images. `prepare` checks the
+    /// parameters against the model, before the body is read.
     pub(super) async fn receive<Q, P>(
         &self,
         parameters: Result<Q, Problem>,
@@ -93,67 +186,46 @@ impl Call {
         body: IncomingBody,
         fields: &mut LogFields,
     ) -> Result<Received<P>, Problem> {
-        let limits = self.serving.limits();
-        let deadline = Deadline::after(limits.request_timeout);
-        // Whatever can be rejected without the body is rejected before it is read.
-        let early = async {
-            let in_flight = self.serving.enter()?;
-            let parameters = parameters?;
-            let codings = Codings::of(&self.headers)?;
-            self.serving.admission().check().await?;
-            let found = self
-                .serving
-                .registry()
-                .find(self.target.name(), self.target.version()?);
-            let instance = deadline.wait_for(found).await??;
-            let (parameters, needs) = prepare(parameters, &instance)?;
-            Ok::<_, Problem>((in_flight, parameters, needs, codings, instance))
-        };
-        let (in_flight, parameters, needs, codings, instance) = match early.await {
-            Ok(early) => early,
-            Err(problem) => {
-                body.discard();
-                return Err(problem);
-            }
-        };
-        instance.name().clone_into(&mut fields.model);
-        fields.version = instance.version();
+        let entered = self.enter().await?;
+        let parameters = parameters?;
+        let (name, version) = (self.target.name(), self.target.version()?);
+        let instance = self.model(name, version, &entered, fields).await?;
+        let (parameters, needs) = prepare(parameters, &instance)?;
 
-        let mut share = self.serving.admission().bytes();
-        let body = body.read(limits, &mut share).await?;
-        fields.bytes = body.len();
-        let deadline = Deadline::after(limits.request_timeout);
-        let images = self.unpack(body, codings, &mut share, deadline).await?;
-        fields.images = images.files.len();
-        let many = images.many;
+        let ReadBody {
+            bytes,
+            mut share,
+            deadline,
+        } = self.read(body, &entered, fields).await?;
+        let images = self.unpack(bytes, &mut share, deadline).await?;
         let share = Arc::new(share);
         let image = needs.only_image(&images, &share)?;
-        let outcomes = self.outcomes(&instance, images, share, needs.outputs, deadline);
-        let outcomes = outcomes.await?;
-        fields.timings = slowest(&outcomes);
+        let many = images.many;
+        let files = images.files.into_iter();
+        let input = |file| EncodedImage::new(file, images.encoding, Arc::clone(&share));
+        let inputs = files.map(|file| ImageInput::Encoded(input(file))).collect();
+        drop(share);
+        let outcomes = self.run(&instance, inputs, needs.outputs, deadline, fields);
+        let outcomes = outcomes.await?.into_iter();
+        let outcomes = outcomes.map(|outcome| outcome.map_err(|error| self.problem(&error)));
         Ok(Received {
             parameters,
             instance,
-            outcomes,
+            outcomes: outcomes.collect(),
             many,
             image,
             deadline,
-            _in_flight: in_flight,
+            _entered: entered,
         })
     }
 
-    /// The images of a body.
+    /// The images of the body of a native route.
     async fn unpack(
         &self,
         body: Bytes,
-        codings: Codings,
         share: &mut ByteShare,
         deadline: Deadline,
     ) -> Result<Images, Problem> {
-        let body = match codings.is_identity() {
-            true => body,
-            false => self.decoded(body, codings, share, deadline).await?,
-        };
         let most = self.serving.limits().max_images;
         match Form::of(&self.headers, &body)? {
             Form::Raw => Form::Raw.unpack(body, most),
@@ -181,37 +253,14 @@ impl Call {
         body
     }
 
-    /// Runs a job on the thread pool: megabytes are not parsed between two
-    /// sockets.
-    async fn on_pool<T: Send + 'static>(
+    /// Runs a job on the thread pool, see [`request::run_job`].
+    pub(super) async fn on_pool<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
         deadline: Deadline,
     ) -> Result<T, Problem> {
-        let done = deadline.wait_for(self.serving.run_job(job)).await?;
+        let done = request::run_job(&self.serving, job, deadline).await;
         done.map_err(|error| self.problem(&error))
-    }
-
-    /// The result or problem of each image, in order.
-    async fn outcomes(
-        &self,
-        instance: &Instance,
-        images: Images,
-        share: Arc<ByteShare>,
-        outputs: Outputs,
-        deadline: Deadline,
-    ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
-        let count = images.files.len();
-        let permits = self.serving.admission().admit(count).await?;
-        let infer = async |(index, (file, permit))| {
-            let rank = Rank { index, of: count };
-            let image = EncodedImage::new(file, images.encoding, Arc::clone(&share));
-            let output = instance.infer(image, outputs, permit, rank);
-            let output = deadline.wait_for(output).await?;
-            output.map_err(|error| self.problem(&error))
-        };
-        let files = images.files.into_iter();
-        Ok(join_all(files.zip(permits).enumerate().map(infer)).await)
     }
 
     /// Renders an error of the core as a problem. The cause of an internal error is
@@ -242,42 +291,6 @@ impl Needs {
             (Some(reason), _) => Err(Problem::bad_parameter(reason)),
         }
     }
-}
-
-/// The deadline of a request.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline {
-    limit: Duration,
-    at: Instant,
-}
-
-impl Deadline {
-    fn after(limit: Duration) -> Self {
-        Self {
-            limit,
-            at: Instant::now() + limit,
-        }
-    }
-
-    pub(super) async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Problem> {
-        timeout_at(self.at, future).await.map_err(|_| {
-            let detail = format!(
-                "no result within {} s; send the request again when the server is less busy",
-                self.limit.as_secs_f64()
-            );
-            Problem::new(ProblemType::DeadlineExceeded, detail)
-        })
-    }
-}
-
-/// The longest time of each step over all images.
-fn slowest(outcomes: &[Result<ImageOutput, Problem>]) -> Timings {
-    let timings = outcomes.iter().flatten().map(|output| output.timings);
-    timings.fold(Timings::default(), |a, b| Timings {
-        decode: a.decode.max(b.decode),
-        queue: a.queue.max(b.queue),
-        forward: a.forward.max(b.forward),
-    })
 }
 
 /// The response of a handler, with `Server-Timing` and with what the handler adds

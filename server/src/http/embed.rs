@@ -105,7 +105,7 @@ fn render(call: &Call, received: Received<bool>) -> Result<Response, Problem> {
     let results: Vec<Result<Vec<f32>, Problem>> = outcomes
         .into_iter()
         .map(|output| {
-            let values = embedding(output?, size, normalize);
+            let values = embedding(output?.embedding, size, normalize);
             values.map_err(|error| call.problem(&error))
         })
         .collect();

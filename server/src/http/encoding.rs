@@ -30,6 +30,7 @@ const ZSTD_WINDOW: u64 = 8 << 20;
 const TABLES: usize = 512 << 10;
 
 /// The codings of a body, in the order in which they were applied.
+#[derive(Clone)]
 pub(super) struct Codings(Vec<Coding>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,22 @@
 //! The outermost layer of every route: the request's id, its line in the access
-//! log, its metrics, and the body of a problem.
+//! log, its metrics, and the body of a problem in the form of the route's dialect.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use super::body::IncomingBody;
-use super::problem::Problem;
-use crate::core::batch::Timings;
+use super::dialect::{Dialect, NATIVE};
+use super::problem::{Problem, ProblemType};
+use super::protocol::Protocol;
 use crate::core::metrics::Metrics;
-use crate::core::serving::Serving;
+use crate::core::statistics::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -69,15 +70,26 @@ pub(super) struct LogFields {
     pub(super) timings: Timings,
 }
 
+/// What the layer of a router knows.
+#[derive(Clone)]
+pub(super) struct Observed {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) dialect: Dialect,
+}
+
 pub(super) async fn observe(
-    State(serving): State<Arc<Serving>>,
+    State(Observed { metrics, dialect }): State<Observed>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let entry = LogEntry::new(&request, Arc::clone(serving.metrics()));
+    let entry = LogEntry::new(&request, metrics, dialect.protocol);
     request.extensions_mut().insert(entry.id.clone());
     let mut response = next.run(request).await;
-    write_problem(&mut response, &entry.id);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let problem = method_not_allowed(&entry.method, &entry.path);
+        response.extensions_mut().insert(problem);
+    }
+    write_problem(&mut response, &entry.id, dialect);
     if let Ok(id) = HeaderValue::from_str(entry.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -85,17 +97,24 @@ pub(super) async fn observe(
     response
 }
 
+/// The router adds the `Allow` header.
+fn method_not_allowed(method: &Method, path: &str) -> Problem {
+    let detail = format!("{path} does not support {method}; use a method of the Allow header");
+    Problem::new(ProblemType::MethodNotAllowed, detail)
+}
+
 /// The bytes of a response to a request that never reached a route, with its log
 /// line and its metrics. The connection is closed after it.
 pub(super) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
     let id = RequestId::new();
-    let status = problem.problem_type.status();
-    let body = serde_json::to_vec(&problem.body(id.as_str())).unwrap_or_default();
+    let rendered = (NATIVE.render)(problem, id.as_str());
+    let (status, body) = (rendered.status, rendered.body);
     let retry = problem.retry_after.map(|wait| wait.as_secs());
     let retry = retry.map_or(String::new(), |wait| format!("retry-after: {wait}\r\n"));
     let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+        "HTTP/1.1 {status}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\
          {REQUEST_ID}: {}\r\n{retry}connection: close\r\ndate: {}\r\n\r\n",
+        rendered.content_type,
         body.len(),
         id.as_str(),
         httpdate::fmt_http_date(SystemTime::now()),
@@ -105,6 +124,7 @@ pub(super) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
         method: Method::default(),
         path: String::new(),
         route: "other".to_owned(),
+        protocol: NATIVE.protocol,
         started: Instant::now(),
         status: status.as_u16(),
         problem: problem.problem_type.type_uri(),
@@ -124,19 +144,24 @@ pub(super) async fn reject(mut request: Request, next: Next) -> Response {
     match request.extensions_mut().remove::<Rejected>() {
         Some(Rejected(problem)) => {
             let (head, body) = request.into_parts();
-            IncomingBody::new(&head.headers, body).discard();
+            drop(IncomingBody::new(&head.headers, body));
             problem.into_response()
         }
         None => next.run(request).await,
     }
 }
 
-/// Gives a problem its body, which contains the request's id.
-fn write_problem(response: &mut Response, id: &RequestId) {
+/// Gives a problem its status and its body.
+fn write_problem(response: &mut Response, id: &RequestId, dialect: Dialect) {
     if let Some(problem) = response.extensions().get::<Problem>() {
-        let json = serde_json::to_vec(&problem.body(id.as_str())).unwrap_or_default();
-        response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(json);
+        let rendered = (dialect.render)(problem, id.as_str());
+        *response.status_mut() = rendered.status;
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        let content_type = HeaderValue::from_static(rendered.content_type);
+        headers.insert(header::CONTENT_TYPE, content_type);
+        headers.extend(rendered.headers);
+        *response.body_mut() = Body::from(rendered.body);
     }
 }
 
@@ -147,6 +172,7 @@ struct LogEntry {
     method: Method,
     path: String,
     route: String,
+    protocol: Protocol,
     started: Instant,
     status: u16,
     problem: String,
@@ -155,7 +181,7 @@ struct LogEntry {
 }
 
 impl LogEntry {
-    fn new(request: &Request, metrics: Arc<Metrics>) -> Self {
+    fn new(request: &Request, metrics: Arc<Metrics>, protocol: Protocol) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {
             id: RequestId::of(request),
@@ -163,6 +189,7 @@ impl LogEntry {
             path: request.uri().path().chars().take(MAX_PATH).collect(),
             // One label for all unknown paths keeps their number bounded.
             route: route.map_or("other", MatchedPath::as_str).to_owned(),
+            protocol,
             started: Instant::now(),
             status: CLIENT_CLOSED_REQUEST,
             problem: String::new(),
@@ -184,7 +211,9 @@ impl LogEntry {
 impl Drop for LogEntry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
-        self.metrics.responded(&self.route, self.status, total);
+        let protocol = self.protocol.name();
+        let metrics = &self.metrics;
+        metrics.responded(protocol, &self.route, self.status, total);
         let LogFields {
             model,
             version,
@@ -198,6 +227,7 @@ impl Drop for LogEntry {
                     request_id = self.id.as_str(),
                     method = %self.method,
                     path = self.path,
+                    protocol,
                     status = self.status,
                     problem = self.problem,
                     model,
@@ -225,7 +255,9 @@ impl Drop for LogEntry {
 /// Health checks and scrapes, which come every few seconds, by route or path, and
 /// the files of the pages.
 pub(super) fn is_probe(path: &str) -> bool {
-    path.starts_with("/health/")
+    path.starts_with("/health")
+        || path.starts_with("/v2/health/")
+        || path == "/ping"
         || path.starts_with("/assets/")
         || path.ends_with("/ready")
         || path == "/metrics"

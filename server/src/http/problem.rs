@@ -161,6 +161,8 @@ pub struct Problem {
     detail: String,
     /// How long the client should wait before a retry, where one can help.
     pub retry_after: Option<Duration>,
+    /// The status in a dialect, where it is not the one of the type.
+    dialect_status: Option<StatusCode>,
 }
 
 /// The JSON body of an error response (RFC 9457). The order of the keys is the
@@ -184,16 +186,50 @@ impl Problem {
             problem_type,
             detail: shortened(detail.into(), LONGEST_DETAIL),
             retry_after: None,
+            dialect_status: None,
         }
+    }
+
+    /// The same problem in other words.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: shortened(detail.into(), LONGEST_DETAIL),
+            ..self
+        }
+    }
+
+    /// The same problem, which a dialect answers with this status.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self {
+            dialect_status: Some(status),
+            ..self
+        }
+    }
+
+    /// The status in a dialect whose server answers 503 when its queue is full: that
+    /// of [`Problem::with_status`], else the one of the type, but 503 for 429.
+    #[must_use]
+    pub fn dialect_status(&self) -> StatusCode {
+        let default = || match self.problem_type {
+            ProblemType::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            other => other.status(),
+        };
+        self.dialect_status.unwrap_or_else(default)
+    }
+
+    /// Whether a handler chose the status with [`Problem::with_status`].
+    #[must_use]
+    pub fn has_dialect_status(&self) -> bool {
+        self.dialect_status.is_some()
     }
 
     /// The same problem, as that of a part of the request.
     #[must_use]
     pub fn of_part(self, part: &str) -> Self {
-        Self {
-            retry_after: self.retry_after,
-            ..Self::new(self.problem_type, format!("{part}: {}", self.detail))
-        }
+        let detail = format!("{part}: {}", self.detail);
+        self.with_detail(detail)
     }
 
     /// A query parameter that is unknown or has an invalid value.
@@ -218,6 +254,12 @@ impl Problem {
             ProblemType::Internal,
             "the server failed to process this request; its log has the cause under this request_id",
         )
+    }
+
+    /// What is wrong, and what to do about it.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// The body of the response.
@@ -276,13 +318,17 @@ impl From<&Error> for Problem {
             }
             Error::Image(ImageError::TooLarge { .. }) => P::ImageTooLarge,
             Error::Image(_) => P::BrokenImage,
-            Error::Base64(_) => P::MalformedRequest,
+            Error::Base64(_) | Error::InputSize { .. } | Error::InputValues(_) => {
+                P::MalformedRequest
+            }
             Error::UnknownLabel { .. } | Error::AmbiguousLabel { .. } => P::BadParameter,
             Error::ClassMaps(_) => P::NoClassMaps,
             Error::UnknownModel { .. } | Error::UnknownVersion { .. } => P::ModelNotFound,
             Error::TooManyInFlight { .. } | Error::BodyMemory { .. } | Error::QueueFull => {
                 P::Overloaded
             }
+            Error::TooManyImages { .. } => P::TooManyImages,
+            Error::DeadlineExceeded { .. } => P::DeadlineExceeded,
             Error::Starting { .. } => P::Starting,
             Error::Draining => P::Draining,
             Error::ModelUnavailable { .. } => P::ModelUnavailable,

@@ -81,15 +81,21 @@ pub(super) fn json(body: &impl Serialize) -> Result<Response, Problem> {
 
 /// A response with `body` as JSON, whose bytes are counted in `share` until they
 /// have been sent.
-pub(super) fn counted(body: &impl Serialize, mut share: ByteShare) -> Result<Response, Problem> {
+pub(super) fn counted(body: &impl Serialize, share: ByteShare) -> Result<Response, Problem> {
     let json = serde_json::to_vec(body).map_err(|_| Problem::internal())?;
-    share.shrink_to(json.len());
     let content_type = [(CONTENT_TYPE, "application/json")];
+    Ok((content_type, counted_bytes(json, share)).into_response())
+}
+
+/// A response with these bytes, which are counted in `share` until they have been
+/// sent.
+pub(super) fn counted_bytes(bytes: Vec<u8>, mut share: ByteShare) -> Response {
+    share.shrink_to(bytes.len());
     let body = Counted {
-        rest: json.into(),
+        rest: bytes.into(),
         _share: share,
     };
-    Ok((content_type, Body::new(body)).into_response())
+    Body::new(body).into_response()
 }
 
 /// Bytes of a response that are handed to the HTTP library at a time. It buffers

@@ -3,14 +3,17 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::http::{Method, Uri};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::dialect::{Dialect, NATIVE};
+use super::observe::Observed;
 use super::problem::{Problem, ProblemType};
-use super::{admin, classify, embed, explain, health, models, observe, pages};
+use super::protocol::Protocols;
+use super::{admin, classify, embed, explain, health, models, observe, oip, pages};
 use crate::core::serving::Serving;
 
 const CLASSIFY: &str = "/classify";
@@ -19,11 +22,27 @@ const EXPLAIN: &str = "/explain";
 const MODEL: &str = "/models/{name}";
 const VERSION: &str = "/models/{name}/versions/{version}";
 
+/// The routes of a dialect, by listener.
+struct Mounted {
+    dialect: Dialect,
+    public: fn() -> Router<Arc<Serving>>,
+    admin: fn() -> Router<Arc<Serving>>,
+}
+
+/// All dialects besides the native API. No two of them have the same method on the
+/// same path.
+static DIALECTS: [Mounted; 1] = [Mounted {
+    dialect: oip::OIP,
+    public: oip::public,
+    admin: oip::admin,
+}];
+
 /// The routes of the public listener.
-pub fn public(serving: Arc<Serving>) -> Router {
+pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
     // There from the start, so that the first request shows as a rate.
     for route in [CLASSIFY, EMBED, EXPLAIN] {
-        serving.metrics().expect(route, 200);
+        let protocol = NATIVE.protocol.name();
+        serving.metrics().expect(protocol, route, 200);
     }
     let routes = read_only()
         .route(CLASSIFY, post(classify::classify))
@@ -41,17 +60,33 @@ pub fn public(serving: Arc<Serving>) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/openapi.yaml", get(pages::openapi_yaml))
         .route("/openapi.json", get(pages::openapi_json));
-    with_layers(routes, serving)
+    let native = native(routes, &serving);
+    mounted(protocols)
+        .fold(native, |all, mounted| {
+            all.merge(with_layers((mounted.public)(), mounted.dialect, &serving))
+        })
+        .with_state(serving)
 }
 
 /// The routes of the admin listener.
-pub fn admin(serving: Arc<Serving>) -> Router {
+pub fn admin(serving: Arc<Serving>, protocols: &Protocols) -> Router {
     let routes = read_only()
         .route(&format!("{MODEL}/load"), post(admin::load))
         .route(&format!("{MODEL}/unload"), post(admin::unload))
         .route(&format!("{VERSION}/load"), post(admin::load))
         .route(&format!("{VERSION}/unload"), post(admin::unload));
-    with_layers(routes, serving)
+    let native = native(routes, &serving);
+    mounted(protocols)
+        .fold(native, |all, mounted| {
+            all.merge(with_layers((mounted.admin)(), mounted.dialect, &serving))
+        })
+        .with_state(serving)
+}
+
+fn mounted(protocols: &Protocols) -> impl Iterator<Item = &'static Mounted> {
+    DIALECTS
+        .iter()
+        .filter(|mounted| protocols.has(mounted.dialect.protocol))
 }
 
 /// The routes of both listeners.
@@ -67,15 +102,22 @@ fn read_only() -> Router<Arc<Serving>> {
         .route("/metrics", get(health::metrics))
 }
 
-fn with_layers(routes: Router<Arc<Serving>>, serving: Arc<Serving>) -> Router {
-    let observe = middleware::from_fn_with_state(Arc::clone(&serving), observe::observe);
+/// The native routes, and what answers paths that are no routes.
+fn native(routes: Router<Arc<Serving>>, serving: &Arc<Serving>) -> Router<Arc<Serving>> {
+    with_layers(routes.fallback(not_found), NATIVE, serving)
+}
+
+fn with_layers(
+    routes: Router<Arc<Serving>>,
+    dialect: Dialect,
+    serving: &Arc<Serving>,
+) -> Router<Arc<Serving>> {
+    let metrics = Arc::clone(serving.metrics());
+    let observed = Observed { metrics, dialect };
     routes
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(observe::reject))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(observe)
-        .with_state(serving)
+        .layer(middleware::from_fn_with_state(observed, observe::observe))
 }
 
 async fn not_found(uri: Uri) -> Problem {
@@ -84,15 +126,6 @@ async fn not_found(uri: Uri) -> Problem {
         uri.path()
     );
     Problem::new(ProblemType::NotFound, detail)
-}
-
-/// The router adds the `Allow` header.
-async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!(
-        "{} does not support {method}; use a method of the Allow header",
-        uri.path()
-    );
-    Problem::new(ProblemType::MethodNotAllowed, detail)
 }
 
 /// A panic of a handler ends its request only; the log has the message.

@@ -102,7 +102,7 @@ async fn the_image_of_a_disconnected_client_is_skipped() {
     assert_eq!(stays.await.unwrap().class(), 2);
     assert_eq!(server.batches(), [[1], [2]]);
     server.wait_for_metric("resnet_images_in_flight", 0.0).await;
-    let closed = r#"resnet_requests_total{route="/classify",status="499"}"#;
+    let closed = r#"resnet_requests_total{route="/classify",status="499",protocol="native"}"#;
     assert_eq!(server.metric(closed).await, 1.0);
 }
 

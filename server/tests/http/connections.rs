@@ -126,7 +126,7 @@ async fn the_permits_of_disconnected_clients_go_to_waiting_requests() {
         leaves.write_all(&image).await.unwrap();
     }
     server.wait_for_metric("resnet_images_in_flight", 4.0).await;
-    let gone = r#"resnet_requests_total{route="/classify",status="499"}"#;
+    let gone = r#"resnet_requests_total{route="/classify",status="499",protocol="native"}"#;
     assert_eq!(server.metric(gone).await, 0.0);
     sleep(SHORT).await;
     let rest: Vec<_> = (1..=3)

@@ -10,11 +10,13 @@ use crate::support::server::{limits, server, server_of};
 async fn requests_are_counted_by_route_and_status() {
     let server = server().await;
     let count = async |route: &str, status: u16| {
-        let name = format!(r#"resnet_requests_total{{route="{route}",status="{status}"}}"#);
+        let name = format!(
+            r#"resnet_requests_total{{route="{route}",status="{status}",protocol="native"}}"#
+        );
         server.metric(&name).await
     };
     let timed = async |route: &str| {
-        let name = format!(r#"resnet_request_seconds_count{{route="{route}"}}"#);
+        let name = format!(r#"resnet_request_seconds_count{{route="{route}",protocol="native"}}"#);
         server.metric(&name).await
     };
     for _ in 0..3 {
@@ -59,7 +61,7 @@ async fn requests_are_counted_by_route_and_status() {
 #[tokio::test]
 async fn the_counter_of_classified_requests_exists_before_the_first_one() {
     let page = server().await.get("/metrics").await.text;
-    let line = r#"resnet_requests_total{route="/classify",status="200"} 0"#;
+    let line = r#"resnet_requests_total{route="/classify",status="200",protocol="native"} 0"#;
     assert!(page.lines().any(|found| found == line), "{page}");
 }
 

@@ -87,9 +87,9 @@ async fn heads_that_break_the_rules_get_a_problem() {
         assert_eq!(found, status, "{shown}: {json}");
         assert_eq!(json["type"], format!("/docs#{name}"), "{shown}");
     }
-    let counted = r#"resnet_requests_total{route="other",status="431"}"#;
+    let counted = r#"resnet_requests_total{route="other",status="431",protocol="native"}"#;
     server.wait_for_metric(counted, 2.0).await;
-    let counted = r#"resnet_requests_total{route="other",status="414"}"#;
+    let counted = r#"resnet_requests_total{route="other",status="414",protocol="native"}"#;
     server.wait_for_metric(counted, 1.0).await;
     assert!(
         listening

@@ -103,7 +103,7 @@ async fn the_image_of_a_closed_connection_is_skipped() {
     leaves.write_all(&image).await.unwrap();
     server.wait_for_metric("resnet_queue_depth", 1.0).await;
     drop(leaves);
-    let closed = r#"resnet_requests_total{route="/classify",status="499"}"#;
+    let closed = r#"resnet_requests_total{route="/classify",status="499",protocol="native"}"#;
     server.wait_for_metric(closed, 1.0).await;
     server.network().gate.open();
     assert_eq!(first.await.unwrap().class(), 1);

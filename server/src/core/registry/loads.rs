@@ -273,14 +273,15 @@ impl Shared {
             model: spec.name.clone(),
             version,
         };
-        Ok(Instance::start(
+        let instance = Instance::start(
             labels,
             network,
             spec.max_batch.unwrap_or(self.limits.max_batch),
             &self.limits,
             &self.scheduler,
             Arc::clone(&self.metrics),
-        )?)
+        )?;
+        Ok(instance.with_floats(spec.floats))
     }
 
     /// Puts an instance in place, once there is room for it.

@@ -85,6 +85,10 @@ impl Network for Controlled {
         }
     }
 
+    fn forward_planes(&self, planes: &[f32], outputs: Outputs) -> model::Result<Output> {
+        MODEL.forward_planes(planes, outputs)
+    }
+
     fn has_class_maps(&self) -> model::Result<()> {
         match self.opaque.load(Ordering::SeqCst) {
             true => Err(NoClassMaps::NoClassifier.into()),

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use resnet_server::core::serving::Serving;
+use resnet_server::http::protocol::Protocols;
 use resnet_server::http::routes;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -15,12 +16,20 @@ use super::network::SIDE;
 
 /// Sends a request to the routes of the public listener.
 pub(crate) async fn send(serving: &Arc<Serving>, request: Request<Body>) -> Response {
-    send_to(routes::public(Arc::clone(serving)), request).await
+    send_to(
+        routes::public(Arc::clone(serving), &Protocols::default()),
+        request,
+    )
+    .await
 }
 
 /// Sends a request to the routes of the admin listener.
 pub(crate) async fn send_admin(serving: &Arc<Serving>, request: Request<Body>) -> Response {
-    send_to(routes::admin(Arc::clone(serving)), request).await
+    send_to(
+        routes::admin(Arc::clone(serving), &Protocols::default()),
+        request,
+    )
+    .await
 }
 
 async fn send_to(router: Router, request: Request<Body>) -> Response {

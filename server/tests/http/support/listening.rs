@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use resnet_server::http::protocol::Protocols;
 use resnet_server::http::{listen, routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,7 +37,7 @@ pub(crate) async fn listen(server: &Server, connections: listen::Connections) ->
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let serving = Arc::clone(&server.serving);
-    let router = routes::public(Arc::clone(&serving));
+    let router = routes::public(Arc::clone(&serving), &Protocols::default());
     let stopped = async { drop(stopped.await) };
     let sockets = listen::serve(listener, router, connections, serving, stopped);
     Listening {

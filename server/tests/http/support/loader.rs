@@ -9,6 +9,7 @@ use model::ThreadPool;
 use resnet_server::core::network::Network;
 use resnet_server::core::registry::loader::{Fingerprint, LoadError, Loader};
 use resnet_server::core::spec::{LoadPolicy, ModelSource, ModelSpec, VersionPolicy};
+use resnet_server::core::tensor::FloatRange;
 
 use super::gate::Gate;
 use super::network::FakeNetwork;
@@ -212,6 +213,7 @@ pub(crate) fn spec(name: &str) -> ModelSpec {
         options: model::Options::default(),
         max_batch: None,
         load: LoadPolicy::AtStart,
+        floats: FloatRange::default(),
     }
 }
 

@@ -110,6 +110,10 @@ impl Network for SeeingNetwork {
         })
     }
 
+    fn forward_planes(&self, _: &[f32], _: Outputs) -> model::Result<Output> {
+        Err(model::Error::Batch("no planes".into()))
+    }
+
     fn has_class_maps(&self) -> model::Result<()> {
         Ok(())
     }

@@ -1,0 +1,135 @@
+//! What every protocol does with a request between its body and its response:
+//! find the model, run the images, keep the deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use model::Outputs;
+use tokio::time::{Instant, timeout_at};
+
+use super::batch::ImageOutput;
+use super::error::Error;
+use super::image::ImageInput;
+use super::instance::{Instance, Rank};
+use super::serving::Serving;
+use super::statistics::Timings;
+
+/// The outputs of an image, or why there are none.
+pub type Outcome = Result<ImageOutput, Error>;
+
+/// The deadline of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// The deadline of a request that begins, or whose body has arrived, now.
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
+        Self {
+            limit,
+            at: Instant::now() + limit,
+        }
+    }
+
+    /// This deadline, or the one after `limit` if that is earlier.
+    #[must_use]
+    pub fn or_after(self, limit: Duration) -> Self {
+        match Instant::now() + limit {
+            at if at < self.at => Self { limit, at },
+            _ => self,
+        }
+    }
+
+    /// The result of `future`, if it is there in time.
+    ///
+    /// # Errors
+    /// [`Error::DeadlineExceeded`].
+    pub async fn wait_for<T>(self, future: impl Future<Output = T>) -> Result<T, Error> {
+        let exceeded = |_| Error::DeadlineExceeded {
+            seconds: self.limit.as_secs_f64(),
+        };
+        timeout_at(self.at, future).await.map_err(exceeded)
+    }
+}
+
+/// The instance for a request, see [`super::registry::registry::Registry::find`].
+///
+/// # Errors
+/// As there; the deadline.
+pub async fn find(
+    serving: &Serving,
+    name: Option<&str>,
+    version: Option<u64>,
+    deadline: Deadline,
+) -> Result<Arc<Instance>, Error> {
+    let found = serving.registry().find(name, version);
+    deadline.wait_for(found).await?
+}
+
+/// Runs the images of a request, all or none of which are admitted. An error of
+/// one image does not affect the others.
+///
+/// # Errors
+/// Too many images, for a request or at the moment.
+pub async fn run(
+    serving: &Serving,
+    instance: &Instance,
+    images: Vec<ImageInput>,
+    outputs: Outputs,
+    deadline: Deadline,
+) -> Result<Vec<Outcome>, Error> {
+    let (of, most) = (images.len(), serving.limits().max_images);
+    let began = Instant::now();
+    let admitted = async {
+        if of > most {
+            return Err(Error::TooManyImages { most });
+        }
+        serving.admission().admit(of).await
+    };
+    let permits = admitted.await.inspect_err(|_| {
+        instance.statistics().failed(began.elapsed());
+    })?;
+    let infer = async |(index, (image, permit))| {
+        let output = instance.infer(image, outputs, permit, Rank { index, of });
+        deadline.wait_for(output).await?
+    };
+    let images = images.into_iter().zip(permits).enumerate();
+    let outcomes = join_all(images.map(infer)).await;
+    let took = began.elapsed();
+    match outcomes.iter().all(Result::is_ok) {
+        true => {
+            let timings = slowest(&outcomes);
+            instance.statistics().succeeded(of, timings, took);
+        }
+        false => instance.statistics().failed(took),
+    }
+    Ok(outcomes)
+}
+
+/// Runs a short job on the thread pool: megabytes are not parsed between two
+/// sockets.
+///
+/// # Errors
+/// A job that panics; the deadline.
+pub async fn run_job<T: Send + 'static>(
+    serving: &Serving,
+    job: impl FnOnce() -> T + Send + 'static,
+    deadline: Deadline,
+) -> Result<T, Error> {
+    deadline.wait_for(serving.run_job(job)).await?
+}
+
+/// The longest time of each step over all images.
+#[must_use]
+pub fn slowest(outcomes: &[Outcome]) -> Timings {
+    let timings = outcomes.iter().flatten().map(|output| output.timings);
+    timings.fold(Timings::default(), |a, b| Timings {
+        decode: a.decode.max(b.decode),
+        queue: a.queue.max(b.queue),
+        forward: a.forward.max(b.forward),
+    })
+}

@@ -1,0 +1,62 @@
+//! What concerns the whole server: health, metadata, and the extensions that it
+//! does not have.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::errors::unsupported;
+use crate::core::serving::Serving;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::response::json;
+use crate::oip::metadata::ServerMetadata;
+
+/// The process runs.
+pub(super) async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// Whether requests can be served; the status alone says it.
+pub(super) async fn ready(State(serving): State<Arc<Serving>>) -> StatusCode {
+    match serving.ready() {
+        Ok(_) => StatusCode::OK,
+        Err(_) => StatusCode::BAD_REQUEST,
+    }
+}
+
+pub(super) async fn metadata() -> Result<Response, Problem> {
+    json(&ServerMetadata::default())
+}
+
+/// Shared memory: no region is ever registered.
+pub(super) async fn no_regions() -> Result<Response, Problem> {
+    json(&[(); 0])
+}
+
+/// There is nothing to unregister.
+pub(super) async fn unregister() -> StatusCode {
+    StatusCode::OK
+}
+
+pub(super) async fn register() -> Problem {
+    unsupported("shared memory is not supported; send tensors in the request")
+}
+
+pub(super) async fn no_tracing() -> Problem {
+    off("the server does not support tracing")
+}
+
+pub(super) async fn no_logging() -> Problem {
+    off("the server does not support dynamic logging")
+}
+
+/// As a Triton answers that was built without the extension.
+fn off(text: &str) -> Problem {
+    Problem::new(ProblemType::NotFound, text).with_status(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(ProblemType::NotFound, "Not Found")
+}

@@ -1,0 +1,6 @@
+//! The Open Inference Protocol over REST.
+
+mod errors;
+mod infer;
+mod server;
+mod tensors;
