@@ -34,9 +34,11 @@ def cat():
 
 
 @pytest.fixture(scope="session")
-def rocket():
+def lossless(cat):
     """The bytes of a PNG, which has the same pixels for every decoder."""
-    return (PHOTOS / "rocket.png").read_bytes()
+    file = io.BytesIO()
+    PIL.Image.open(io.BytesIO(cat)).convert("RGB").save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")
@@ -53,29 +55,47 @@ def top5(address):
 
 
 @pytest.fixture(scope="session")
-def pixels():
-    """The pixels of an image file as the network's input, [224, 224, 3] UINT8, by
-    Pillow: short side 256, centre 224."""
+def preprocessing(address):
+    """How the model wants its images."""
+    [version] = requests.get(f"http://{address}/models/{MODEL}").json()["versions"]
+    return version["input"]["preprocessing"]
+
+
+@pytest.fixture(scope="session")
+def pixels(preprocessing):
+    """The pixels of an image file as the network's input, [S, S, 3] UINT8, by Pillow:
+    resize, crop."""
 
     def pixels(file):
         image = PIL.Image.open(io.BytesIO(file)).convert("RGB")
+        side, short = preprocessing["crop"], preprocessing["resize"]["short_side"]
         width, height = image.size
-        size = (256, int(256 * height / width)) if width <= height else (int(256 * width / height), 256)
-        image = image.resize(size, PIL.Image.BILINEAR)
-        left, top = round((image.width - 224) / 2), round((image.height - 224) / 2)
-        return numpy.asarray(image.crop((left, top, left + 224, top + 224)))
+        size = (short, short * height // width) if width <= height else (short * width // height, short)
+        filter = getattr(PIL.Image.Resampling, preprocessing["interpolation"].upper())
+        image = image.resize(size, filter)
+        left, top = round((image.width - side) / 2), round((image.height - side) / 2)
+        return numpy.asarray(image.crop((left, top, left + side, top + side)))
 
     return pixels
 
 
 @pytest.fixture(scope="session")
-def normalised(pixels):
-    """As `pixels`, normalised: [3, 224, 224] FP32."""
+def normalised(pixels, preprocessing):
+    """As `pixels`, normalised: [3, S, S] FP32."""
 
     def normalised(file):
         scaled = pixels(file).astype(numpy.float32) / 255
-        mean = numpy.array([0.485, 0.456, 0.406], numpy.float32)
-        std = numpy.array([0.229, 0.224, 0.225], numpy.float32)
+        mean, std = (numpy.array(preprocessing[key], numpy.float32) for key in ("mean", "std"))
         return numpy.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
 
     return normalised
+
+
+def assert_top5(scores, predictions):
+    """The scores of all classes have the same best class as the native API, and the five
+    best of that API are among the best ten. In bf16, the order of close ones may differ
+    with the size of the batch."""
+    best = numpy.argsort(-numpy.asarray(scores), kind="stable")[:10].tolist()
+    expected = [prediction["index"] for prediction in predictions]
+    assert best[0] == expected[0], (best, expected)
+    assert set(expected) <= set(best), (best, expected)

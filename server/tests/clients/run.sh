@@ -21,14 +21,15 @@ if ! cmp --silent "$here/requirements.txt" "$work/installed.txt"; then
 fi
 
 log=$work/server.log
+: > "$log"
 "$binary" serve --port 0 --admin 127.0.0.1:0 --model resnet50_thin --model other=resnet50_thin \
     --log-format json > "$log" 2>&1 &
 server=$!
 trap 'kill "$server" 2> /dev/null || true' EXIT
 # The log has both addresses, and says when the models are loaded.
-address() { sed -n "s/.*\"message\":\"$1.*\"address\":\"\([^\"]*\)\".*/\1/p;s/.*\"address\":\"\([^\"]*\)\".*\"message\":\"$1.*/\1/p" "$log" | head -n 1; }
+address() { grep --max-count 1 "\"$1" "$log" | sed 's/.*"address":"\([^"]*\)".*/\1/'; }
 for _ in $(seq 600); do
-    if grep --quiet '"ready; try' "$log" || grep --quiet 'ready; try' "$log"; then break; fi
+    if grep --quiet '"ready; try' "$log"; then break; fi
     kill -0 "$server" 2> /dev/null || { cat "$log"; exit 1; }
     sleep 0.1
 done

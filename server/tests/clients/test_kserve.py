@@ -27,17 +27,17 @@ def infer(address, tensor):
     return int(numpy.argmax(output.as_numpy()))
 
 
-def test_pixels(address, top5, pixels, rocket):
+def test_pixels(address, top5, pixels, lossless):
     for binary in (True, False):
         tensor = InferInput("image", [1, 224, 224, 3], "UINT8")
-        tensor.set_data_from_numpy(pixels(rocket)[None], binary_data=binary)
-        assert infer(address, tensor) == top5(rocket)[0]["index"]
+        tensor.set_data_from_numpy(pixels(lossless)[None], binary_data=binary)
+        assert infer(address, tensor) == top5(lossless)[0]["index"]
 
 
-def test_planes(address, top5, normalised, rocket):
+def test_planes(address, top5, normalised, lossless):
     tensor = InferInput("image", [1, 3, 224, 224], "FP32")
-    tensor.set_data_from_numpy(normalised(rocket)[None], binary_data=False)
-    assert infer(address, tensor) == top5(rocket)[0]["index"]
+    tensor.set_data_from_numpy(normalised(lossless)[None], binary_data=False)
+    assert infer(address, tensor) == top5(lossless)[0]["index"]
 
 
 def test_base64_as_torchserve_and_kserve_send_it(address, top5, cat):

@@ -42,7 +42,7 @@ fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
 }
 
 /// A value for each setting that it does not accept.
-const WRONG: [(&str, &str); 27] = [
+const WRONG: [(&str, &str); 28] = [
     ("admin", "9000"),
     ("body-memory", "1 potato"),
     ("body-timeout", "soon"),
@@ -65,6 +65,7 @@ const WRONG: [(&str, &str); 27] = [
     ("model-memory", "-1"),
     ("models", "/no/such/folder"),
     ("port", "65536"),
+    ("protocols", "oip,kserve"),
     ("request-timeout", "0s"),
     ("self-check", "perhaps"),
     ("streams", "0"),

@@ -8,6 +8,7 @@ use crate::config::errors::ConfigErrors;
 use crate::config::serve::Config;
 use crate::config::tests::{Folder, check, flags};
 use crate::core::spec::{LoadPolicy, ModelSource, VersionPolicy};
+use crate::core::tensor::FloatRange;
 
 /// A folder with the files of two models, a repository of three, and a
 /// configuration file.
@@ -119,6 +120,7 @@ fn a_table_has_every_setting_of_a_model() {
         engine = "candle"
         max-batch = 4
         load = "on-demand"
+        floats = "0..255"
         default = true
         [[model]]
         name = "birds"
@@ -130,6 +132,8 @@ fn a_table_has_every_setting_of_a_model() {
     assert_eq!(names(&config), ["pets", "birds", "cars"]);
     assert_eq!(config.default_model, "pets");
     let pets = &config.models[0];
+    assert_eq!(pets.floats, FloatRange::Bytes);
+    assert_eq!(config.models[1].floats, FloatRange::Normalised);
     let file = folder.path().join("pets.safetensors");
     assert_eq!(
         pets.source,

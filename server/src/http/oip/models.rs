@@ -26,6 +26,12 @@ struct ListBody {
 }
 
 #[derive(Serialize)]
+struct ReadyBody<'a> {
+    name: &'a str,
+    ready: bool,
+}
+
+#[derive(Serialize)]
 struct StatisticsBody {
     model_stats: Vec<ModelStatistics>,
 }
@@ -67,7 +73,7 @@ pub(super) async fn config(request: ImageRequest) -> Result<Response, Problem> {
 }
 
 /// Whether requests for this model can be served now.
-pub(super) async fn ready(request: ImageRequest) -> Result<StatusCode, Problem> {
+pub(super) async fn ready(request: ImageRequest) -> Result<Response, Problem> {
     let call = request.call;
     let name = call.target.name().unwrap_or_default();
     let ready = async {
@@ -75,7 +81,7 @@ pub(super) async fn ready(request: ImageRequest) -> Result<StatusCode, Problem> 
         call.serving.registry().model_ready(name, version)
     };
     match ready.await {
-        Ok(()) => Ok(StatusCode::OK),
+        Ok(()) => json(&ReadyBody { name, ready: true }),
         Err(error) => Err(failed(&call, error).with_status(StatusCode::BAD_REQUEST)),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Serialize;
 
 use super::errors::unsupported;
 use crate::core::serving::Serving;
@@ -13,17 +14,30 @@ use crate::http::problem::{Problem, ProblemType};
 use crate::http::response::json;
 use crate::oip::metadata::ServerMetadata;
 
-/// The process runs.
-pub(super) async fn live() -> StatusCode {
-    StatusCode::OK
+#[derive(Serialize)]
+struct Live {
+    live: bool,
 }
 
-/// Whether requests can be served; the status alone says it.
-pub(super) async fn ready(State(serving): State<Arc<Serving>>) -> StatusCode {
-    match serving.ready() {
-        Ok(_) => StatusCode::OK,
-        Err(_) => StatusCode::BAD_REQUEST,
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+}
+
+/// The process runs. The body is that of the protocol and of KServe, whose client
+/// reads it; Triton's is empty, and its clients read the status only.
+pub(super) async fn live() -> Result<Response, Problem> {
+    json(&Live { live: true })
+}
+
+/// Whether requests can be served, with the status of Triton.
+pub(super) async fn ready(State(serving): State<Arc<Serving>>) -> Result<Response, Problem> {
+    let ready = serving.ready().is_ok();
+    let mut response = json(&Ready { ready })?;
+    if !ready {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
     }
+    Ok(response)
 }
 
 pub(super) async fn metadata() -> Result<Response, Problem> {

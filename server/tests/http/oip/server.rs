@@ -1,6 +1,11 @@
 //! Health, metadata, statistics, the repository, and what is not supported.
 
+use std::sync::Arc;
+
+use resnet_server::http::protocol::Protocols;
+use resnet_server::http::routes;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use super::tensors::{all, classes};
 use crate::support::client::{Response, get, grey, post, send, send_admin};
@@ -9,22 +14,27 @@ use crate::support::network::FakeNetwork;
 use crate::support::server::{MODEL, Server, limits, server};
 
 #[tokio::test]
-async fn health_is_a_status_without_a_body() {
+async fn health_is_a_status_with_the_body_of_the_protocol() {
     let server = server().await;
-    for path in [
-        "/v2/health/live",
-        "/v2/health/ready",
-        "/v2/models/fake/ready",
+    for (path, body) in [
+        ("/v2/health/live", json!({"live": true})),
+        ("/v2/health/ready", json!({"ready": true})),
+        (
+            "/v2/models/fake/ready",
+            json!({"name": "fake", "ready": true}),
+        ),
     ] {
         let response = server.get(path).await;
         assert_eq!(
-            (response.status.as_u16(), response.text.as_str()),
-            (200, ""),
+            (response.status.as_u16(), response.json),
+            (200, body),
             "{path}"
         );
     }
     server.serving.leave();
-    assert_eq!(server.get("/v2/health/ready").await.status, 400);
+    let leaving = server.get("/v2/health/ready").await;
+    assert_eq!(leaving.status, 400);
+    assert_eq!(leaving.json, json!({"ready": false}));
     assert_eq!(server.get("/v2/health/live").await.status, 200);
     let unknown = server.get("/v2/models/no/ready").await;
     assert_eq!(unknown.status, 400);
@@ -202,4 +212,48 @@ async fn requests_are_counted_for_the_protocol() {
     assert_eq!(wrong.header("allow"), "POST");
     let native = send(&server.serving, get("/nothing")).await;
     native.assert_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_protocol_that_is_not_chosen_has_no_routes() {
+    let server = server().await;
+    let native = Protocols::parse("native").unwrap();
+    let router = routes::public(Arc::clone(&server.serving), &native);
+    let response = router.oneshot(get("/v2/health/live")).await.unwrap();
+    assert_eq!(response.status(), 404);
+    let chosen = Protocols::parse("oip").unwrap();
+    let router = routes::admin(Arc::clone(&server.serving), &chosen);
+    let response = router.oneshot(get("/v2/health/live")).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// Each operation of the contract is a route of one of the listeners.
+#[tokio::test]
+async fn the_contract_lists_routes_that_exist() {
+    let server = server().await;
+    let text = include_str!("../../../../docs/openapi/oip.yaml");
+    let contract: Value = serde_norway::from_str(text).unwrap();
+    let paths = contract["paths"].as_object().unwrap();
+    assert!(paths.len() > 15);
+    for (path, operations) in paths {
+        let real = path.replace("{name}", MODEL).replace("{version}", "1");
+        for (method, operation) in operations.as_object().unwrap() {
+            let request = match method.as_str() {
+                "get" => get(&real),
+                "post" => post(&real, ""),
+                _ => continue,
+            };
+            let response = match operation.get("servers") {
+                Some(_) => send_admin(&server.serving, request).await,
+                None => server.send(request).await,
+            };
+            let status = response.status.as_u16();
+            assert!(
+                ![404, 405, 500].contains(&status),
+                "{method} {path}: {status}"
+            );
+            let documented = operation["responses"].get(status.to_string());
+            assert!(documented.is_some(), "{method} {path}: {status}");
+        }
+    }
 }
