@@ -2,5 +2,6 @@
 
 mod errors;
 mod infer;
+mod mutations;
 mod server;
 mod tensors;
