@@ -136,6 +136,36 @@ async fn outputs_are_chosen_by_name() {
 }
 
 #[tokio::test]
+async fn pixels_of_another_size_are_cropped_as_a_photo_is() {
+    let server = server().await;
+    // 4 rows of 12 pixels, of which the middle ones are bright
+    let row = (0..12).flat_map(|x| [if (3..9).contains(&x) { 200 } else { 0 }; 3]);
+    let rows: Vec<u8> = row.cycle().take(4 * 12 * 3).collect();
+    let planes: Vec<u8> = (0..3)
+        .flat_map(|_| rows.iter().step_by(3).copied())
+        .collect();
+    for (shape, raw) in [
+        (vec![1, 4, 12, 3], rows.clone()),
+        (vec![1, 3, 4, 12], planes),
+    ] {
+        let pixels = Tensor {
+            datatype: "UINT8",
+            shape,
+            json: json!(raw),
+            raw,
+        };
+        for request in [pixels.as_json(&Value::Null), pixels.as_binary(&Value::Null)] {
+            assert_eq!(
+                classes(&server.send(request).await),
+                [200],
+                "{:?}",
+                pixels.shape
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_model_may_say_that_floats_are_pixels_of_any_size() {
     let server = Server::new(limits(), None, 2);
     server.files.write(MODEL, 1, FakeNetwork::new);
