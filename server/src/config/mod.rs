@@ -14,9 +14,10 @@ pub mod repository;
 pub mod run;
 pub mod serve;
 pub mod settings;
-mod source;
+pub mod source;
 mod table;
 #[cfg(test)]
 mod tests;
 pub mod units;
 pub mod value;
+pub mod vertex;

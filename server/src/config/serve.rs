@@ -15,6 +15,7 @@ use crate::config::models::{Common, ModelsFlags};
 use crate::config::run::RunFlags;
 use crate::config::settings::Settings;
 use crate::config::units::{self, Address};
+use crate::config::vertex::VertexFlags;
 use crate::core::limits::{Limits, MAX_IMAGES};
 use crate::core::spec::ModelSpec;
 use crate::http::listen::Connections;
@@ -125,6 +126,9 @@ pub struct ServeFlags {
         help_heading = "Server"
     )]
     protocols: Option<String>,
+
+    #[command(flatten)]
+    vertex: VertexFlags,
 
     #[command(flatten)]
     answers: AnswerFlags,
@@ -248,18 +252,23 @@ impl ServeFlags {
             host: settings.read("host", self.host.as_deref(), "127.0.0.1", |text| {
                 Ok::<_, String>(text.to_owned())
             }),
-            port: settings.read("port", self.port.as_deref(), "8000", |text| {
-                units::count(text, 0..=65_535)
-            }),
+            port: settings.read(
+                "port",
+                self.port.as_deref().or(self.vertex.port()),
+                "8000",
+                |text| units::count(text, 0..=65_535),
+            ),
             admin: settings.read("admin", self.admin.as_deref(), "off", |text| {
                 units::or_off(text, units::address)
             }),
-            protocols: settings.read(
-                "protocols",
-                self.protocols.as_deref(),
-                "all",
-                Protocols::parse,
-            ),
+            protocols: settings
+                .read(
+                    "protocols",
+                    self.protocols.as_deref(),
+                    "all",
+                    Protocols::parse,
+                )
+                .with_vertex_paths(self.vertex.paths()),
             models: models.specs,
             repository: models.repository,
             default_model: models.default,

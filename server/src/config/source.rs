@@ -12,7 +12,10 @@ use crate::core::versions::versions_in;
 /// The name of a model that was given without one: the built-in model's name,
 /// a file's name without its extension, a folder's name, or the last part of a
 /// repository's id. Characters that a name cannot contain become `-`.
-pub(super) fn derive_name(source: &str) -> Result<String, String> {
+///
+/// # Errors
+/// A source without any character that a name can contain.
+pub fn derive_name(source: &str) -> Result<String, String> {
     let path = Path::new(source);
     let name = if path.is_dir() {
         let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -56,7 +59,7 @@ fn file_name(path: &Path) -> String {
 ///
 /// # Errors
 /// When the source is not a file, a folder, a repository or the built-in model.
-pub(super) fn model_source(text: &str) -> Result<ModelSource, String> {
+pub fn model_source(text: &str) -> Result<ModelSource, String> {
     match Source::parse(text) {
         Ok(Source::Folder(path)) if versions_in(&path).is_ok_and(|found| !found.is_empty()) => {
             Ok(ModelSource::Versioned(path))

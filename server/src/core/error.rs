@@ -55,6 +55,12 @@ pub enum Error {
         /// As requested.
         name: String,
     },
+    /// Another model has this name.
+    #[error("there is a model `{name}` already; remove it first, or use another name")]
+    ModelExists {
+        /// The name.
+        name: String,
+    },
     /// The model has no such version.
     #[error("model `{name}` has no version {version}; the versions served are: {available}")]
     UnknownVersion {
@@ -211,6 +217,7 @@ impl Error {
             | Self::InputValues(_)
             | Self::TooManyImages { .. }
             | Self::ClassMaps(_)
+            | Self::ModelExists { .. }
             | Self::UnknownLabel { .. }
             | Self::AmbiguousLabel { .. } => ErrorClass::InvalidArgument,
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorClass::NotFound,

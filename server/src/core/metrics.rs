@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::totals::Totals;
+
 /// Upper bounds in seconds, from half a millisecond to half a minute.
 const SECONDS: [f64; 16] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
@@ -48,6 +50,8 @@ pub struct Metrics {
     connections_closed: Family<ReasonLabels, Counter>,
     log_lines_dropped: Counter,
     log_source: OnceLock<fn() -> u64>,
+    /// The sums of each model.
+    pub totals: Totals,
     /// Open connections.
     pub connections: Gauge,
     /// Decoded images that wait for the device.
@@ -140,6 +144,7 @@ impl Metrics {
             connections_closed: Family::default(),
             log_lines_dropped: Counter::default(),
             log_source: OnceLock::new(),
+            totals: Totals::default(),
             connections: Gauge::default(),
             queue_depth: Gauge::default(),
             images_in_flight: Gauge::default(),

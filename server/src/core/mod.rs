@@ -35,4 +35,5 @@ pub mod spec;
 pub mod statistics;
 pub mod tensor;
 pub mod top_k;
+pub mod totals;
 pub mod versions;

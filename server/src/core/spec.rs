@@ -1,6 +1,7 @@
 //! What the registry is asked to serve: one specification for each model.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use model::Options;
@@ -53,6 +54,15 @@ pub enum ModelSource {
     /// A folder of a model repository. Its subfolders with integer names are
     /// the versions; without any, the folder itself is version 1.
     Versioned(PathBuf),
+}
+
+impl fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(source) => f.write_str(source),
+            Self::Versioned(folder) => write!(f, "{}", folder.display()),
+        }
+    }
 }
 
 /// Which versions of a model are served.

@@ -208,12 +208,30 @@ impl LogEntry {
     }
 }
 
+impl LogEntry {
+    /// Adds a request that ran on a model to the sums of the model.
+    fn count_model(&self, total: Duration) {
+        let LogFields {
+            model,
+            version,
+            images,
+            timings,
+            ..
+        } = &self.fields;
+        if *images > 0 {
+            let totals = &self.metrics.totals;
+            totals.add(model, *version, [total, timings.queue]);
+        }
+    }
+}
+
 impl Drop for LogEntry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
         let protocol = self.protocol.name();
         let metrics = &self.metrics;
         metrics.responded(protocol, &self.route, self.status, total);
+        self.count_model(total);
         let LogFields {
             model,
             version,

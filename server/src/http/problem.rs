@@ -190,15 +190,6 @@ impl Problem {
         }
     }
 
-    /// The same problem in other words.
-    #[must_use]
-    pub fn with_detail(self, detail: impl Into<String>) -> Self {
-        Self {
-            detail: shortened(detail.into(), LONGEST_DETAIL),
-            ..self
-        }
-    }
-
     /// The same problem, which a dialect answers with this status.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
@@ -223,6 +214,15 @@ impl Problem {
     #[must_use]
     pub fn has_dialect_status(&self) -> bool {
         self.dialect_status.is_some()
+    }
+
+    /// The same problem in other words.
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: shortened(detail.into(), LONGEST_DETAIL),
+            ..self
+        }
     }
 
     /// The same problem, as that of a part of the request.
@@ -321,7 +321,9 @@ impl From<&Error> for Problem {
             Error::Base64(_) | Error::InputSize { .. } | Error::InputValues(_) => {
                 P::MalformedRequest
             }
-            Error::UnknownLabel { .. } | Error::AmbiguousLabel { .. } => P::BadParameter,
+            Error::UnknownLabel { .. }
+            | Error::AmbiguousLabel { .. }
+            | Error::ModelExists { .. } => P::BadParameter,
             Error::ClassMaps(_) => P::NoClassMaps,
             Error::UnknownModel { .. } | Error::UnknownVersion { .. } => P::ModelNotFound,
             Error::TooManyInFlight { .. } | Error::BodyMemory { .. } | Error::QueueFull => {

@@ -64,16 +64,56 @@ impl Protocol {
 
 /// The protocols that are mounted. The native one always is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protocols(Vec<Protocol>);
+pub struct Protocols {
+    mounted: Vec<Protocol>,
+    /// Whether they were listed by name.
+    named: bool,
+    vertex: Paths,
+}
+
+/// The paths that Vertex AI calls, which its environment variables name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// Health checks.
+    pub health: Option<String>,
+    /// Predictions.
+    pub predict: Option<String>,
+}
 
 impl Default for Protocols {
     /// All of them.
     fn default() -> Self {
-        Self(Protocol::ALL.into())
+        Self::new(Protocol::ALL.into(), false)
     }
 }
 
 impl Protocols {
+    fn new(mounted: Vec<Protocol>, named: bool) -> Self {
+        Self {
+            mounted,
+            named,
+            vertex: Paths::default(),
+        }
+    }
+
+    /// The same protocols, with the paths that Vertex AI calls.
+    #[must_use]
+    pub fn with_vertex_paths(self, vertex: Paths) -> Self {
+        Self { vertex, ..self }
+    }
+
+    /// The paths that Vertex AI calls.
+    #[must_use]
+    pub fn vertex_paths(&self) -> &Paths {
+        &self.vertex
+    }
+
+    /// Whether this protocol was asked for by its name.
+    #[must_use]
+    pub fn is_named(&self, protocol: Protocol) -> bool {
+        self.named && self.has(protocol)
+    }
+
     /// `all`, or names separated by commas.
     ///
     /// # Errors
@@ -92,13 +132,13 @@ impl Protocols {
         }
         found.sort_unstable();
         found.dedup();
-        Ok(Self(found))
+        Ok(Self::new(found, true))
     }
 
     /// Whether this protocol is mounted.
     #[must_use]
     pub fn has(&self, protocol: Protocol) -> bool {
-        self.0.contains(&protocol)
+        self.mounted.contains(&protocol)
     }
 }
 
@@ -112,7 +152,9 @@ mod tests {
         let mounted = Protocol::ALL.into_iter().filter(|&p| some.has(p));
         let names: Vec<&str> = mounted.map(Protocol::name).collect();
         assert_eq!(names, ["native", "oip", "torchserve"]);
+        assert!(some.is_named(Protocol::Oip) && !some.is_named(Protocol::Grpc));
         assert_eq!(Protocols::parse("all"), Ok(Protocols::default()));
+        assert!(!Protocols::default().is_named(Protocol::Oip));
         assert!(!Protocols::parse("native").unwrap().has(Protocol::Grpc));
         for wrong in ["", "oip,", "kserve", "All"] {
             assert!(

@@ -12,8 +12,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::dialect::{Dialect, NATIVE};
 use super::observe::Observed;
 use super::problem::{Problem, ProblemType};
-use super::protocol::Protocols;
-use super::{admin, classify, embed, explain, health, models, observe, oip, pages};
+use super::protocol::{Paths, Protocol, Protocols};
+use super::{
+    admin, classify, deepstack, embed, explain, health, huggingface, models, observe, oip, pages,
+    photoprism, roboflow, sagemaker, tfserving, torchserve, vertex,
+};
 use crate::core::serving::Serving;
 
 const CLASSIFY: &str = "/classify";
@@ -25,17 +28,59 @@ const VERSION: &str = "/models/{name}/versions/{version}";
 /// The routes of a dialect, by listener.
 struct Mounted {
     dialect: Dialect,
-    public: fn() -> Router<Arc<Serving>>,
-    admin: fn() -> Router<Arc<Serving>>,
+    public: fn(&Protocols) -> Router<Arc<Serving>>,
+    admin: fn(&Protocols) -> Router<Arc<Serving>>,
 }
 
 /// All dialects besides the native API. No two of them have the same method on the
 /// same path.
-static DIALECTS: [Mounted; 1] = [Mounted {
-    dialect: oip::OIP,
-    public: oip::public,
-    admin: oip::admin,
-}];
+static DIALECTS: [Mounted; 8] = [
+    Mounted {
+        dialect: oip::OIP,
+        public: |_| oip::public(),
+        admin: |_| oip::admin(),
+    },
+    Mounted {
+        dialect: torchserve::DIALECT,
+        public: torchserve::public,
+        admin: torchserve::admin,
+    },
+    Mounted {
+        dialect: tfserving::DIALECT,
+        public: tfserving::public,
+        admin: none,
+    },
+    Mounted {
+        dialect: huggingface::DIALECT,
+        public: huggingface::public,
+        admin: none,
+    },
+    Mounted {
+        dialect: sagemaker::DIALECT,
+        public: sagemaker::public,
+        admin: none,
+    },
+    Mounted {
+        dialect: photoprism::DIALECT,
+        public: photoprism::public,
+        admin: none,
+    },
+    Mounted {
+        dialect: roboflow::DIALECT,
+        public: roboflow::public,
+        admin: none,
+    },
+    Mounted {
+        dialect: deepstack::DIALECT,
+        public: deepstack::public,
+        admin: none,
+    },
+];
+
+/// The routes of a dialect on a listener where it has none.
+fn none(_: &Protocols) -> Router<Arc<Serving>> {
+    Router::new()
+}
 
 /// The routes of the public listener.
 pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
@@ -45,6 +90,7 @@ pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         serving.metrics().expect(protocol, route, 200);
     }
     let routes = read_only()
+        .merge(descriptions())
         .route(CLASSIFY, post(classify::classify))
         .route(&format!("{MODEL}/classify"), post(classify::classify))
         .route(&format!("{VERSION}/classify"), post(classify::classify))
@@ -61,24 +107,46 @@ pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         .route("/openapi.yaml", get(pages::openapi_yaml))
         .route("/openapi.json", get(pages::openapi_json));
     let native = native(routes, &serving);
-    mounted(protocols)
-        .fold(native, |all, mounted| {
-            all.merge(with_layers((mounted.public)(), mounted.dialect, &serving))
+    let others = mounted(protocols)
+        .fold(native, |all, dialect| {
+            all.merge(with_layers(
+                (dialect.public)(protocols),
+                dialect.dialect,
+                &serving,
+            ))
         })
-        .with_state(serving)
+        .with_state(Arc::clone(&serving));
+    let paths = protocols.vertex_paths();
+    if !protocols.has(Protocol::VertexAi) || *paths == Paths::default() {
+        return others;
+    }
+    // Its paths are free to choose, and win over all others.
+    let routes = with_layers(vertex::public(paths), vertex::DIALECT, &serving);
+    routes.with_state(serving).fallback_service(others)
 }
 
 /// The routes of the admin listener.
 pub fn admin(serving: Arc<Serving>, protocols: &Protocols) -> Router {
+    // Where TorchServe is asked for by its name, its list and its descriptions of
+    // models take the place of the native ones, which the public listener has too.
+    let described = match protocols.is_named(Protocol::TorchServe) {
+        true => Router::new(),
+        false => descriptions(),
+    };
     let routes = read_only()
+        .merge(described)
         .route(&format!("{MODEL}/load"), post(admin::load))
         .route(&format!("{MODEL}/unload"), post(admin::unload))
         .route(&format!("{VERSION}/load"), post(admin::load))
         .route(&format!("{VERSION}/unload"), post(admin::unload));
     let native = native(routes, &serving);
     mounted(protocols)
-        .fold(native, |all, mounted| {
-            all.merge(with_layers((mounted.admin)(), mounted.dialect, &serving))
+        .fold(native, |all, dialect| {
+            all.merge(with_layers(
+                (dialect.admin)(protocols),
+                dialect.dialect,
+                &serving,
+            ))
         })
         .with_state(serving)
 }
@@ -92,14 +160,19 @@ fn mounted(protocols: &Protocols) -> impl Iterator<Item = &'static Mounted> {
 /// The routes of both listeners.
 fn read_only() -> Router<Arc<Serving>> {
     Router::new()
-        .route("/models", get(models::list))
-        .route(MODEL, get(models::describe))
         .route(VERSION, get(models::describe))
         .route(&format!("{MODEL}/ready"), get(models::ready))
         .route(&format!("{VERSION}/ready"), get(models::ready))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
+}
+
+/// What the models are, by name.
+fn descriptions() -> Router<Arc<Serving>> {
+    Router::new()
+        .route("/models", get(models::list))
+        .route(MODEL, get(models::describe))
 }
 
 /// The native routes, and what answers paths that are no routes.

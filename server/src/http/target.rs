@@ -33,6 +33,11 @@ impl Target {
         version.map(Some)
     }
 
+    /// The version as it is written in the path.
+    pub(super) fn version_text(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     /// Name of the model.
     pub(super) fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -22,6 +22,8 @@ fi
 
 log=$work/server.log
 : > "$log"
+# As Vertex AI sets them.
+export AIP_HEALTH_ROUTE=/vertex/health AIP_PREDICT_ROUTE=/vertex/predict
 "$binary" serve --port 0 --admin 127.0.0.1:0 --model resnet50_thin --model other=resnet50_thin \
     --log-format json > "$log" 2>&1 &
 server=$!

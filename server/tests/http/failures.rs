@@ -21,7 +21,7 @@ async fn unknown_paths_and_wrong_methods() {
     let response = server.get("/classify").await;
     response.assert_problem(405, "method-not-allowed");
     assert_eq!(response.header("allow"), "POST");
-    for path in ["/models", "/models/fake", "/health/ready"] {
+    for path in ["/models", "/models/fake/ready", "/health/ready"] {
         let response = server.send(post(path, "")).await;
         response.assert_problem(405, "method-not-allowed");
         assert_eq!(response.header("allow"), "GET,HEAD");

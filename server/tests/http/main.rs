@@ -7,6 +7,7 @@ mod answers;
 mod batching;
 mod connections;
 mod contract;
+mod dialects;
 mod drain;
 mod encodings;
 mod explain;

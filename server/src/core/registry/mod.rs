@@ -3,9 +3,10 @@
 //!
 //! [`registry`] finds the instance for a request, `loads` loads, replaces,
 //! unloads and evicts, `reconcile` follows the configuration and the files,
-//! [`watch`] calls it when files change, and [`checkpoints`] reads them.
+//! `edit` changes the models on request, [`watch`] calls it when files change, and [`checkpoints`] reads them.
 
 pub mod checkpoints;
+mod edit;
 mod entry;
 pub mod loader;
 mod loads;

@@ -254,6 +254,7 @@ fn status(entry: &Arc<Entry>, default: &str) -> ModelStatus {
     ModelStatus {
         name: spec.name.clone(),
         aliases: spec.aliases.clone(),
+        source: spec.source.to_string(),
         is_default: spec.name == default,
         versions: entry.slots().into_iter().map(version).collect(),
         error: entry.error(),

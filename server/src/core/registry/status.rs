@@ -11,6 +11,8 @@ pub struct ModelStatus {
     pub name: String,
     /// Other names for it.
     pub aliases: Vec<String>,
+    /// Where its checkpoints are.
+    pub source: String,
     /// Whether requests that name no model get it.
     pub is_default: bool,
     /// In ascending order.

@@ -32,6 +32,24 @@ pub(crate) async fn send_admin(serving: &Arc<Serving>, request: Request<Body>) -
     .await
 }
 
+/// Sends a request to the routes that these protocols have on the admin listener.
+pub(crate) async fn send_admin_of(
+    serving: &Arc<Serving>,
+    protocols: &Protocols,
+    request: Request<Body>,
+) -> Response {
+    send_to(routes::admin(Arc::clone(serving), protocols), request).await
+}
+
+/// Sends a request to the routes that these protocols have on the public listener.
+pub(crate) async fn send_of(
+    serving: &Arc<Serving>,
+    protocols: &Protocols,
+    request: Request<Body>,
+) -> Response {
+    send_to(routes::public(Arc::clone(serving), protocols), request).await
+}
+
 async fn send_to(router: Router, request: Request<Body>) -> Response {
     let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();

@@ -1,0 +1,153 @@
+//! The path of a request of another server's API: from its body, which a parser
+//! of that API reads, to the outputs of the network for its images.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::Outputs;
+
+use super::body::IncomingBody;
+use super::call::{Call, Entered};
+use super::document;
+use super::observe::LogFields;
+use super::problem::{Problem, ProblemType};
+use super::sent::Sent;
+use crate::core::admission::ByteShare;
+use crate::core::batch::ImageOutput;
+use crate::core::error::Error;
+use crate::core::image::{EncodedImage, ImageInput};
+use crate::core::instance::Instance;
+use crate::core::request::Deadline;
+use crate::core::tensor::{Layout, PixelImage};
+
+/// The name and the version of a model, where a request has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<u64>,
+}
+
+impl Named {
+    /// The only version that serves requests which name none.
+    pub(super) fn model(name: impl Into<String>) -> Self {
+        Self {
+            name: Some(name.into()),
+            version: None,
+        }
+    }
+}
+
+/// What a parser found in a body.
+pub(super) struct Parsed<R> {
+    /// The model, where the body names it.
+    pub(super) model: Option<Named>,
+    pub(super) images: Vec<Sent>,
+    /// What else the request says.
+    pub(super) rest: R,
+}
+
+/// A request whose images have run.
+pub(super) struct Inferred<R> {
+    pub(super) instance: Arc<Instance>,
+    /// In the order of the images.
+    pub(super) outputs: Vec<ImageOutput>,
+    pub(super) rest: R,
+    pub(super) deadline: Deadline,
+    _entered: Entered,
+}
+
+/// The message of an error in the words of an API, where it has its own.
+pub(super) type Words = fn(&Error) -> Option<String>;
+
+/// One request of an API that has its own words for errors.
+pub(super) struct Inference<'a> {
+    pub(super) call: &'a Call,
+    pub(super) words: Words,
+    /// What the forward pass returns besides the logits.
+    pub(super) outputs: Outputs,
+}
+
+impl<'a> Inference<'a> {
+    /// A request for probabilities, with the native words for errors.
+    pub(super) fn new(call: &'a Call) -> Self {
+        Self {
+            call,
+            words: |_| None,
+            outputs: Outputs::default(),
+        }
+    }
+
+    /// Reads a body and runs its images on the `model` of the path, or on the one
+    /// that the body names. `parse` gets the body and the most images that it may
+    /// have. The first error of an image ends the request.
+    pub(super) async fn run<R: Send + 'static>(
+        &self,
+        model: Option<Named>,
+        body: IncomingBody,
+        parse: impl FnOnce(&Bytes, usize) -> Result<Parsed<R>, String> + Send + 'static,
+        fields: &mut LogFields,
+    ) -> Result<Inferred<R>, Problem> {
+        let call = self.call;
+        let entered = call.enter().await?;
+        let find = async |named: Named, fields: &mut LogFields| {
+            let found = call.model(named.name.as_deref(), named.version, &entered, fields);
+            found.await.map_err(|error| self.problem(&error))
+        };
+        // An unknown model is rejected before the body is read.
+        let found = match model {
+            Some(named) => Some(find(named, fields).await?),
+            None => None,
+        };
+        let mut read = call.read(body, &entered, fields).await?;
+        read.share.grow(document::copies(&read.bytes))?;
+        let most = call.serving.limits().max_images;
+        let bytes = read.bytes;
+        let parsed = call.on_pool(move || parse(&bytes, most), read.deadline);
+        let parsed = parsed.await?.map_err(malformed)?;
+        let instance = match (parsed.model, found) {
+            (Some(named), _) => find(named, fields).await?,
+            (None, Some(found)) => found,
+            (None, None) => find(Named::default(), fields).await?,
+        };
+        let share = Arc::new(read.share);
+        let images = parsed.images.into_iter();
+        let inputs = images.map(|image| input(image, &share)).collect();
+        drop(share);
+        let outcomes = call.run(&instance, inputs, self.outputs, read.deadline, fields);
+        let outcomes = outcomes.await.map_err(|error| self.problem(&error))?;
+        let outputs = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+        Ok(Inferred {
+            instance,
+            outputs: outputs.map_err(|error| self.problem(&error))?,
+            rest: parsed.rest,
+            deadline: read.deadline,
+            _entered: entered,
+        })
+    }
+
+    /// An error as a problem in the words of the API.
+    pub(super) fn problem(&self, error: &Error) -> Problem {
+        let problem = self.call.problem(error);
+        match (self.words)(error) {
+            Some(words) => problem.with_detail(words),
+            None => problem,
+        }
+    }
+}
+
+/// A request that a parser rejected.
+pub(super) fn malformed(reason: String) -> Problem {
+    Problem::new(ProblemType::MalformedRequest, reason)
+}
+
+fn input(image: Sent, share: &Arc<ByteShare>) -> ImageInput {
+    let share = Arc::clone(share);
+    match image {
+        Sent::File(bytes, encoding) => {
+            ImageInput::Encoded(EncodedImage::new(bytes, encoding, share))
+        }
+        Sent::Pixels { size, rgb } => {
+            ImageInput::Pixels(PixelImage::new(size, Layout::ChannelsLast, rgb, share))
+        }
+    }
+}

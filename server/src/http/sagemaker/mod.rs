@@ -1,0 +1,134 @@
+//! The two routes of a container of Amazon SageMaker, which TorchServe has as well:
+//! `GET /ping` and `POST /invocations`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::IncomingBody;
+use super::call::{Call, ImageRequest, finish};
+use super::dialect::Dialect;
+use super::huggingface;
+use super::inference::{Inference, Named, Parsed};
+use super::observe::LogFields;
+use super::problem::Problem;
+use super::protocol::{Protocol, Protocols};
+use super::torchserve::answer::printed;
+use super::torchserve::error::{render, words};
+use super::torchserve::predict;
+use crate::core::serving::Serving;
+
+/// Its name and its errors, which are TorchServe's.
+pub(super) const DIALECT: Dialect = Dialect {
+    protocol: Protocol::SageMaker,
+    render,
+};
+
+/// The routes of the public listener, unless TorchServe has them.
+pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
+    match protocols.has(Protocol::TorchServe) {
+        true => Router::new(),
+        false => container(),
+    }
+}
+
+/// The routes of a container.
+pub(super) fn container() -> Router<Arc<Serving>> {
+    Router::new()
+        .route("/ping", any(ping))
+        .route("/invocations", any(invocations))
+}
+
+/// Whether requests can be served.
+pub(super) async fn ping(State(serving): State<Arc<Serving>>) -> Result<Response, Problem> {
+    let (status, text) = match serving.ready() {
+        Ok(_) => (StatusCode::OK, "Healthy"),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Unhealthy"),
+    };
+    printed(status, &json!({"status": text}))
+}
+
+/// The query of `/invocations`.
+#[derive(Deserialize)]
+struct Invocation {
+    model_name: Option<String>,
+}
+
+/// What a body of `/invocations` is.
+enum Form {
+    TorchServe(predict::Rest),
+    /// JSON with `inputs`, as containers of Hugging Face get it.
+    HuggingFace(huggingface::Request),
+}
+
+/// Classifies with the model of the query, of the form, or the default one.
+async fn invocations(
+    Query(query): Query<Invocation>,
+    ImageRequest { call, body }: ImageRequest,
+) -> Response {
+    let mut fields = LogFields::default();
+    let model = query.model_name.filter(|name| !name.is_empty());
+    let response = respond(&call, model.map(Named::model), body, &mut fields).await;
+    finish(response, fields)
+}
+
+async fn respond(
+    call: &Call,
+    model: Option<Named>,
+    body: IncomingBody,
+    fields: &mut LogFields,
+) -> Result<Response, Problem> {
+    let inference = Inference {
+        words,
+        ..Inference::new(call)
+    };
+    let torchserve = predict::parser(&call.headers);
+    let parse = move |body: &Bytes, most: usize| match has_inputs(body) {
+        true => {
+            let request = huggingface::Request::read(body)?;
+            Ok(Parsed {
+                model: None,
+                images: vec![request.image.clone()],
+                rest: Form::HuggingFace(request),
+            })
+        }
+        false => {
+            let parsed = torchserve(body, most)?;
+            Ok(Parsed {
+                model: parsed.model,
+                images: parsed.images,
+                rest: Form::TorchServe(parsed.rest),
+            })
+        }
+    };
+    let inferred = inference.run(model, body, parse, fields).await?;
+    match &inferred.rest {
+        Form::HuggingFace(request) => huggingface::answered(&inferred, request),
+        Form::TorchServe(rest) => predict::answered(&inferred, rest),
+    }
+}
+
+/// Whether a body is an object with the key `inputs`.
+fn has_inputs(body: &[u8]) -> bool {
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    is_object && memchr::memmem::find(body, b"\"inputs\"").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_with_inputs_is_a_request_of_hugging_face() {
+        assert!(has_inputs(br#" {"inputs": "/9j/"}"#));
+        assert!(!has_inputs(br#"{"instances": []}"#));
+        assert!(!has_inputs(b"\xff\xd8\xff \"inputs\""));
+    }
+}
