@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -55,6 +55,11 @@ page:
 page-shots:
 	cargo build --release --locked
 	server/tests/page/run.sh shots.mjs
+
+# The messages of gRPC from server/proto/*.proto; no protoc is needed. `make protos
+# CHECK=--check` says whether the committed files are current.
+protos:
+	cargo run --quiet --manifest-path server/proto/generate/Cargo.toml --target-dir target/protos -- $(CHECK)
 
 # The clients of other servers, from PyPI, against the release binary. Prints `skipped`
 # where PyPI cannot be reached.

@@ -19,6 +19,7 @@ pub mod commands;
 pub mod config;
 pub mod core;
 mod descriptors;
+mod grpc;
 pub mod http;
 pub mod logs;
 pub mod oip;

@@ -179,6 +179,12 @@ impl ByteShare {
         self.budget.held.load(Ordering::Relaxed) > self.budget.limit / 2
     }
 
+    /// The bytes it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Takes `more` bytes from the budget.
     ///
     /// # Errors

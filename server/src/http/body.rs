@@ -31,7 +31,7 @@ const LINGER_BYTES: usize = 4 << 20;
 
 /// A body that has not been read yet. When it is dropped, the rest of it is read
 /// for a moment and thrown away, while the response is sent.
-pub(super) struct IncomingBody {
+pub(crate) struct IncomingBody {
     /// `None` after its end.
     stream: Option<BodyDataStream>,
     length: Option<usize>,
@@ -40,7 +40,7 @@ pub(super) struct IncomingBody {
 }
 
 impl IncomingBody {
-    pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
+    pub(crate) fn new(headers: &HeaderMap, body: Body) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             stream: Some(body.into_data_stream()),
@@ -54,7 +54,7 @@ impl IncomingBody {
     /// # Errors
     /// 413 above the size limit, 408 when it stalls, 429 when all bodies
     /// together are too large, 400 when the connection breaks.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         mut self,
         limits: &Limits,
         share: &mut ByteShare,
@@ -145,7 +145,7 @@ impl Drop for IncomingBody {
     }
 }
 
-pub(super) fn too_large(limits: &Limits) -> Problem {
+pub(crate) fn too_large(limits: &Limits) -> Problem {
     let limit = limits.max_body;
     Problem::new(
         ProblemType::BodyTooLarge,

@@ -29,16 +29,16 @@ use crate::core::serving::{InFlight, Serving};
 
 /// A request with images, before its body is read. After an early return, the
 /// body is thrown away while the response is sent.
-pub(super) struct ImageRequest {
-    pub(super) call: Call,
-    pub(super) body: IncomingBody,
+pub(crate) struct ImageRequest {
+    pub(crate) call: Call,
+    pub(crate) body: IncomingBody,
 }
 
 /// One request without its body.
-pub(super) struct Call {
-    pub(super) serving: Arc<Serving>,
-    pub(super) headers: HeaderMap,
-    pub(super) id: RequestId,
+pub(crate) struct Call {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) id: RequestId,
     /// The parameters `name` and `version` of the path.
     pub(super) target: Target,
 }
@@ -67,7 +67,7 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
 }
 
 /// A request that is in flight: a shutdown waits until it is dropped.
-pub(super) struct Entered {
+pub(crate) struct Entered {
     codings: Codings,
     /// For what precedes the end of the body.
     deadline: Deadline,
@@ -75,42 +75,52 @@ pub(super) struct Entered {
 }
 
 /// The body of a request.
-pub(super) struct ReadBody {
+pub(crate) struct ReadBody {
     /// Without its content encoding.
-    pub(super) bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// Counts its bytes, and what is copied from it.
-    pub(super) share: ByteShare,
+    pub(crate) share: ByteShare,
     /// The deadline of the response.
-    pub(super) deadline: Deadline,
+    pub(crate) deadline: Deadline,
 }
 
 /// What a native route needs of the images of a request.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Needs {
+pub(crate) struct Needs {
     /// What the forward pass returns besides the logits.
-    pub(super) outputs: Outputs,
+    pub(crate) outputs: Outputs,
     /// Why the request may have only one image, where it may. That image is kept.
-    pub(super) single: Option<&'static str>,
+    pub(crate) single: Option<&'static str>,
 }
 
 /// A request whose images have run.
-pub(super) struct Received<P> {
-    pub(super) parameters: P,
-    pub(super) instance: Arc<Instance>,
+pub(crate) struct Received<P> {
+    pub(crate) parameters: P,
+    pub(crate) instance: Arc<Instance>,
     /// In the order of the images.
-    pub(super) outcomes: Vec<Result<ImageOutput, Problem>>,
+    pub(crate) outcomes: Vec<Result<ImageOutput, Problem>>,
     /// Whether the response is an array.
-    pub(super) many: bool,
+    pub(crate) many: bool,
     /// The only image, for [`Needs::single`].
-    pub(super) image: Option<EncodedImage>,
-    pub(super) deadline: Deadline,
+    pub(crate) image: Option<EncodedImage>,
+    pub(crate) deadline: Deadline,
     _entered: Entered,
 }
 
 impl Call {
+    /// A request whose path names no model.
+    pub(crate) fn new(serving: Arc<Serving>, headers: HeaderMap, id: RequestId) -> Self {
+        Self {
+            serving,
+            headers,
+            id,
+            target: Target::default(),
+        }
+    }
+
     /// Rejects whatever can be rejected before the model is known: while the server
     /// drains, an unknown content encoding, and while no image can be admitted.
-    pub(super) async fn enter(&self) -> Result<Entered, Problem> {
+    pub(crate) async fn enter(&self) -> Result<Entered, Problem> {
         let in_flight = self.serving.enter()?;
         let codings = Codings::of(&self.headers)?;
         self.serving.admission().check().await?;
@@ -122,7 +132,7 @@ impl Call {
     }
 
     /// The model of a request; without a name, the default one.
-    pub(super) async fn model(
+    pub(crate) async fn model(
         &self,
         name: Option<&str>,
         version: Option<u64>,
@@ -137,7 +147,7 @@ impl Call {
     }
 
     /// The body, within the limits.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         body: IncomingBody,
         entered: &Entered,
@@ -163,7 +173,7 @@ impl Call {
     }
 
     /// Runs the images.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         instance: &Instance,
         images: Vec<ImageInput>,
@@ -179,7 +189,7 @@ impl Call {
 
     /// Reads a request of a native route and runs its images. `prepare` checks the
     /// parameters against the model, before the body is read.
-    pub(super) async fn receive<Q, P>(
+    pub(crate) async fn receive<Q, P>(
         &self,
         parameters: Result<Q, Problem>,
         prepare: impl FnOnce(Q, &Instance) -> Result<(P, Needs), Problem>,
@@ -254,7 +264,7 @@ impl Call {
     }
 
     /// Runs a job on the thread pool, see [`request::run_job`].
-    pub(super) async fn on_pool<T: Send + 'static>(
+    pub(crate) async fn on_pool<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
         deadline: Deadline,
@@ -265,7 +275,7 @@ impl Call {
 
     /// Renders an error of the core as a problem. The cause of an internal error is
     /// logged and not returned.
-    pub(super) fn problem(&self, error: &Error) -> Problem {
+    pub(crate) fn problem(&self, error: &Error) -> Problem {
         if error.class() == ErrorClass::Internal {
             tracing::error!(request_id = self.id.as_str(), %error, "an image failed");
         }
@@ -295,7 +305,7 @@ impl Needs {
 
 /// The response of a handler, with `Server-Timing` and with what the handler adds
 /// to the access log.
-pub(super) fn finish(response: Result<Response, Problem>, fields: LogFields) -> Response {
+pub(crate) fn finish(response: Result<Response, Problem>, fields: LogFields) -> Response {
     let mut response = match response {
         Ok(mut response) => {
             let name = HeaderName::from_static("server-timing");

@@ -1,65 +1,60 @@
-//! One connection: its requests, and how it ends.
+//! One connection: its protocol, its HTTP/1.1 requests, and how it ends.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, header};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
+use tokio::time::timeout;
 
-use super::head;
-use super::observe::{Rejected, is_probe};
-use super::room::{Room, Stay};
+use super::room::Stay;
 use super::seat::{CHUNKED, Seat};
+use super::shared::{LAST_REQUEST, Served, Shared};
 use super::socket::Socket;
+use super::{head, http2};
 use crate::core::serving::Serving;
 
 /// How long a request goes on after the client has closed its side. The client may
 /// still read the response, or it may have disconnected.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
-/// At a shutdown, a connection is closed once it has been idle for so long: a
-/// request may be on its way.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
-
-/// What all connections of a listener share.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) http: Builder,
-    pub(super) router: Router,
-    pub(super) serving: Arc<Serving>,
-    pub(super) room: Arc<Room>,
-    pub(super) write_timeout: Duration,
-    /// Closed when the listener stops.
-    pub(super) stopped: watch::Receiver<()>,
-}
-
 /// Serves the requests of a connection until it is closed.
 pub(super) async fn run(stream: TcpStream, stay: Stay, shared: Shared) {
     let seat = Arc::clone(&stay.seat);
     let metrics = Arc::clone(shared.serving.metrics());
-    let socket = Socket::new(stream, Arc::clone(&seat), metrics, shared.write_timeout);
-    let service = service_fn(|request| begin(request, &seat, &shared));
-    let mut connection = shared.http.serve_connection(TokioIo::new(socket), service);
+    let mut socket = Socket::new(stream, Arc::clone(&seat), metrics, shared.write_timeout);
+    let first = tokio::select! {
+        first = timeout(shared.header_timeout, socket.is_http2()) => first,
+        () = seat.close.notified() => return,
+        () = stopped(&seat, shared.stopped.clone()) => return,
+    };
+    match first {
+        Ok(Ok(true)) => http2::serve(socket.into_http2(), &seat, &shared).await,
+        Ok(Ok(false)) => serve_http1(socket, &seat, &shared).await,
+        Ok(Err(_)) => {}
+        // No request came.
+        Err(_) => close(socket, &seat, &shared).await,
+    }
+}
+
+async fn serve_http1(socket: Socket, seat: &Arc<Seat>, shared: &Shared) {
+    let service = service_fn(|request| begin(request, seat, shared));
+    let mut connection = shared.http1.serve_connection(TokioIo::new(socket), service);
     let ended = tokio::select! {
         ended = std::future::poll_fn(|context| connection.poll_without_shutdown(context)) => {
             Some(ended)
         }
         () = seat.close.notified() => None,
-        () = disconnected(&seat, &shared.serving) => None,
-        () = stopped(&seat, shared.stopped.clone()) => None,
+        () = disconnected(seat, &shared.serving) => None,
+        () = stopped(seat, shared.stopped.clone()) => None,
     };
     // Drops a request in progress.
     let socket = connection.into_parts().io.into_inner();
@@ -67,11 +62,16 @@ pub(super) async fn run(stream: TcpStream, stay: Stay, shared: Shared) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }
+    close(socket, seat, shared).await;
+}
+
+/// Closes a connection once the client has read the last response.
+async fn close(socket: Socket, seat: &Seat, shared: &Shared) {
     seat.ended();
     tokio::select! {
         () = socket.close() => {}
         () = seat.close.notified() => {}
-        () = stopped(&seat, shared.stopped.clone()) => {}
+        () = stopped(seat, shared.stopped.clone()) => {}
     }
 }
 
@@ -91,24 +91,13 @@ async fn disconnected(seat: &Seat, serving: &Serving) {
 /// Completes after the listener has stopped, once the connection is idle.
 async fn stopped(seat: &Seat, mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
-    let began = std::time::Instant::now();
-    loop {
-        let idle = seat.idle_since().map(|since| since.max(began).elapsed());
-        match idle {
-            Some(idle) if idle >= LAST_REQUEST => return,
-            Some(idle) => sleep(LAST_REQUEST - idle).await,
-            None => sleep(LAST_REQUEST / 10).await,
-        }
-    }
+    seat.idle_for(LAST_REQUEST).await;
 }
-
-type Served =
-    Pin<Box<dyn Future<Output = Result<Response<Answer>, std::convert::Infallible>> + Send>>;
 
 /// Begins a request. The socket must know the length of its body before it
 /// reads on, so this part does not wait.
-fn begin(request: Request<Incoming>, seat: &Arc<Seat>, shared: &Shared) -> Served {
-    let (mut head, body) = request.into_parts();
+fn begin(request: Request<Incoming>, seat: &Arc<Seat>, shared: &Shared) -> Served<Answer> {
+    let (head, body) = request.into_parts();
     let length = match head.headers.contains_key(header::TRANSFER_ENCODING) {
         true => CHUNKED,
         false => content_length(&head.headers),
@@ -116,23 +105,15 @@ fn begin(request: Request<Incoming>, seat: &Arc<Seat>, shared: &Shared) -> Serve
     let busy = Busy::begin(seat, length);
     let shared = shared.clone();
     Box::pin(async move {
-        let place = match head::check(&head) {
-            Err(problem) => Err(problem),
-            Ok(()) if is_probe(head.uri.path()) => Ok(None),
-            Ok(()) => shared.room.place().await.map(Some),
-        };
-        if let Err(problem) = &place {
-            head.extensions.insert(Rejected(problem.clone()));
-        }
-        let request = Request::from_parts(head, Body::new(body));
-        let mut response = shared.router.oneshot(request).await?;
+        let checked = head::check(&head);
+        let (mut response, place) = shared.respond(checked, head, body).await;
         if shared.serving.is_leaving() {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
         Ok(response.map(|body| Answer {
             body,
-            _place: place.ok().flatten(),
+            _place: place,
             _busy: busy,
         }))
     })

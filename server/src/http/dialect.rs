@@ -16,25 +16,25 @@ use super::protocol::Protocol;
 
 /// One API of the server.
 #[derive(Clone, Copy)]
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     /// Its name in metrics and in the log.
-    pub(super) protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// Renders a problem of the request with this id. `Retry-After` is kept.
-    pub(super) render: fn(&Problem, &str) -> ErrorResponse,
+    pub(crate) render: fn(&Problem, &str) -> ErrorResponse,
 }
 
 /// An error in the form of a dialect.
-pub(super) struct ErrorResponse {
-    pub(super) status: StatusCode,
-    pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+pub(crate) struct ErrorResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Vec<u8>,
     /// More headers.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ErrorResponse {
     /// A JSON body.
-    pub(super) fn json(status: StatusCode, body: &impl serde::Serialize) -> Self {
+    pub(crate) fn json(status: StatusCode, body: &impl serde::Serialize) -> Self {
         Self {
             status,
             content_type: "application/json",
@@ -45,7 +45,7 @@ impl ErrorResponse {
 }
 
 /// The native API.
-pub(super) const NATIVE: Dialect = Dialect {
+pub(crate) const NATIVE: Dialect = Dialect {
     protocol: Protocol::Native,
     render: |problem, request_id| ErrorResponse {
         content_type: "application/problem+json",

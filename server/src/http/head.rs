@@ -1,11 +1,15 @@
 //! Rules for request heads that the HTTP library does not check: line ends, the
-//! `Host` header and transfer codings (RFC 9112).
+//! `Host` header and transfer codings (RFC 9112), and the number of headers in
+//! HTTP/2.
 
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version, header};
 
 use super::problem::{Problem, ProblemType};
+
+/// Largest number of headers.
+pub(super) const MAX_HEADERS: usize = 64;
 
 /// Finds the end of a request head, byte by byte.
 #[derive(Default)]
@@ -69,6 +73,28 @@ impl LineScan {
 pub(super) fn check(head: &Parts) -> Result<(), Problem> {
     check_host(head)?;
     check_transfer_coding(&head.headers)
+}
+
+/// Checks the head of an HTTP/2 request, where `:authority` takes the place of
+/// `Host`.
+///
+/// # Errors
+/// 400 for a repeated or invalid `Host`, 431 for too many headers.
+pub(super) fn check_http2(head: &Parts) -> Result<(), Problem> {
+    if head.headers.len() > MAX_HEADERS {
+        return Err(head_too_large());
+    }
+    match head.headers.contains_key(header::HOST) {
+        true => check_host(head),
+        false => Ok(()),
+    }
+}
+
+/// The problem of a head that is above the limits.
+pub(super) fn head_too_large() -> Problem {
+    let detail = "the request has too many headers or too large ones; send less than 64 headers \
+                  of 64 KiB in all";
+    Problem::new(ProblemType::HeadTooLarge, detail)
 }
 
 fn check_host(head: &Parts) -> Result<(), Problem> {

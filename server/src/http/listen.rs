@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use hyper::server::conn::http1::Builder;
+use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,13 +16,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connection::{self, Shared};
+use super::connection;
+use super::head::MAX_HEADERS;
+use super::http2;
 use super::observe::refused;
 use super::room::{self, Room};
+use super::shared::Shared;
 use crate::core::serving::Serving;
 
-/// Largest number of headers, and largest size of the request line and headers.
-const MAX_HEADERS: usize = 64;
+/// Largest size of the request line and headers.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Pause after a connection could not be accepted, for example because no file
@@ -64,8 +66,9 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let (stopped, is_stopped) = watch::channel(());
-    let mut http = Builder::new();
-    http.timer(TokioTimer::new())
+    let mut http1 = http1::Builder::new();
+    http1
+        .timer(TokioTimer::new())
         .header_read_timeout(connections.header_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
@@ -76,10 +79,12 @@ pub async fn serve(
         Arc::clone(serving.metrics()),
     );
     let shared = Shared {
-        http,
+        http1,
+        http2: http2::builder(MAX_HEAD_BYTES as u32),
         router,
         serving,
         room,
+        header_timeout: connections.header_timeout,
         write_timeout: connections.write_timeout,
         stopped: is_stopped,
     };

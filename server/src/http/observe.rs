@@ -17,6 +17,7 @@ use super::problem::{Problem, ProblemType};
 use super::protocol::Protocol;
 use crate::core::metrics::Metrics;
 use crate::core::statistics::Timings;
+use crate::grpc::status::http_status;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,7 +33,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Identifies a request in its response, in the log and in its problem.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(Arc<str>);
+pub(crate) struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The client's id, where it is safe to print, else a new UUID.
@@ -54,7 +55,7 @@ impl RequestId {
         Self(Uuid::new_v4().to_string().into())
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -62,22 +63,22 @@ impl RequestId {
 /// What a handler adds to the log line of its request, as an extension of its
 /// response.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LogFields {
-    pub(super) model: String,
-    pub(super) version: u64,
-    pub(super) images: usize,
-    pub(super) bytes: usize,
-    pub(super) timings: Timings,
+pub(crate) struct LogFields {
+    pub(crate) model: String,
+    pub(crate) version: u64,
+    pub(crate) images: usize,
+    pub(crate) bytes: usize,
+    pub(crate) timings: Timings,
 }
 
 /// What the layer of a router knows.
 #[derive(Clone)]
-pub(super) struct Observed {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) dialect: Dialect,
+pub(crate) struct Observed {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) dialect: Dialect,
 }
 
-pub(super) async fn observe(
+pub(crate) async fn observe(
     State(Observed { metrics, dialect }): State<Observed>,
     mut request: Request,
     next: Next,
@@ -105,7 +106,7 @@ fn method_not_allowed(method: &Method, path: &str) -> Problem {
 
 /// The bytes of a response to a request that never reached a route, with its log
 /// line and its metrics. The connection is closed after it.
-pub(super) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
+pub(crate) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
     let id = RequestId::new();
     let rendered = (NATIVE.render)(problem, id.as_str());
     let (status, body) = (rendered.status, rendered.body);
@@ -137,10 +138,10 @@ pub(super) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
 /// A problem that was found before the routes: the extension of a request that
 /// must not be served.
 #[derive(Clone)]
-pub(super) struct Rejected(pub(super) Problem);
+pub(crate) struct Rejected(pub(crate) Problem);
 
 /// Answers a request that was rejected before the routes.
-pub(super) async fn reject(mut request: Request, next: Next) -> Response {
+pub(crate) async fn reject(mut request: Request, next: Next) -> Response {
     match request.extensions_mut().remove::<Rejected>() {
         Some(Rejected(problem)) => {
             let (head, body) = request.into_parts();
@@ -199,7 +200,8 @@ impl LogEntry {
     }
 
     fn finish(mut self, response: &Response) {
-        self.status = response.status().as_u16();
+        let status = response.status().as_u16();
+        self.status = http_status(response.headers()).unwrap_or(status);
         let extensions = response.extensions();
         self.fields = extensions.get().cloned().unwrap_or_default();
         if let Some(problem) = extensions.get::<Problem>() {
@@ -272,10 +274,11 @@ impl Drop for LogEntry {
 
 /// Health checks and scrapes, which come every few seconds, by route or path, and
 /// the files of the pages.
-pub(super) fn is_probe(path: &str) -> bool {
+pub(crate) fn is_probe(path: &str) -> bool {
     path.starts_with("/health")
         || path.starts_with("/v2/health/")
         || path == "/ping"
+        || is_health_method(path)
         || path.starts_with("/assets/")
         || path.ends_with("/ready")
         || path == "/metrics"
@@ -284,4 +287,13 @@ pub(super) fn is_probe(path: &str) -> bool {
 /// Milliseconds with two decimals.
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e5).round() / 1e2
+}
+
+/// Health checks over gRPC.
+fn is_health_method(path: &str) -> bool {
+    const READY: [&str; 3] = ["ServerLive", "ServerReady", "ModelReady"];
+    match path.strip_prefix("/inference.GRPCInferenceService/") {
+        Some(method) => READY.contains(&method),
+        None => path.starts_with("/grpc.health.v1.Health/"),
+    }
 }

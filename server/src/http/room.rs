@@ -104,10 +104,10 @@ impl Room {
     pub(super) fn close_longest_idle(&self) -> bool {
         let open = self.lock();
         let idle = open.seats.values();
-        let idle = idle.filter_map(|seat| Some((seat.idle_since()?, seat)));
+        let idle = idle.filter_map(|seat| Some((seat.may_close_since()?, seat)));
         let longest = idle.min_by_key(|(since, _)| *since);
         if let Some((_, seat)) = longest {
-            seat.close.notify_one();
+            seat.give_way();
             self.metrics.connection_closed("gave_way");
         }
         longest.is_some()

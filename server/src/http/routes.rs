@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -18,6 +18,7 @@ use super::{
     photoprism, roboflow, sagemaker, tfserving, torchserve, vertex,
 };
 use crate::core::serving::Serving;
+use crate::grpc;
 
 const CLASSIFY: &str = "/classify";
 const EMBED: &str = "/embed";
@@ -34,7 +35,7 @@ struct Mounted {
 
 /// All dialects besides the native API. No two of them have the same method on the
 /// same path.
-static DIALECTS: [Mounted; 8] = [
+static DIALECTS: [Mounted; 9] = [
     Mounted {
         dialect: oip::OIP,
         public: |_| oip::public(),
@@ -74,6 +75,11 @@ static DIALECTS: [Mounted; 8] = [
         dialect: deepstack::DIALECT,
         public: deepstack::public,
         admin: none,
+    },
+    Mounted {
+        dialect: grpc::DIALECT,
+        public: |_| grpc::public(),
+        admin: |_| grpc::admin(),
     },
 ];
 
@@ -193,12 +199,14 @@ fn with_layers(
         .layer(middleware::from_fn_with_state(observed, observe::observe))
 }
 
-async fn not_found(uri: Uri) -> Problem {
-    let detail = format!(
-        "there is no route {}; send images to POST /classify; /docs lists all routes",
-        uri.path()
-    );
-    Problem::new(ProblemType::NotFound, detail)
+async fn not_found(headers: HeaderMap, uri: Uri) -> Response {
+    let path = uri.path();
+    if grpc::is_grpc(&headers) {
+        return grpc::unknown_method(path);
+    }
+    let detail =
+        format!("there is no route {path}; send images to POST /classify; /docs lists all routes");
+    Problem::new(ProblemType::NotFound, detail).into_response()
 }
 
 /// A panic of a handler ends its request only; the log has the message.

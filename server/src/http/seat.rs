@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// The length of a body in chunks: its end is not known beforehand.
 pub(super) const CHUNKED: u64 = u64::MAX;
@@ -24,6 +25,10 @@ pub(super) struct Seat {
 
 struct State {
     phase: Phase,
+    /// Requests in progress: more than one only in HTTP/2.
+    requests: usize,
+    /// The connection has been asked to close, to make room for another one.
+    gives_way: bool,
     /// When the connection became idle.
     idle_since: Instant,
     /// The task of the connection, which waits for a request.
@@ -46,6 +51,8 @@ impl Seat {
         Self {
             state: Mutex::new(State {
                 phase: Phase::Idle,
+                requests: 0,
+                gives_way: false,
                 idle_since: Instant::now(),
                 reader: None,
             }),
@@ -61,13 +68,34 @@ impl Seat {
 
     /// A request with a body of this length has begun.
     pub(super) fn begin(&self, body: u64) {
-        self.lock().phase = Phase::Busy;
+        self.begin_stream();
         self.body_left.store(body, Ordering::Relaxed);
+    }
+
+    /// A request of an HTTP/2 connection has begun.
+    pub(super) fn begin_stream(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Busy;
+        state.requests += 1;
+    }
+
+    /// A request of an HTTP/2 connection has ended. The library reports no end of
+    /// the last write.
+    pub(super) fn end_stream(&self) {
+        let mut state = self.lock();
+        state.requests = state.requests.saturating_sub(1);
+        if state.requests == 0 {
+            state.phase = Phase::Idle;
+            state.idle_since = Instant::now();
+        }
     }
 
     /// The response has been handed to the HTTP library, or dropped.
     pub(super) fn answered(&self) {
-        self.lock().phase = Phase::Flushing;
+        let mut state = self.lock();
+        state.phase = Phase::Flushing;
+        state.requests = 0;
+        drop(state);
         if self.body_left.load(Ordering::Relaxed) == CHUNKED {
             self.body_left.store(0, Ordering::Relaxed);
         }
@@ -94,10 +122,37 @@ impl Seat {
         }
     }
 
+    /// Asks the connection to close, to make room for another one.
+    pub(super) fn give_way(&self) {
+        self.lock().gives_way = true;
+        self.close.notify_one();
+    }
+
+    /// Since when the connection has been idle, if it is, unless it has been asked
+    /// to close.
+    pub(super) fn may_close_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let may_close = state.phase == Phase::Idle && !state.gives_way;
+        may_close.then_some(state.idle_since)
+    }
+
     /// Since when the connection has been idle, if it is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.phase == Phase::Idle).then_some(state.idle_since)
+    }
+
+    /// Completes when no request has been in progress for this time.
+    pub(super) async fn idle_for(&self, time: Duration) {
+        let began = Instant::now();
+        loop {
+            let idle = self.idle_since().map(|since| since.max(began).elapsed());
+            match idle {
+                Some(idle) if idle >= time => return,
+                Some(idle) => sleep(time - idle).await,
+                None => sleep(time / 10).await,
+            }
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

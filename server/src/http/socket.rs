@@ -12,19 +12,20 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::timeout;
 
-use super::head::{LineScan, Scanned, bad_head};
+use super::head::{LineScan, Scanned, bad_head, head_too_large};
 use super::observe::refused;
 use super::problem::{Problem, ProblemType};
 use super::seat::{CHUNKED, Seat};
+use super::stall::Writes;
 use crate::core::metrics::Metrics;
 
 /// Bytes of a head that are read at a time.
 const READ: usize = 8 << 10;
 
-/// Bytes a second that a client has to read on average, once it lags behind.
-const MIN_RATE: u32 = 16 << 10;
+/// The first bytes of an HTTP/2 connection (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// After the last response, what the client still sends is thrown away, so that
 /// it can read the response instead of finding its connection reset: for so
@@ -47,14 +48,7 @@ pub(super) struct Socket {
     ended: bool,
     /// A response of our own, which ends the connection.
     last_words: Option<Vec<u8>>,
-    stalled: Option<Stalled>,
-}
-
-/// A write that waits for the client.
-struct Stalled {
-    since: Instant,
-    written: usize,
-    timer: Pin<Box<Sleep>>,
+    writes: Writes,
 }
 
 impl Socket {
@@ -67,13 +61,43 @@ impl Socket {
         Self {
             stream,
             seat,
+            writes: Writes::new(write_timeout, Arc::clone(&metrics)),
             metrics,
             write_timeout,
             scan: LineScan::default(),
             ahead: BytesMut::new(),
             ended: false,
             last_words: None,
-            stalled: None,
+        }
+    }
+
+    /// Whether the client speaks HTTP/2, by its first bytes. They stay to be read.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
+        self.ahead.reserve(READ);
+        loop {
+            let length = self.ahead.len().min(PREFACE.len());
+            if self.ahead[..length] != PREFACE[..length] {
+                return Ok(false);
+            }
+            if length == PREFACE.len() {
+                return Ok(true);
+            }
+            if self.stream.read_buf(&mut self.ahead).await? == 0 {
+                self.ended = true;
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The connection without the rules of HTTP/1.1.
+    pub(super) fn into_http2(self) -> Http2Socket {
+        Http2Socket {
+            stream: self.stream,
+            ahead: self.ahead,
+            writes: self.writes,
         }
     }
 
@@ -180,24 +204,6 @@ impl Socket {
         self.ahead.advance(length);
         Poll::Ready(Ok(()))
     }
-
-    /// Fails when the client has read too little for too long.
-    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let timeout = self.write_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Stalled {
-            since: Instant::now(),
-            written: 0,
-            timer: Box::pin(tokio::time::sleep(timeout)),
-        });
-        let earned = Duration::from_secs(stalled.written as u64) / MIN_RATE;
-        stalled
-            .timer
-            .as_mut()
-            .reset(stalled.since + timeout + earned);
-        ready!(stalled.timer.as_mut().poll(context));
-        self.metrics.connection_closed("unread");
-        Poll::Ready(Err(ErrorKind::TimedOut.into()))
-    }
 }
 
 impl AsyncRead for Socket {
@@ -226,20 +232,12 @@ impl AsyncWrite for Socket {
             self.last_words = Some(refused(&self.metrics, &problem));
             return Poll::Ready(Ok(bytes.len()));
         }
-        match Pin::new(&mut self.stream).poll_write(context, bytes) {
-            Poll::Ready(Ok(length)) => {
-                if let Some(stalled) = &mut self.stalled {
-                    stalled.written += length;
-                }
-                Poll::Ready(Ok(length))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_stalled(context),
-        }
+        let Self { stream, writes, .. } = &mut *self;
+        writes.poll_write(stream, context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stalled = None;
+        self.writes.flushed();
         self.seat.flushed();
         Poll::Ready(Ok(()))
     }
@@ -247,6 +245,49 @@ impl AsyncWrite for Socket {
     /// [`Socket::close`] does it.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// The socket of an HTTP/2 connection.
+pub(super) struct Http2Socket {
+    stream: TcpStream,
+    /// The first bytes of the connection.
+    ahead: BytesMut,
+    writes: Writes,
+}
+
+impl AsyncRead for Http2Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Http2Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Self { stream, writes, .. } = &mut *self;
+        writes.poll_write(stream, context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writes.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -261,11 +302,7 @@ fn library_problem(response: &[u8], scan: &LineScan) -> Option<Problem> {
             "the URI of the request is too long; send options in fewer characters, and images in \
              the body",
         ),
-        b"431" => (
-            ProblemType::HeadTooLarge,
-            "the request has too many headers or too large ones; send less than 64 headers of \
-             64 KiB in all",
-        ),
+        b"431" => return Some(head_too_large()),
         _ => return None,
     };
     Some(Problem::new(problem_type, detail))

@@ -13,6 +13,8 @@ mod encodings;
 mod explain;
 mod failures;
 mod forms;
+mod grpc;
+mod http2;
 mod inputs;
 mod metrics;
 mod models;

@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 
+use crate::core::batch::ImageOutput;
 use crate::core::error::ErrorClass;
+use crate::core::request::Outcome;
 use crate::http::call::Call;
 use crate::http::dialect::ErrorResponse;
 use crate::http::problem::{Problem, ProblemType};
@@ -55,13 +57,32 @@ fn status(problem: &Problem) -> StatusCode {
 }
 
 /// A failure as a problem. The cause of an internal error is logged.
-pub(super) fn problem(call: &Call, failure: &Failure) -> Problem {
+pub(crate) fn problem(call: &Call, failure: &Failure) -> Problem {
     match failure {
         Failure::Invalid(text) => Problem::new(ProblemType::MalformedRequest, text.as_str()),
         Failure::Unsupported(text) => unsupported(text),
         Failure::Core(error) if error.class() == ErrorClass::Internal => call.problem(error),
         Failure::Core(error) => Problem::from(error).with_detail(failure.to_string()),
     }
+}
+
+/// A tensor has a row for each image, so the first image without a result is the
+/// error of the request.
+pub(crate) fn all_or_first_error(
+    call: &Call,
+    outcomes: Vec<Outcome>,
+) -> Result<Vec<ImageOutput>, Problem> {
+    let count = outcomes.len();
+    let outcomes = outcomes.into_iter().enumerate().map(|(at, outcome)| {
+        outcome.map_err(|error| {
+            let problem = problem(call, &Failure::Core(error));
+            match count {
+                1 => problem,
+                _ => problem.of_part(&format!("image {} of {count}", at + 1)),
+            }
+        })
+    });
+    outcomes.collect()
 }
 
 /// An extension that this server does not have.

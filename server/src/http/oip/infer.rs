@@ -8,14 +8,13 @@ use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 
-use super::errors::problem;
+use super::errors::{all_or_first_error, problem};
 use super::request::{InferRequest, parse};
 use super::response::{Coding, Head, InferBody, body as render, memory};
 use crate::core::admission::ByteShare;
 use crate::core::batch::ImageOutput;
 use crate::core::image::ImageInput;
 use crate::core::instance::Instance;
-use crate::core::request::Outcome;
 use crate::http::body::IncomingBody;
 use crate::http::call::{Call, ImageRequest, ReadBody, finish};
 use crate::http::observe::LogFields;
@@ -177,22 +176,6 @@ fn read(
         },
         images: images(&tensor, input, &Arc::new(share))?,
     })
-}
-
-/// A tensor has a row for each image, so the first image without a result is the
-/// error of the request.
-fn all_or_first_error(call: &Call, outcomes: Vec<Outcome>) -> Result<Vec<ImageOutput>, Problem> {
-    let count = outcomes.len();
-    let outcomes = outcomes.into_iter().enumerate().map(|(at, outcome)| {
-        outcome.map_err(|error| {
-            let problem = problem(call, &Failure::Core(error));
-            match count {
-                1 => problem,
-                _ => problem.of_part(&format!("image {} of {count}", at + 1)),
-            }
-        })
-    });
-    outcomes.collect()
 }
 
 /// Everything that a response is made of.

@@ -1,6 +1,6 @@
 //! The Open Inference Protocol, version 2, over REST, as Triton speaks it.
 
-mod errors;
+pub(crate) mod errors;
 mod infer;
 mod json;
 mod models;

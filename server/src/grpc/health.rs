@@ -1,0 +1,109 @@
+//! `grpc.health.v1.Health`: the readiness of the server and of its models.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use prost::Message;
+use tokio::time::sleep;
+use tonic::Status;
+
+use super::SERVICES;
+use super::frames::{parse, response};
+use super::proto::health::health_check_response::ServingStatus;
+use super::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use super::streams::Requests;
+use super::unary::Query;
+use crate::core::error::Error;
+use crate::core::serving::Serving;
+use crate::http::problem::{Problem, ProblemType};
+use crate::http::shared::Stopping;
+
+/// How often a watched status is looked at.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The status of a service: all have that of the server, and each model has its
+/// own. `None` for an unknown one.
+fn status(serving: &Serving, service: &str) -> Option<ServingStatus> {
+    let is_ready = match service {
+        "" => serving.ready().is_ok(),
+        service if SERVICES.contains(&service) => serving.ready().is_ok(),
+        model => match serving.registry().model_ready(model, None) {
+            Err(Error::UnknownModel { .. }) => return None,
+            ready => ready.is_ok() && !serving.is_leaving(),
+        },
+    };
+    Some(match is_ready {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    })
+}
+
+fn message(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+pub(super) struct Check;
+
+impl Query for Check {
+    type Request = HealthCheckRequest;
+    type Response = HealthCheckResponse;
+
+    async fn call(
+        serving: &Arc<Serving>,
+        request: HealthCheckRequest,
+    ) -> Result<HealthCheckResponse, Problem> {
+        let status = status(serving, &request.service).ok_or_else(|| {
+            let detail = format!("there is no service or model `{}`", request.service);
+            Problem::new(ProblemType::ModelNotFound, detail)
+        })?;
+        Ok(message(status))
+    }
+}
+
+/// A status, and each change of it, until the client or the server stops.
+pub(super) async fn watch(
+    State(serving): State<Arc<Serving>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (mut requests, _) = Requests::new(request, &serving)?;
+    let first = requests.messages.message().await;
+    let first = first.map_err(|status| super::frames::broken(&status))?;
+    let request: HealthCheckRequest = parse(first.unwrap_or_default())?;
+    let watched = Watched {
+        serving,
+        service: request.service,
+        last: None,
+        stopping: requests.stopping,
+    };
+    Ok(response(stream::unfold(watched, Watched::next)))
+}
+
+struct Watched {
+    serving: Arc<Serving>,
+    service: String,
+    last: Option<ServingStatus>,
+    stopping: Stopping,
+}
+
+impl Watched {
+    async fn next(mut self) -> Option<(Result<Bytes, Status>, Self)> {
+        loop {
+            let status = status(&self.serving, &self.service);
+            let status = status.unwrap_or(ServingStatus::ServiceUnknown);
+            if self.last.replace(status) != Some(status) {
+                let bytes = message(status).encode_to_vec().into();
+                return Some((Ok(bytes), self));
+            }
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                () = self.stopping.clone().stopped() => return None,
+            }
+        }
+    }
+}

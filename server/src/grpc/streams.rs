@@ -1,0 +1,163 @@
+//! Methods with a stream of requests: each message counts as memory of bodies while
+//! it arrives, a message that stalls ends the stream, and so does a shutdown.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::Status;
+use tonic::codec::Streaming;
+
+use super::frames::messages;
+use super::status::status;
+use crate::core::admission::ByteShare;
+use crate::core::error::Error;
+use crate::core::serving::Serving;
+use crate::http::problem::Problem;
+use crate::http::shared::Stopping;
+
+/// The bytes of the message that is arriving.
+#[derive(Clone)]
+pub(super) struct Arriving(Arc<Mutex<ByteShare>>);
+
+impl Arriving {
+    /// The bytes of the message that has arrived. Those of the next one are counted
+    /// anew.
+    pub(super) fn take(&self) -> ByteShare {
+        let mut share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = share.sibling();
+        std::mem::replace(&mut *share, next)
+    }
+
+    fn grow(&self, more: usize) -> Result<(), Error> {
+        let mut share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        share.grow(more)
+    }
+
+    fn is_inside(&self) -> bool {
+        let share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        share.held() > 0
+    }
+}
+
+/// The messages of a request with a stream of them.
+pub(super) struct Requests {
+    pub(super) messages: Streaming<Bytes>,
+    pub(super) arriving: Arriving,
+    pub(super) stopping: Stopping,
+}
+
+impl Requests {
+    /// The messages of this request, and its head.
+    ///
+    /// # Errors
+    /// A body that is not gRPC.
+    pub(super) fn new(request: Request, serving: &Arc<Serving>) -> Result<(Self, Parts), Problem> {
+        let (request, arriving, stopping) = bounded(request, serving);
+        let (head, body) = request.into_parts();
+        let most = serving.limits().max_body;
+        let messages = messages(&head.headers, body, most)?;
+        let requests = Self {
+            messages,
+            arriving,
+            stopping,
+        };
+        Ok((requests, head))
+    }
+}
+
+/// A request with a stream of messages, within the limits.
+pub(super) fn bounded(request: Request, serving: &Arc<Serving>) -> (Request, Arriving, Stopping) {
+    let stopping = request.extensions().get::<Stopping>().cloned();
+    let stopping = stopping.unwrap_or_default();
+    let arriving = Arriving(Arc::new(Mutex::new(serving.admission().bytes())));
+    let (stops, counts) = (stopping.clone(), arriving.clone());
+    let request = request.map(|body| {
+        let frames = Frames {
+            body: body.into_data_stream(),
+            arriving: counts,
+            stopping: stops,
+            serving: Arc::clone(serving),
+        };
+        Body::from_stream(stream::unfold(frames, Frames::step))
+    });
+    (request, arriving, stopping)
+}
+
+/// The body of a request.
+struct Frames {
+    body: BodyDataStream,
+    arriving: Arriving,
+    stopping: Stopping,
+    serving: Arc<Serving>,
+}
+
+impl Frames {
+    async fn step(mut self) -> Option<(Result<Bytes, axum::Error>, Self)> {
+        let next = self.next().await?;
+        Some((next, self))
+    }
+
+    /// The next bytes; `None` at the end and in a shutdown.
+    async fn next(&mut self) -> Option<Result<Bytes, axum::Error>> {
+        let next = self.body.next();
+        let next = async {
+            // Between two messages, a client may take its time.
+            match self.arriving.is_inside() {
+                true => timeout(self.serving.limits().body_timeout, next).await,
+                false => Ok(next.await),
+            }
+        };
+        let bytes = tokio::select! {
+            next = next => match next {
+                Ok(bytes) => bytes?,
+                Err(stalled) => return Some(Err(axum::Error::new(stalled))),
+            },
+            () = self.stopping.clone().stopped() => return None,
+        };
+        Some(bytes.and_then(|bytes| {
+            self.arriving.grow(bytes.len()).map_err(axum::Error::new)?;
+            Ok(bytes)
+        }))
+    }
+}
+
+/// The end of a stream of responses: an error if the server stops, so that clients
+/// go on elsewhere.
+pub(super) async fn ended(stopping: Stopping) -> Option<Result<Bytes, Status>> {
+    let draining = || status(&Problem::from(&Error::Draining));
+    stopping.is_stopped().then(|| Err(draining()))
+}
+
+/// The responses until the deadline of the client, if it has one.
+pub(super) fn until<S>(
+    limit: Option<Duration>,
+    responses: S,
+) -> impl Stream<Item = Result<Bytes, Status>> + Send
+where
+    S: Stream<Item = Result<Bytes, Status>> + Send + 'static,
+{
+    let began = Instant::now();
+    let responses = Some(Box::pin(responses));
+    stream::unfold(responses, move |responses| async move {
+        let mut responses = responses?;
+        let next = responses.next();
+        let next = match limit {
+            None => next.await,
+            Some(limit) => match timeout_at(began + limit, next).await {
+                Ok(next) => next,
+                Err(_) => {
+                    let seconds = limit.as_secs_f64();
+                    let exceeded = Problem::from(&Error::DeadlineExceeded { seconds });
+                    return Some((Err(status(&exceeded)), None));
+                }
+            },
+        };
+        next.map(|next| (next, Some(responses)))
+    })
+}

@@ -1,0 +1,121 @@
+//! The memory that a message takes once it is parsed, before it is: a small message
+//! can contain very many empty fields.
+
+use bytes::Buf;
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+/// What one field takes, at most, besides its bytes.
+const FIELD: usize = 192;
+
+/// What a number takes, at most, for each byte that it has in a list of numbers.
+const NUMBERS: usize = 4;
+
+/// Messages nested deeper than this are broken, see the parser.
+const DEPTH: usize = 32;
+
+/// The path of a field of bytes: the numbers of the fields that contain it, and its
+/// own. Its bytes are not copied.
+pub(super) type BytesField = &'static [u32];
+
+/// The memory of a message, or `None` if it is more than `most`. Of a message that
+/// is broken, the memory of the fields before the error.
+pub(super) fn weight(message: &[u8], bytes_fields: &[BytesField], most: usize) -> Option<usize> {
+    let mut weight = Weight { total: 0, most };
+    weight.add(message, bytes_fields, DEPTH)?;
+    Some(weight.total)
+}
+
+struct Weight {
+    total: usize,
+    most: usize,
+}
+
+impl Weight {
+    fn grow(&mut self, more: usize) -> Option<()> {
+        self.total = self.total.saturating_add(more);
+        (self.total <= self.most).then_some(())
+    }
+
+    fn add(&mut self, mut message: &[u8], fields: &[BytesField], depth: usize) -> Option<()> {
+        while let Some((number, content)) = next_field(&mut message) {
+            self.grow(FIELD)?;
+            if fields.contains(&&[number][..]) {
+                continue;
+            }
+            let inner = fields
+                .iter()
+                .filter_map(|field| field.strip_prefix(&[number]));
+            let inner: Vec<BytesField> = inner.collect();
+            if inner.is_empty() {
+                self.grow(content.len().saturating_mul(NUMBERS))?;
+            }
+            if depth > 0 {
+                self.add(content, &inner, depth - 1)?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// Takes the next field from a message; `None` at the end, or if it is broken.
+fn next_field<'a>(message: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    if message.is_empty() {
+        return None;
+    }
+    let (number, wire_type) = decode_key(message).ok()?;
+    let length = match wire_type {
+        WireType::Varint => return decode_varint(message).ok().map(|_| (number, &[][..])),
+        WireType::SixtyFourBit => 8,
+        WireType::ThirtyTwoBit => 4,
+        WireType::LengthDelimited => usize::try_from(decode_varint(message).ok()?).ok()?,
+        WireType::StartGroup | WireType::EndGroup => return None,
+    };
+    let content = message.get(..length)?;
+    message.advance(length);
+    match wire_type {
+        WireType::LengthDelimited => Some((number, content)),
+        _ => Some((number, &[])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::grpc::inference::infer::BYTES;
+    use crate::grpc::proto::inference::ModelInferRequest;
+    use crate::grpc::proto::inference::model_infer_request::InferInputTensor;
+
+    fn of(request: &ModelInferRequest) -> usize {
+        weight(&request.encode_to_vec(), BYTES, usize::MAX).unwrap()
+    }
+
+    #[test]
+    fn bytes_that_are_not_copied_have_no_weight_and_empty_fields_have_one() {
+        let image = ModelInferRequest {
+            model_name: "m".into(),
+            inputs: vec![InferInputTensor::default()],
+            // The start of a message of the same type.
+            raw_input_contents: vec![[0x2a, 0].repeat(1 << 20).into()],
+            ..Default::default()
+        };
+        assert!(of(&image) < 1000, "{}", of(&image));
+        let many = ModelInferRequest {
+            inputs: vec![InferInputTensor::default(); 1000],
+            ..Default::default()
+        };
+        assert!(of(&many) >= 1000 * size_of::<InferInputTensor>());
+        let nested = ModelInferRequest {
+            inputs: vec![InferInputTensor {
+                shape: vec![0; 1000],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        assert!(of(&nested) >= 4000);
+        assert_eq!(weight(&many.encode_to_vec(), BYTES, 100_000), None);
+        // The parser reports what is broken.
+        assert_eq!(weight(b"\x0a\xff", BYTES, 1000), Some(0));
+    }
+}

@@ -1,0 +1,7 @@
+//! The gRPC services through a real client and listener.
+
+mod health;
+mod infer;
+mod reflection;
+mod repository;
+mod stream;

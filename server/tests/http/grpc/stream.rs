@@ -1,0 +1,85 @@
+//! `ModelStreamInfer`: responses in order, errors that do not end the stream, and
+//! its end.
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::Code;
+
+use crate::support::client::grey;
+use crate::support::grpc::inference::{ModelInferRequest, ModelStreamInferResponse};
+use crate::support::grpc::{Client, images};
+use crate::support::listening::{LONG, connections, listen};
+use crate::support::server::server;
+
+const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+
+fn request(id: &str, files: &[Vec<u8>]) -> ModelInferRequest {
+    ModelInferRequest {
+        id: id.into(),
+        ..images(files)
+    }
+}
+
+#[tokio::test]
+async fn each_request_has_a_response_in_order() {
+    let server = server().await;
+    let listening = listen(&server, connections(10)).await;
+    let client = Client::new(&listening).await;
+    let requests = [
+        request("a", &[grey(1)]),
+        request("b", &[b"no image".to_vec()]),
+        request("c", &[grey(3)]),
+    ];
+    let mut responses = client.stream(STREAM, stream::iter(requests)).await.unwrap();
+    for (id, fails) in [("a", false), ("b", true), ("c", false)] {
+        let response: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();
+        let infer = response.infer_response.unwrap();
+        assert_eq!(infer.id, id);
+        assert_eq!(!response.error_message.is_empty(), fails, "{id}");
+        assert_eq!(infer.raw_output_contents.is_empty(), fails);
+    }
+    assert!(responses.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_has_arrived_and_ends_the_stream() {
+    let server = server().await;
+    let listening = listen(&server, connections(10)).await;
+    let client = Client::new(&listening).await;
+    let (sender, receiver) = mpsc::channel(2);
+    let requests = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    });
+    let mut responses = client.stream(STREAM, requests).await.unwrap();
+    server.network().gate.close();
+    sender.send(request("a", &[grey(1)])).await.unwrap();
+    server.wait_for_metric("resnet_images_in_flight", 1.0).await;
+    listening.stop.send(()).unwrap();
+    server.network().gate.open();
+    let response: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();
+    assert_eq!(response.infer_response.unwrap().id, "a");
+    let end = responses.message().await.unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
+    timeout(LONG, listening.sockets).await.unwrap().unwrap();
+    drop(sender);
+}
+
+#[tokio::test]
+async fn a_stream_of_an_absent_client_holds_nothing() {
+    let server = server().await;
+    let listening = listen(&server, connections(1)).await;
+    let client = Client::new(&listening).await;
+    let (sender, receiver) = mpsc::channel::<ModelInferRequest>(2);
+    let requests = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    });
+    let responses = client.stream::<_, ModelStreamInferResponse>(STREAM, requests);
+    let _responses = responses.await.unwrap();
+    // The stream is open and idle; the only place is free.
+    let image = grey(42);
+    let head = crate::support::listening::head(image.len());
+    let response = listening.exchange(&head, &image).await;
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    drop(sender);
+}
