@@ -1,7 +1,7 @@
 //! Embeddings and feature maps match the reference in every dtype and are
 //! consistent with the logits.
 
-use resnet_model::plan::CpuConfig;
+use resnet_model::plan::{CpuConfig, CpuPlan};
 use resnet_model::{
     Backend, Dtype, Error, Input, Model, Options, Output, Outputs, SupportedIsa, ThreadPool, build,
     family,
@@ -20,6 +20,7 @@ fn every_kind_of_block_matches_the_reference_on_every_instruction_set() {
             for dtype in [Dtype::F32, Dtype::Bf16] {
                 let plan = network.plan(CpuConfig { dtype, isa }, &threads);
                 let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+                assert_same_alone(&plan, &input, &output);
                 let errors = differences(&output, &expected);
                 println!("{name} in {dtype} on {}: {errors:?}", isa.get());
                 let [logits, embedding, map] = errors;
@@ -39,6 +40,22 @@ fn every_kind_of_block_matches_the_reference_on_every_instruction_set() {
     }
 }
 
+/// The last image of a batch has the same outputs, bit for bit, when it runs alone.
+fn assert_same_alone(plan: &CpuPlan, planes: &[f32], output: &Output) {
+    let images = output.logits.len() / CLASSES;
+    let last = &planes[planes.len() - planes.len() / images..];
+    let alone = plan.forward(Input::Planes(last), Outputs::ALL).unwrap();
+    let same = |batch: &[f32], alone: &[f32]| batch[batch.len() - alone.len()..] == *alone;
+    assert!(same(&output.logits, &alone.logits), "logits");
+    for (batch, alone) in [
+        (&output.embedding, &alone.embedding),
+        (&output.feature_map, &alone.feature_map),
+    ] {
+        let (batch, alone) = (batch.as_deref().unwrap(), alone.as_deref().unwrap());
+        assert!(same(batch, alone), "an embedding or a feature map");
+    }
+}
+
 #[test]
 fn int8_outputs_are_close_to_those_of_f32_on_every_instruction_set() {
     let threads = ThreadPool::new(2).unwrap();
@@ -52,6 +69,7 @@ fn int8_outputs_are_close_to_those_of_f32_on_every_instruction_set() {
             let dtype = Dtype::Int8;
             let plan = network.plan(CpuConfig { dtype, isa }, &threads);
             let output = plan.forward(Input::Planes(&input), Outputs::ALL).unwrap();
+            assert_same_alone(&plan, &input, &output);
             let errors = differences(&output, &expected);
             println!("{name} in int8 on {}: {errors:?}", isa.get());
             let [logits, embedding, map] = errors;

@@ -3,6 +3,7 @@
 //! buffers show elements that are not written. Guards around the buffers show
 //! writes out of bounds.
 
+mod batch;
 mod conv;
 mod network;
 mod pack;

@@ -20,6 +20,12 @@ const SHARED_TILES: usize = 48;
 const WEIGHT_TRANSFORM: usize = 160;
 const INPUT_TRANSFORM: usize = 250;
 
+/// The batch for which Winograd is compared with direct convolution, whatever the
+/// batch is. Both round differently: an image would otherwise have other logits
+/// alone than in a batch. One image gains little by a direct convolution where two
+/// gain much by Winograd.
+const COMPARED_BATCH: usize = 2;
+
 /// The partition of a Winograd convolution into tiles and tasks.
 #[derive(Clone, Copy)]
 pub(crate) struct TileLayout {
@@ -31,6 +37,9 @@ pub(crate) struct TileLayout {
     pub(super) tiles: usize,
     /// The most tiles of a block; a task computes one block.
     pub(super) block: usize,
+    /// The most tiles of a block of this many images or fewer. The workspace is for
+    /// that many: a pass over the last images of a batch uses the same one.
+    capacity: usize,
     /// Number of blocks.
     pub(super) blocks: usize,
     /// Groups of panels: the number of tasks for each block.
@@ -41,7 +50,7 @@ pub(crate) struct TileLayout {
 
 impl TileLayout {
     /// `None` if direct convolution takes fewer operations, or Winograd does
-    /// not apply.
+    /// not apply. Does not depend on the number of images.
     pub(crate) fn new(conv: &PackedConv, map: &FeatureMap, workers: usize) -> Option<Self> {
         let lanes = conv.isa.lanes();
         let precomputed = !conv.transformed.is_empty();
@@ -49,17 +58,18 @@ impl TileLayout {
             map.height.div_ceil(OUTPUT_TILE),
             map.width.div_ceil(OUTPUT_TILE),
         );
-        let tiles = map.n * down * across;
         // multiply-adds per pair of input and output channels
-        let direct = map.n * map.height * map.width * 9;
+        let direct = COMPARED_BATCH * map.height * map.width * 9;
+        let points = COMPARED_BATCH * down * across * POINTS;
         let transform = if precomputed {
             0
         } else {
             WEIGHT_TRANSFORM * conv.per_word
         };
-        if !conv.winograd_applies() || POINTS * tiles + transform >= direct * 4 / 5 {
+        if !conv.winograd_applies() || points + transform >= direct * 4 / 5 {
             return None;
         }
+        let tiles = map.n * down * across;
         let room = HALF_L2 / POINTS;
         let most = if precomputed {
             (room / conv.words()).clamp(12, 24)
@@ -83,6 +93,7 @@ impl TileLayout {
             across,
             tiles,
             block: tiles.div_ceil(blocks),
+            capacity: tiles.min(most),
             blocks,
             groups,
             depth: (room / conv.panel())
@@ -91,7 +102,7 @@ impl TileLayout {
         })
     }
 
-    /// Words of workspace for each worker.
+    /// Words of workspace for each worker; not fewer for more images.
     pub(crate) fn workspace(&self, conv: &PackedConv) -> usize {
         let (words, panel) = (conv.words(), conv.panel());
         let weights = if conv.transformed.is_empty() {
@@ -99,6 +110,6 @@ impl TileLayout {
         } else {
             0
         };
-        Planes::len(self.block, words) + Planes::len(self.block, panel) + weights
+        Planes::len(self.capacity, words) + Planes::len(self.capacity, panel) + weights
     }
 }
