@@ -22,14 +22,23 @@ use super::examples::{Example, object};
 use crate::support::client::{Response, multipart, send, send_admin, stalling};
 use crate::support::gate::Gate;
 
-/// The default configuration: the examples state its limits.
+/// The default configuration: the examples state its limits. In f32, as the
+/// probabilities of other types differ between CPUs.
 static CONFIG: LazyLock<Config> = LazyLock::new(|| {
     #[derive(Parser)]
     struct Flags {
         #[command(flatten)]
         serve: ServeFlags,
     }
-    let flags = ["resnet", "--device", "cpu", "--threads", "2"];
+    let flags = [
+        "resnet",
+        "--device",
+        "cpu",
+        "--dtype",
+        "f32",
+        "--threads",
+        "2",
+    ];
     Flags::parse_from(flags).serve.check().unwrap()
 });
 

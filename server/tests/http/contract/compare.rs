@@ -6,7 +6,7 @@ use super::examples::Example;
 use crate::support::client::Response;
 
 /// Largest difference of a probability between two CPUs.
-const TOLERANCE: f64 = 0.01;
+const TOLERANCE: f64 = 0.001;
 
 /// Checks that a response is as its example.
 pub(crate) fn compare(example: &Example<'_>, response: &Response) {
