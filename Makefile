@@ -110,14 +110,16 @@ docker:
 # executor on a simulated driver. Downloads nothing. CUDA is the folder of the
 # generated build files; it is kept between runs.
 CUDA ?= target/cuda
+# The whole workspace: with one crate alone, Cargo would choose other features of the
+# dependencies and compile all of them again.
+CUDA_BUILD = --workspace --features cuda --locked
 WITH_CUDA = export CARGO_INCREMENTAL=0 && exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
 cuda:
-	$(WITH_CUDA) cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
-	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc --package resnet-model --no-deps \
-		--document-private-items --features cuda --locked
-	$(WITH_CUDA) cargo test --package resnet-model --features cuda --lib --test cuda --locked
-	$(WITH_CUDA) LD_LIBRARY_PATH=target/tmp/fake-driver cargo run --package resnet-model --features cuda \
-		--example gpu --locked -- --quick
+	$(WITH_CUDA) cargo clippy $(CUDA_BUILD) --all-targets -- -D warnings
+	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc $(CUDA_BUILD) --no-deps --document-private-items
+	$(WITH_CUDA) cargo test $(CUDA_BUILD) --lib --test cuda
+	$(WITH_CUDA) cargo build $(CUDA_BUILD) --example gpu
+	LD_LIBRARY_PATH=$${CARGO_TARGET_DIR:-target}/tmp/fake-driver $${CARGO_TARGET_DIR:-target}/debug/examples/gpu --quick
 
 # Compiles the kernels with NVIDIA's compiler from PyPI (105 MB). Fails if a kernel
 # spills registers, or if kernels.ptx or registers.txt is not up to date;
