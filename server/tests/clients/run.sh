@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # `make clients`: runs the clients that other servers' users have, from PyPI, against
 # the release binary. Each test_*.py is one protocol and one process. Prints `skipped`
-# where PyPI cannot be reached. RESNET_BINARY is the binary, CLIENTS the folder of the
+# where PyPI cannot be reached. RESNET is the binary, CLIENTS the folder of the
 # virtual environment; arguments choose the files: `run.sh test_oip_http.py`.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 here=$PWD/server/tests/clients
 work=${CLIENTS:-$PWD/target/clients}
-binary=${RESNET_BINARY:-$PWD/target/release/resnet}
+binary=${RESNET:-$PWD/target/release/resnet}
 
 skip() { echo "skipped: clients: $*"; exit 0; }
 command -v python3 > /dev/null || skip "python3 is not installed"
