@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -44,6 +44,13 @@ tsan:
 reload:
 	RELOAD_SECONDS=60 RELOAD_CYCLES=50 RELOAD_MODEL=resnet50 cargo test --release \
 		--package resnet-server --test reload --locked -- --nocapture --test-threads 1
+
+# The logits of every ResNet-like network of timm, torchvision and transformers against
+# those of `resnet`: make parity NAMES="'resnetaa*' resnext50_32x4d" PARITY=--speed.
+# Installs torch from PyPI into target/parity (3 GB), once.
+parity:
+	cargo build --release --package resnet-model --example parity --locked
+	model/tests/parity/run.sh target/parity target/release/examples/parity $(PARITY) $(NAMES)
 
 # The HTML pages in Chromium: what a visitor does, by mouse and by keyboard, and axe's
 # rules of accessibility. Prints `skipped` without chromium, node or npm.

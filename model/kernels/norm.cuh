@@ -40,24 +40,25 @@ extern "C" __global__ void NAMED(group_statistics)(const VALUE* x, float* statis
 }
 HOST_KERNEL_WITH_BARRIERS(NAMED(group_statistics))
 
-// y = act((x - mean) / deviation * scale[c] + shift[c]). One loop item is eight
-// channels of a pixel. Padding channels belong to no group; their scale and shift
+// y = act((x - mean) / deviation * scale[c] + shift[c] + residual); without `add`,
+// `residual` is not read. One loop item is eight channels of a pixel. Padding channels belong to no group; their scale and shift
 // are 0.
 extern "C" __global__ void NAMED(group_norm)(const VALUE* x, const float* statistics, const float* scale,
-                                             const float* shift, VALUE* y, int channels, int size, int groups,
-                                             int pixels, int relu, int count) {
+                                             const float* shift, const VALUE* residual, VALUE* y, int channels,
+                                             int size, int groups, int pixels, int add, int relu, int count) {
   const unsigned eights = channels / EIGHT;
   EACH(i, count) {
     const int c = i % eights * EIGHT;
     const size_t n = i / eights / pixels;
-    float v[EIGHT], a[EIGHT], b[EIGHT];
+    float v[EIGHT], a[EIGHT], b[EIGHT], r[EIGHT] = {};
     load_eight(x + EIGHT * (size_t)i, v);
     load_eight(scale + c, a);
     load_eight(shift + c, b);
+    if (add) load_eight(residual + EIGHT * (size_t)i, r);
 #pragma unroll
     for (int k = 0; k < EIGHT; k++) {
       const float* s = statistics + 2 * (n * groups + min((c + k) / size, groups - 1));
-      v[k] = activate((v[k] - s[0]) * s[1] * a[k] + b[k], relu);
+      v[k] = activate((v[k] - s[0]) * s[1] * a[k] + b[k] + r[k], relu);
     }
     store_eight(y + EIGHT * (size_t)i, v);
   }

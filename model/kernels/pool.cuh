@@ -52,6 +52,30 @@ extern "C" __global__ void NAMED(average_pool)(const VALUE* x, VALUE* y, int cha
 }
 HOST_KERNEL(NAMED(average_pool))
 
+// A 3x3 binomial filter, [1 2 1] / 4 in both directions, with stride 2. Pixels outside
+// the feature map are reflected at its first and last pixel.
+extern "C" __global__ void NAMED(blur_pool)(const VALUE* x, VALUE* y, int channels, int hin, int win, int hout,
+                                            int wout, int count) {
+  const unsigned eights = channels / EIGHT;
+  EACH(i, count) {
+    const int c = i % eights * EIGHT, ox = i / eights % wout, oy = i / eights / wout % hout;
+    const size_t n = i / eights / wout / hout;
+    float sum[EIGHT] = {};
+    for (int dy = -1; dy <= 1; dy++)
+      for (int dx = -1; dx <= 1; dx++) {
+        const int down = abs(2 * oy + dy), right = abs(2 * ox + dx);
+        const int iy = min(down, max(2 * hin - 2 - down, 0)), ix = min(right, max(2 * win - 2 - right, 0));
+        const float weight = (dy ? 0.25f : 0.5f) * (dx ? 0.25f : 0.5f);
+        float v[EIGHT];
+        load_eight(x + ((n * hin + iy) * win + ix) * channels + c, v);
+#pragma unroll
+        for (int k = 0; k < EIGHT; k++) sum[k] += weight * v[k];
+      }
+    store_eight(y + EIGHT * (size_t)i, sum);
+  }
+}
+HOST_KERNEL(NAMED(blur_pool))
+
 // Global average pooling: [n, pixels, channels] -> [n, channels]. Block size
 // 32 x 8, grid size (channels / 256 rounded up, n). A column of threads reads eight
 // channels of every eighth pixel; a row of threads reads 512 contiguous bytes.

@@ -1,8 +1,11 @@
 //! Builds the graph of a row of the architecture table: stem, stages of blocks,
 //! classifier. Parameters have the names of torchvision's `resnet.py`.
 
-use crate::family::{Architecture, Attention, Block, Merge, Norm, Order, Shortcut, Stem, StrideOn};
-use crate::graph::{Conv, Graph, Op, Outside, Value};
+use crate::family::{
+    AntiAliasing, Architecture, Attention, Block, Merge, Norm, Order, Shortcut, Squeeze, Stem,
+    StemPool, StrideOn,
+};
+use crate::graph::{Conv, Graph, Last, Op, Outside, Value};
 
 const PLAIN_CONV: Conv = Conv {
     kernel: 1,
@@ -12,6 +15,20 @@ const PLAIN_CONV: Conv = Conv {
     bias: false,
     standardised: None,
 };
+const CONV3: Conv = Conv {
+    kernel: 3,
+    ..PLAIN_CONV
+};
+/// Halves the size of a feature map of any size.
+const HALVE: Op = Op::AvgPool {
+    size: 2,
+    last: Last::Partial,
+};
+
+/// The same convolution with stride 2.
+const fn strided(conv: Conv) -> Conv {
+    Conv { stride: 2, ..conv }
+}
 
 /// The graph of `row` for inputs `[3, size, size]` and `classes` classes.
 #[must_use]
@@ -51,9 +68,9 @@ impl Builder<'_> {
     }
 
     /// Appends a convolution. Odd kernels have "same" padding, the 2x2 kernel has
-    /// none. In networks with group norm, the weights are standardised.
+    /// none.
     fn conv(&mut self, name: &str, x: Value, channels: usize, conv: Conv) -> Value {
-        let standardised = (self.row.norm == Norm::Group).then_some(1e-8);
+        let standardised = self.row.standardised.then_some(1e-8);
         let padding = (conv.kernel - 1) / 2;
         self.graph.push(
             name,
@@ -80,72 +97,47 @@ impl Builder<'_> {
         self.same("", Op::Relu, x)
     }
 
+    /// The layers before the first stage.
     fn stem(&mut self) -> Value {
-        let row = self.row;
-        let planes = row.stem_planes;
         let mut x = 0;
-        match row.stem {
-            Stem::Conv7 | Stem::Conv7ZeroPool => {
-                x = self.conv(
-                    "conv1",
-                    x,
-                    planes,
-                    Conv {
-                        kernel: 7,
-                        stride: 2,
-                        ..PLAIN_CONV
-                    },
-                );
-            }
-            Stem::Conv3 => {
-                x = self.conv(
-                    "conv1",
-                    x,
-                    planes,
-                    Conv {
-                        kernel: 3,
-                        ..PLAIN_CONV
-                    },
-                )
-            }
-            Stem::Deep => {
-                let conv3x3 = Conv {
-                    kernel: 3,
-                    ..PLAIN_CONV
-                };
-                x = self.conv(
-                    "conv1.0",
-                    x,
-                    planes / 2,
-                    Conv {
-                        stride: 2,
-                        ..conv3x3
-                    },
-                );
-                x = self.norm_relu("conv1.1", x);
-                x = self.conv("conv1.3", x, planes / 2, conv3x3);
-                x = self.norm_relu("conv1.4", x);
-                x = self.conv("conv1.6", x, planes, conv3x3);
+        let convs = stem_convs(self.row);
+        for (i, (names, channels, conv)) in convs.iter().enumerate() {
+            x = self.conv(names.0, x, *channels, *conv);
+            // the first norm of a pre-activation block follows the last one
+            if i + 1 < convs.len() || self.row.order == Order::Post {
+                x = self.norm_relu(names.1, x);
             }
         }
-        if row.order == Order::Post {
-            x = self.norm_relu("bn1", x);
-        }
-        let outside = match row.stem {
-            Stem::Conv3 => return x,
-            Stem::Conv7ZeroPool => Outside::Zeros,
-            Stem::Conv7 | Stem::Deep => Outside::Nothing,
+        self.stem_pool(x)
+    }
+
+    fn stem_pool(&mut self, x: Value) -> Value {
+        let pool = |stride: usize, padding: usize, outside: Outside, last: Last| Op::MaxPool {
+            kernel: 3,
+            stride,
+            padding,
+            outside,
+            last,
         };
-        self.same(
-            "",
-            Op::MaxPool {
-                kernel: 3,
-                stride: 2,
-                padding: 1,
-                outside,
-            },
-            x,
-        )
+        let (ignored, inside) = (Outside::Nothing, Last::Inside);
+        match (self.row.stem_pool, self.row.anti_aliasing) {
+            (StemPool::None, _) => x,
+            (StemPool::Max, AntiAliasing::None) => self.same("", pool(2, 1, ignored, inside), x),
+            (StemPool::Max, AntiAliasing::Average) => {
+                let last = Last::Inside;
+                self.same("", Op::AvgPool { size: 2, last }, x)
+            }
+            (StemPool::Max, AntiAliasing::Blur) => {
+                let x = self.same("", pool(1, 1, ignored, inside), x);
+                self.same("", Op::BlurPool, x)
+            }
+            (StemPool::MaxOverZeros, _) => self.same("", pool(2, 1, Outside::Zeros, inside), x),
+            (StemPool::MaxUnpadded, _) => self.same("", pool(2, 0, ignored, Last::Partial), x),
+            (StemPool::Conv, _) => {
+                let x = self.conv("maxpool.0", x, self.channels(x), strided(CONV3));
+                self.norm_relu("maxpool.1", x)
+            }
+        }
     }
 
     /// Appends block `block` of stage `stage` with input `x`.
@@ -175,10 +167,9 @@ impl Builder<'_> {
             (Merge::Highway, Some(shortcut)) => {
                 let y = self.same("", Op::Relu, y);
                 let gate = Conv {
-                    kernel: 3,
                     stride,
                     bias: true,
-                    ..PLAIN_CONV
+                    ..CONV3
                 };
                 let gate = self.conv(&format!("{prefix}.gate"), x, channels, gate);
                 let gate = self.same("", Op::Sigmoid, gate);
@@ -198,15 +189,11 @@ impl Builder<'_> {
             StrideOn::Conv1 => (stride, 1),
             StrideOn::Conv2 => (1, stride),
         };
-        let conv3x3 = Conv {
-            kernel: 3,
-            ..PLAIN_CONV
-        };
         let convs: &[(usize, Conv)] = match row.block {
-            Block::Basic => &[(planes, Conv { stride, ..conv3x3 }), (planes, conv3x3)],
+            Block::Basic => &[(planes, Conv { stride, ..CONV3 }), (planes, CONV3)],
             Block::Bottleneck => &[
                 (
-                    width,
+                    width / row.narrowing,
                     Conv {
                         stride: first,
                         ..PLAIN_CONV
@@ -217,7 +204,7 @@ impl Builder<'_> {
                     Conv {
                         stride: second,
                         groups: row.groups,
-                        ..conv3x3
+                        ..CONV3
                     },
                 ),
                 (planes * row.block.expansion(), PLAIN_CONV),
@@ -226,6 +213,9 @@ impl Builder<'_> {
         let mut y = x;
         for (i, &(channels, conv)) in convs.iter().enumerate() {
             let last = i + 1 == convs.len();
+            let pool = (conv.stride == 2).then(|| self.anti_aliasing()).flatten();
+            let stride = if pool.is_some() { 1 } else { conv.stride };
+            let conv = Conv { stride, ..conv };
             y = self.conv(&format!("{prefix}.conv{}", i + 1), y, channels, conv);
             y = match row.order {
                 Order::Post if last => self.norm(&format!("{prefix}.bn{}", i + 1), y),
@@ -233,8 +223,21 @@ impl Builder<'_> {
                 Order::Pre if last => y,
                 Order::Pre => self.norm_relu(&format!("{prefix}.bn{}", i + 2), y),
             };
+            if let Some(pool) = pool {
+                y = self.same("", pool, y);
+            }
         }
         y
+    }
+
+    /// What halves the size of a feature map in place of the stride of the
+    /// convolution before it.
+    fn anti_aliasing(&self) -> Option<Op> {
+        match self.row.anti_aliasing {
+            AntiAliasing::None => None,
+            AntiAliasing::Average => Some(HALVE),
+            AntiAliasing::Blur => Some(Op::BlurPool),
+        }
     }
 
     fn shortcut(
@@ -262,22 +265,15 @@ impl Builder<'_> {
                 activated,
                 Conv {
                     kernel: 2,
-                    stride,
-                    ..PLAIN_CONV
+                    ..strided(PLAIN_CONV)
                 },
             ),
-            Shortcut::Projection | Shortcut::Projection2x2 => (
-                activated,
-                Conv {
-                    stride,
-                    ..PLAIN_CONV
-                },
-            ),
-            Shortcut::AvgPoolProjection if stride == 2 => (
-                self.same("", Op::AvgPool { size: 2 }, activated),
-                PLAIN_CONV,
-            ),
-            Shortcut::AvgPoolProjection => (activated, PLAIN_CONV),
+            Shortcut::Projection3x3 if stride == 2 => (activated, strided(CONV3)),
+            Shortcut::Projection if stride == 2 => (activated, strided(PLAIN_CONV)),
+            Shortcut::AvgPoolProjection if stride == 2 => {
+                (self.same("", HALVE, activated), PLAIN_CONV)
+            }
+            _ => (activated, PLAIN_CONV),
         };
         let y = self.conv(&format!("{prefix}.downsample.0"), from, channels, conv);
         match row.order {
@@ -287,47 +283,92 @@ impl Builder<'_> {
     }
 
     fn attention(&mut self, prefix: &str, y: Value) -> Value {
-        let channels = self.channels(y);
-        if self.row.attention == Attention::None {
-            return y;
+        match self.row.attention {
+            Attention::None => y,
+            Attention::SqueezeExcite(squeeze) => self.squeeze_excite(prefix, y, squeeze),
+            Attention::EfficientChannel => {
+                let squeezed = self.same("", Op::GlobalAvgPool, y);
+                let kernel = channel_kernel(self.channels(y));
+                let conv = Op::ChannelConv { kernel };
+                let gate = self.same(&format!("{prefix}.se.conv"), conv, squeezed);
+                self.gated(y, gate)
+            }
         }
-        let squeezed = self.same("", Op::GlobalAvgPool, y);
-        let excitation = match self.row.attention {
-            Attention::SqueezeExcite => {
-                let conv1x1 = Conv {
-                    bias: true,
-                    ..PLAIN_CONV
-                };
-                let reduced = squeezed_channels(channels);
-                let z = self.conv(&format!("{prefix}.se.fc1"), squeezed, reduced, conv1x1);
-                let z = self.same("", Op::Relu, z);
-                self.conv(&format!("{prefix}.se.fc2"), z, channels, conv1x1)
-            }
-            _ => {
-                let kernel = channel_kernel(channels);
-                self.same(
-                    &format!("{prefix}.se.conv"),
-                    Op::ChannelConv { kernel },
-                    squeezed,
-                )
-            }
+    }
+
+    fn squeeze_excite(&mut self, prefix: &str, y: Value, squeeze: Squeeze) -> Value {
+        let channels = self.channels(y);
+        let conv1x1 = Conv {
+            bias: true,
+            ..PLAIN_CONV
         };
-        let gate = self.same("", Op::Sigmoid, excitation);
+        let y = if squeeze.after_relu {
+            self.same("", Op::Relu, y)
+        } else {
+            y
+        };
+        let squeezed = self.same("", Op::GlobalAvgPool, y);
+        let reduced = squeezed_channels(channels, squeeze);
+        let z = self.conv(&format!("{prefix}.se.fc1"), squeezed, reduced, conv1x1);
+        let z = self.same("", Op::Relu, z);
+        let gate = self.conv(&format!("{prefix}.se.fc2"), z, channels, conv1x1);
+        self.gated(y, gate)
+    }
+
+    /// `y` times the sigmoid of `gate`.
+    fn gated(&mut self, y: Value, gate: Value) -> Value {
+        let gate = self.same("", Op::Sigmoid, gate);
+        let channels = self.channels(y);
         self.graph.push("", Op::Scale, &[y, gate], channels)
     }
 }
 
-/// Channels between the two layers of squeeze-and-excitation: `channels` / 16,
-/// rounded to the nearest multiple of 8, at least 8. The next larger multiple is
-/// used if rounding would remove more than 10 % (timm's `make_divisible`).
-fn squeezed_channels(channels: usize) -> usize {
-    let exact = channels as f64 / 16.0;
-    let nearest = ((exact + 4.0) as usize / 8 * 8).max(8);
-    if (nearest as f64) < 0.9 * exact {
-        nearest + 8
-    } else {
-        nearest
+/// The convolutions of the stem: the names of each and of its norm, its output
+/// channels, and its shape.
+fn stem_convs(row: &Architecture) -> Vec<((&'static str, &'static str), usize, Conv)> {
+    const TORCHVISION: (&str, &str) = ("conv1", "bn1");
+    const TIMM: [(&str, &str); 3] = [
+        ("conv1.0", "conv1.1"),
+        ("conv1.3", "conv1.4"),
+        ("conv1.6", "bn1"),
+    ];
+    const SENET: [(&str, &str); 3] = [
+        ("layer0.conv1", "layer0.bn1"),
+        ("layer0.conv2", "layer0.bn2"),
+        ("layer0.conv3", "layer0.bn3"),
+    ];
+    let planes = row.stem_planes;
+    let conv7 = Conv {
+        kernel: 7,
+        ..strided(PLAIN_CONV)
+    };
+    let deep = |[first, second, third]: [(&'static str, &'static str); 3], narrow: usize| {
+        vec![
+            (first, narrow, strided(CONV3)),
+            (second, planes / 2, CONV3),
+            (third, planes, CONV3),
+        ]
+    };
+    match row.stem {
+        Stem::Conv7 => vec![(TORCHVISION, planes, conv7)],
+        Stem::Conv3 => vec![(TORCHVISION, planes, CONV3)],
+        Stem::Senet7 => vec![(SENET[0], planes, conv7)],
+        Stem::Deep => deep(TIMM, planes / 2),
+        Stem::Tiered => deep(TIMM, planes / 8 * 3),
+        Stem::SenetDeep => deep(SENET, planes / 2),
     }
+}
+
+/// Channels between the two layers of squeeze-and-excitation: rounded to the
+/// nearest multiple, at least one multiple (timm's `make_divisible`).
+fn squeezed_channels(channels: usize, squeeze: Squeeze) -> usize {
+    let Squeeze {
+        reduction,
+        multiple,
+        ..
+    } = squeeze;
+    let exact = channels / reduction;
+    ((exact + multiple / 2) / multiple * multiple).max(multiple)
 }
 
 /// Kernel size of ECA: (log2 C + 1) / 2, rounded down and then up to an odd

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn every_architecture_pools_the_map_that_its_classifier_reads() {
-        for row in family::FAMILY {
+        for row in family::FAMILY.iter() {
             let graph = build(row, row.input, row.classes);
             assert_eq!(check(&graph), Ok(()), "{}", row.name);
             let (map, pooled) = (graph.feature_map(), graph.embedding());

@@ -58,7 +58,8 @@ impl Cost {
 pub(crate) fn name(graph: &Graph, kind: &Kind) -> String {
     let (residual, relu) = match *kind {
         Kind::Conv { residual, relu, .. } => (residual, relu),
-        Kind::BatchNorm { relu, .. } | Kind::GroupNorm { relu, .. } => (false, relu),
+        Kind::BatchNorm { relu, .. } => (false, relu),
+        Kind::GroupNorm { residual, relu, .. } => (residual, relu),
         Kind::Excite { relu } => (true, relu),
         _ => (false, false),
     };
@@ -82,6 +83,7 @@ pub(crate) fn layer<'a>(graph: &'a Graph, kind: &Kind) -> &'a str {
         Kind::Input => "input",
         Kind::MaxPool { .. } => "max-pool",
         Kind::AvgPool { .. } => "average-pool",
+        Kind::BlurPool => "blur-pool",
         Kind::ZeroPad { .. } => "zero-pad",
         Kind::GlobalAvgPool => "global average",
         Kind::Excite { .. } => "excite",
@@ -97,6 +99,7 @@ pub(crate) fn node_name(node: &Node) -> String {
         Op::Sigmoid => "sigmoid",
         Op::MaxPool { .. } => "max-pool",
         Op::AvgPool { .. } => "average-pool",
+        Op::BlurPool => "blur-pool",
         Op::ZeroPad { .. } => "zero-pad",
         Op::GlobalAvgPool => "global average",
         Op::Add => "add",

@@ -43,9 +43,17 @@ pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
         checkpoint,
         classes,
         tensors: checkpoint.tensors().collect(),
+        layers: layers(checkpoint),
     };
-    match metadata.architecture.as_deref() {
-        Some(name) => subject.named(name),
+    if let Some(name) = metadata.architecture.as_deref() {
+        let source = checkpoint.origins().architecture;
+        let source = source.map_or("the metadata".to_owned(), |origin: Origin| {
+            origin.to_string()
+        });
+        return subject.named(name, &source);
+    }
+    match lookalike(checkpoint.name()) {
+        Some(name) => subject.named(name, "its own name"),
         None => subject.unnamed(),
     }
 }
@@ -55,16 +63,14 @@ struct Subject<'a> {
     checkpoint: &'a Checkpoint,
     classes: usize,
     tensors: BTreeMap<&'a str, &'a [usize]>,
+    /// Number of blocks in each stage.
+    layers: Vec<usize>,
 }
 
 impl Subject<'_> {
-    /// The architecture called `name`, if nothing contradicts it.
-    fn named(&self, name: &str) -> Result<Detected> {
+    /// The architecture that `source` calls `name`, if nothing contradicts it.
+    fn named(&self, name: &str, source: &str) -> Result<Detected> {
         let network = without_training(name);
-        let source = self.checkpoint.origins().architecture;
-        let source = source.map_or("the metadata".to_owned(), |origin: Origin| {
-            origin.to_string()
-        });
         let Some(row) = find(&network) else {
             let reason = format!(
                 "{source} says that its architecture is `{name}`, which is not in the table; \
@@ -78,7 +84,7 @@ impl Subject<'_> {
         }
         let difference = self.difference(row);
         if difference.len() > 0 {
-            let same = FAMILY.iter().find(|row| self.difference(row).len() == 0);
+            let same = FAMILY.iter().find(|row| self.has_tensors_of(row));
             let but = match same {
                 Some(other) => format!("they are those of `{}`", other.name),
                 None => difference.describe(row.name, self.checkpoint),
@@ -94,24 +100,11 @@ impl Subject<'_> {
 
     /// The architecture that has the tensors.
     fn unnamed(&self) -> Result<Detected> {
-        if let Some(network) = lookalike(self.checkpoint.name()).filter(|name| find(name).is_none())
-        {
-            let reason = format!(
-                "its name begins with `{network}`, an architecture that is not in the table and has \
-                 the tensors of another one; if it is the other one, rename it"
-            );
-            return Err(refuse(self.checkpoint, &reason));
-        }
         let metadata = self.checkpoint.metadata();
-        let differences = FAMILY.iter().map(|row| (self.difference(row), row));
-        let differences: Vec<(Difference, &'static Architecture)> = differences.collect();
-        let same = || {
-            let same = differences
-                .iter()
-                .filter(|(difference, _)| difference.len() == 0);
-            same.map(|(_, row)| *row)
-        };
-        let mut agreeing = same().filter(|row| contradiction(row, metadata).is_none());
+        let same = FAMILY.iter().filter(|row| self.has_tensors_of(row));
+        let same: Vec<&'static Architecture> = same.collect();
+        let agreeing = same.iter().copied();
+        let mut agreeing = agreeing.filter(|row| contradiction(row, metadata).is_none());
         if let Some(row) = agreeing.next() {
             let others: Vec<&str> = agreeing.map(|row| row.name).collect();
             let why = match others[..] {
@@ -123,10 +116,11 @@ impl Subject<'_> {
             };
             return Ok(self.found(row, why));
         }
-        if let Some(reason) = same().find_map(|row| contradiction(row, metadata)) {
+        if let Some(reason) = same.iter().find_map(|row| contradiction(row, metadata)) {
             return Err(refuse(self.checkpoint, &reason));
         }
-        let closest = differences.iter().min_by_key(|(difference, row)| {
+        let differences = FAMILY.iter().map(|row| (self.difference(row), row));
+        let closest = differences.min_by_key(|(difference, row)| {
             let contradicts = contradiction(row, metadata).is_some();
             (difference.len(), contradicts)
         });
@@ -148,9 +142,27 @@ impl Subject<'_> {
         }
     }
 
+    /// Whether it has exactly the parameters of `row`. Only rows with its blocks are
+    /// built.
+    fn has_tensors_of(&self, row: &Architecture) -> bool {
+        row.layers == self.layers && self.difference(row).len() == 0
+    }
+
     fn difference(&self, row: &Architecture) -> Difference {
         Difference::between(row, self.classes, &self.tensors)
     }
+}
+
+/// The number of blocks in each stage, by the first convolution of each.
+fn layers(checkpoint: &Checkpoint) -> Vec<usize> {
+    let blocks = |stage: usize| {
+        let exists = |block: &usize| {
+            let conv = format!("layer{stage}.{block}.conv1.weight");
+            checkpoint.shape(&conv).is_some()
+        };
+        (0..).take_while(exists).count()
+    };
+    (1..).map(blocks).take_while(|&blocks| blocks > 0).collect()
 }
 
 fn refuse(checkpoint: &Checkpoint, reason: &str) -> Error {

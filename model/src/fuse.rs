@@ -32,12 +32,14 @@ pub enum Kind {
         /// Whether a ReLU is applied.
         relu: bool,
     },
-    /// relu?(group_norm(x)).
+    /// relu?(group_norm(x) + residual?).
     GroupNorm {
         /// Its node.
         node: usize,
         /// Number of groups.
         groups: usize,
+        /// Whether the second input is added.
+        residual: bool,
         /// Whether a ReLU is applied.
         relu: bool,
     },
@@ -57,6 +59,8 @@ pub enum Kind {
         /// Height and width of the window, and the stride.
         size: usize,
     },
+    /// As [`Op::BlurPool`].
+    BlurPool,
     /// As [`Op::ZeroPad`].
     ZeroPad {
         /// Stride, in pixels.
@@ -207,11 +211,17 @@ impl Fusion<'_> {
                 Kind::BatchNorm { node: value, relu }
             }
             Op::GroupNorm { groups } => {
-                let (relu, result) = self.relu(value);
+                let residual = self.residual(value, value);
+                if let Some((other, sum)) = residual {
+                    inputs.push(other);
+                    output = sum;
+                }
+                let (relu, result) = self.relu(output);
                 output = result;
                 Kind::GroupNorm {
                     node: value,
                     groups,
+                    residual: residual.is_some(),
                     relu,
                 }
             }
@@ -220,13 +230,15 @@ impl Fusion<'_> {
                 stride,
                 padding,
                 outside,
+                ..
             } => Kind::MaxPool {
                 kernel,
                 stride,
                 padding,
                 outside,
             },
-            Op::AvgPool { size } => Kind::AvgPool { size },
+            Op::AvgPool { size, .. } => Kind::AvgPool { size },
+            Op::BlurPool => Kind::BlurPool,
             Op::ZeroPad { stride, .. } => Kind::ZeroPad { stride },
             Op::GlobalAvgPool => Kind::GlobalAvgPool,
             Op::ChannelConv { kernel } => Kind::ChannelConv {
@@ -310,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_steps_of_every_architecture_read_outputs_of_earlier_steps() {
-        for row in family::FAMILY {
+        for row in family::FAMILY.iter() {
             let steps = steps(row.name);
             let mut computed = std::collections::HashSet::new();
             for step in &steps {

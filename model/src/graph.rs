@@ -56,6 +56,27 @@ pub enum Outside {
     Zeros,
 }
 
+/// Whether the last windows of a pool may extend past the right and bottom edge
+/// of the (padded) feature map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// They do not: pixels that fill no window are left out.
+    Inside,
+    /// They do, where pixels are left (`ceil_mode=True` in PyTorch).
+    Partial,
+}
+
+impl Last {
+    /// Number of windows of `size` pixels at every `stride`-th of `side` pixels.
+    fn windows(self, side: usize, size: usize, stride: usize) -> usize {
+        let rest = side.saturating_sub(size);
+        match self {
+            Self::Inside => rest / stride + 1,
+            Self::Partial => rest.div_ceil(stride) + 1,
+        }
+    }
+}
+
 /// An elementary operation. The parameters of node `NAME` are called
 /// `NAME.weight`, `NAME.bias`, ...
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,14 +108,21 @@ pub enum Op {
         padding: usize,
         /// How the padding is treated.
         outside: Outside,
+        /// Whether the last windows extend past the right and bottom edge.
+        last: Last,
     },
     /// Mean over square windows that do not overlap. If a window extends past
     /// the right or bottom edge, only its pixels inside the feature map are
-    /// averaged (`ceil_mode=True, count_include_pad=False` in PyTorch).
+    /// averaged (`count_include_pad=False` in PyTorch).
     AvgPool {
         /// Height and width of the window, and the stride.
         size: usize,
+        /// Whether the last windows extend past the right and bottom edge.
+        last: Last,
     },
+    /// A 3x3 binomial filter with stride 2, whose padding reflects the feature map
+    /// (Zhang 2019).
+    BlurPool,
     /// The shortcut of option A (He et al. 2015): takes every `stride`-th pixel
     /// and adds channels of zeros, half of them before the input's channels and
     /// half after.
@@ -210,14 +238,16 @@ impl Graph {
                 stride,
                 padding,
                 ..
-            })
-            | Op::MaxPool {
+            }) => Last::Inside.windows(side + 2 * padding, kernel, stride),
+            Op::MaxPool {
                 kernel,
                 stride,
                 padding,
+                last,
                 ..
-            } => (side + 2 * padding - kernel) / stride + 1,
-            Op::AvgPool { size } => side.div_ceil(size),
+            } => last.windows(side + 2 * padding, kernel, stride),
+            Op::AvgPool { size, last } => last.windows(side, size, size),
+            Op::BlurPool => side.div_ceil(2),
             Op::ZeroPad { stride, .. } => side.div_ceil(stride),
             Op::GlobalAvgPool | Op::Linear => 1,
             _ => side,

@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn keeping_the_outputs_needs_no_extra_memory() {
-        for row in family::FAMILY {
+        for row in family::FAMILY.iter() {
             let graph = build(row, row.input, row.classes);
             let steps = fuse(&graph).unwrap();
             for per_word in [1, 2, 4] {

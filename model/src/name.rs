@@ -37,7 +37,7 @@ pub(crate) fn without_training(name: &str) -> String {
 }
 
 /// Networks with the tensors of others, which compute something else: they pool
-/// after a stride.
+/// in place of a stride.
 const LOOKALIKES: [&str; 5] = [
     "resnetaa",
     "resnetblur",
@@ -72,6 +72,9 @@ mod tests {
             ("gluon_resnext50_32x4d", "resnext50_32x4d"),
             ("ssl_resnext101_32x8d", "resnext101_32x8d"),
             ("swsl_resnet18", "resnet18"),
+            ("ig_resnext101_32x48d", "resnext101_32x48d"),
+            ("gluon_seresnext101_64x4d", "seresnext101_64x4d"),
+            ("resnetv2_152x2_bit_teacher_384", "resnetv2_152x2_bit"),
             ("resnetv2_50x1_bitm_in21k", "resnetv2_50x1_bit"),
             ("resnetv2_50x1_bit.goog_in21k", "resnetv2_50x1_bit"),
             ("resnetv2_50x1_bit_distilled", "resnetv2_50x1_bit"),

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_architecture_has_an_embedding_and_a_feature_map() {
-        for row in family::FAMILY {
+        for row in family::FAMILY.iter() {
             let graph = build(row, row.input, row.classes);
             let (embedding, map) = (graph.embedding().unwrap(), graph.feature_map().unwrap());
             assert_eq!(graph.nodes[embedding].op, Op::GlobalAvgPool, "{}", row.name);

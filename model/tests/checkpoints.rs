@@ -55,10 +55,15 @@ fn named(name: &str) -> Metadata {
 #[test]
 fn a_name_that_is_not_in_the_table_is_refused() {
     for name in [
-        "resnetaa50",
-        "resnetblur50.bt_in1k",
-        "resnet101c",
-        "resnet26",
+        "resnest50d",
+        "res2net50_26w_4s",
+        "skresnet50",
+        "tresnet_m.miil_in21k",
+        "nf_resnet50",
+        "resnet50_clip",
+        "resnet51q",
+        "ecaresnet50d_pruned",
+        "resnetv2_50d_evos",
         "my_net",
     ] {
         let error = of("resnet50", named(name)).unwrap_err();
@@ -133,11 +138,11 @@ fn properties_that_the_tensors_do_not_show_must_agree_with_the_network() {
             stride(true, named("resnet50")),
             "is on the first 1x1 convolution",
         ),
-        // resnet101c: the tensors of resnet101d, without its pool
+        // the tensors of resnet200d, without its pool
         (
-            "resnet101d",
+            "resnet200d",
             pool(false, unnamed()),
-            "it has projection shortcuts without average pooling; its tensors are those of `resnet101d`, whose shortcuts are with it",
+            "it has projection shortcuts without average pooling; its tensors are those of `resnet200d`, whose shortcuts are with it",
         ),
         (
             "resnet50",
@@ -151,7 +156,28 @@ fn properties_that_the_tensors_do_not_show_must_agree_with_the_network() {
 }
 
 #[test]
-fn a_file_that_is_named_after_a_lookalike_is_refused() {
+fn the_names_of_timm_are_those_of_the_networks_with_their_parameters() {
+    let mut networks = 0;
+    for line in include_str!("timm.txt").lines() {
+        let Some((name, of_it)) = line.split_once(' ').filter(|(name, _)| *name != "#") else {
+            continue;
+        };
+        match of_it.parse::<u64>() {
+            Ok(parameters) => {
+                let row = family::find(name).unwrap_or_else(|| panic!("{name}"));
+                let graph = build::build(row, 224, 1000);
+                assert_eq!(graph.trained_values(), parameters, "{name}");
+                networks += 1;
+            }
+            // of an earlier version
+            Err(_) => assert_eq!(of(of_it, named(name)).as_deref(), Ok(of_it), "{name}"),
+        }
+    }
+    assert_eq!(networks, 105);
+}
+
+#[test]
+fn a_file_that_is_named_after_a_lookalike_is_that_network() {
     let row = family::find("resnet50").unwrap();
     let parameters = build::build(row, row.input, 10).parameters();
     let checkpoint = |name: &str| {
@@ -159,11 +185,17 @@ fn a_file_that_is_named_after_a_lookalike_is_refused() {
         let checkpoint = Checkpoint::synthetic(name, metadata, parameters.clone()).unwrap();
         complete_metadata(&checkpoint).map_err(|error| error.to_string())
     };
-    assert!(checkpoint("resnet50-0676ba61").is_ok());
-    for name in ["timm/resnetaa50.a1h_in1k", "resnetblur50-84f4748f"] {
-        let error = checkpoint(name).unwrap_err();
-        assert!(error.contains("its name begins with `resnet"), "{error}");
+    for (name, row) in [
+        ("resnet50-0676ba61", "resnet50"),
+        ("timm/resnetaa50.a1h_in1k", "resnetaa50"),
+        ("resnetblur50-84f4748f", "resnetblur50"),
+    ] {
+        let architecture = checkpoint(name).unwrap().architecture;
+        assert_eq!(architecture.as_deref(), Some(row), "{name}");
     }
+    // the tensors are those of the network without the D
+    let error = checkpoint("resnetaa50d.sw_in12k").unwrap_err();
+    assert!(error.contains("those of `resnetaa50d`"), "{error}");
 }
 
 #[test]

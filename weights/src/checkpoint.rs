@@ -10,6 +10,7 @@ use safetensors::Dtype;
 
 use crate::bytes::{Access, Bytes, sha256};
 use crate::error::{Error, Result};
+use crate::grey;
 use crate::metadata::Metadata;
 use crate::name;
 use crate::naming::Naming;
@@ -151,6 +152,10 @@ impl Checkpoint {
             // A classifier stored as a 1x1 convolution, [N, C, 1, 1].
             if let ("fc.weight", [_, _, 1, 1]) = (canonical.as_str(), tensor.shape.as_slice()) {
                 tensor.flatten_classifier();
+            }
+            if let Some(rgb) = grey::spread(&canonical, &tensor, &opened.files) {
+                tensor = rgb;
+                notes.push("it expects grey images: it gets the luminance of the pixels".into());
             }
             match tensors.entry(canonical) {
                 Entry::Vacant(entry) => {

@@ -46,6 +46,7 @@ mod config;
 mod default;
 mod error;
 mod folder;
+mod grey;
 mod hierarchy;
 mod hub;
 mod labels;

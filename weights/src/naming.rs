@@ -41,6 +41,21 @@ const CONV_SHORTCUT: Dialect = Dialect {
     )],
 };
 
+/// Shortcuts of the CIFAR networks of kuangliu's pytorch-cifar.
+const SHORTCUT: Dialect = Dialect {
+    marker: "layer{1}.{0}.shortcut.",
+    rules: &[("layer{1}.{0}.shortcut.", "layer{1}.{0}.downsample.")],
+};
+
+/// `SENet`'s networks, in timm `legacy_*`. The names of the stem stay.
+const SENET: Dialect = Dialect {
+    marker: "layer{1}.{0}.se_module.",
+    rules: &[
+        ("layer{1}.{0}.se_module.", "layer{1}.{0}.se."),
+        ("last_linear.", "fc."),
+    ],
+};
+
 /// The classifier of the published CIFAR networks.
 const LINEAR: Dialect = Dialect {
     marker: "linear.",
@@ -115,9 +130,11 @@ const SEQUENCE: Dialect = Dialect {
 };
 
 /// The first one with a rule for a name applies.
-const DIALECTS: [Dialect; 8] = [
+const DIALECTS: [Dialect; 10] = [
     POOLED,
     CONV_SHORTCUT,
+    SHORTCUT,
+    SENET,
     LINEAR,
     TIMM_V2,
     TRANSFORMERS,

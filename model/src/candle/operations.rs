@@ -27,29 +27,39 @@ pub(super) fn apply(node: &Node, x: &[Tensor], p: &[Tensor]) -> Result<Tensor> {
             stride,
             padding,
             outside,
+            ..
         } => {
+            let (_, _, h, w) = first.dims4()?;
+            // what the last windows need on the right and at the bottom
+            let after = |outputs: usize, side: usize| {
+                let read = (outputs - 1) * stride + kernel;
+                padding.max(read.saturating_sub(side + padding))
+            };
+            let (down, right) = (after(node.shape.height, h), after(node.shape.width, w));
             let padded = match outside {
                 Outside::Zeros => first
-                    .pad_with_zeros(2, padding, padding)?
-                    .pad_with_zeros(3, padding, padding)?,
+                    .pad_with_zeros(2, padding, down)?
+                    .pad_with_zeros(3, padding, right)?,
                 // a window that contains repeated edge pixels also contains the edge
                 // pixels themselves, so its maximum is unchanged
                 Outside::Nothing => first
-                    .pad_with_same(2, padding, padding)?
-                    .pad_with_same(3, padding, padding)?,
+                    .pad_with_same(2, padding, down)?
+                    .pad_with_same(3, padding, right)?,
             };
             padded.max_pool2d_with_stride(kernel, stride)?
         }
-        Op::AvgPool { size } => {
+        Op::AvgPool { size, .. } => {
             let (_, _, h, w) = first.dims4()?;
             // in a window of 2, the repeated pixel equals the one inside, so the mean is
             // that of the pixels inside
-            let (down, right) = (h.next_multiple_of(size) - h, w.next_multiple_of(size) - w);
+            let after = |outputs: usize, side: usize| (outputs * size).saturating_sub(side);
+            let (down, right) = (after(node.shape.height, h), after(node.shape.width, w));
             first
                 .pad_with_same(2, 0, down)?
                 .pad_with_same(3, 0, right)?
                 .avg_pool2d(size)?
         }
+        Op::BlurPool => blur_pool(first)?,
         Op::ZeroPad { stride, channels } => zero_pad(first, stride, channels)?,
         Op::GlobalAvgPool => first.mean_keepdim((2, 3))?,
         Op::ChannelConv { kernel } => {
@@ -100,6 +110,26 @@ fn batch_norm(x: &Tensor, p: &[Tensor]) -> Result<Tensor> {
     Ok(centred
         .broadcast_mul(&channel(&scale)?)?
         .broadcast_add(&channel(&p[1])?)?)
+}
+
+/// [1 2 1] / 4 along the rows, then along the columns, at every second pixel. The
+/// pixel before the first is the second, the one after the last is the last but
+/// one (Zhang 2019).
+fn blur_pool(x: &Tensor) -> Result<Tensor> {
+    let blur = |x: &Tensor, dimension: usize| -> Result<Tensor> {
+        let side = x.dim(dimension)?;
+        let at = |offset: isize| -> Result<Tensor> {
+            let reflected = |i: usize| {
+                let i = (i as isize + offset).unsigned_abs();
+                i.min((2 * side - 2).saturating_sub(i)) as u32
+            };
+            let pixels: Vec<u32> = (0..side).step_by(2).map(reflected).collect();
+            Ok(x.index_select(&Tensor::new(pixels, x.device())?, dimension)?)
+        };
+        let (before, here, after) = (at(-1)?, at(0)?, at(1)?);
+        Ok(((before + after)? * 0.25)?.add(&(here * 0.5)?)?)
+    };
+    blur(&blur(x, 2)?, 3)
 }
 
 fn zero_pad(x: &Tensor, stride: usize, channels: usize) -> Result<Tensor> {

@@ -1,5 +1,5 @@
 //! Steps of the less common blocks: gates (highway, squeeze-and-excitation,
-//! ECA), the zero-padded shortcut (option A of He et al. 2015) and group norm.
+//! ECA) and the zero-padded shortcut (option A of He et al. 2015).
 //! Only the most frequent one is written with vectors; the compiler vectorises
 //! the others.
 
@@ -142,59 +142,6 @@ pub(crate) fn channel_conv<E: Element>(
             let taps =
                 taps.filter_map(|(k, w)| Some(w * x.get((c + k).checked_sub(half)?)?.to_f32(from)));
             *out = E::from_f32(taps.sum(), to);
-        }
-    });
-}
-
-/// Group norm (Wu and He 2018):
-/// `y = act((x - mean) / sqrt(var + epsilon) * scale[c] + shift[c])`, with mean
-/// and variance over the pixels and channels of each of `groups` groups of an
-/// image.
-pub(crate) fn group_norm<E: Element>(
-    threads: &ThreadPool,
-    groups: usize,
-    (scale, shift): (&[f32], &[f32]),
-    activation: Activation,
-    input: View<E>,
-    mut output: ViewMut<E>,
-) {
-    let map = *output.map();
-    let (from, to) = (input.affine(), output.affine());
-    let size = map.channels / groups;
-    let statistics = |n: usize, group: usize| -> (f64, f64) {
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for y in 0..map.height {
-            for pixel in input.row(n, y).chunks_exact(map.channels) {
-                for x in &pixel[group * size..(group + 1) * size] {
-                    let x = f64::from(x.to_f32(from));
-                    sum += x;
-                    squares += x * x;
-                }
-            }
-        }
-        let count = (map.height * map.width * size) as f64;
-        let mean = sum / count;
-        (mean, (squares / count - mean * mean).max(0.0))
-    };
-    // per image and channel: y = x * a + b
-    let factors: Vec<(f32, f32)> = (0..map.n * groups)
-        .flat_map(|i| {
-            let (mean, var) = statistics(i / groups, i % groups);
-            let deviation = (var + crate::graph::NORM_EPSILON).sqrt();
-            let first = i % groups * size;
-            (first..first + size).map(move |c| {
-                let a = f64::from(scale[c]) / deviation;
-                (a as f32, (f64::from(shift[c]) - mean * a) as f32)
-            })
-        })
-        .collect();
-    output.for_each_row(threads, |n, y, row| {
-        let factors = &factors[n * map.channels..(n + 1) * map.channels];
-        let inputs = input.row(n, y).chunks_exact(map.channels);
-        for (out, x) in row.chunks_exact_mut(map.channels).zip(inputs) {
-            for ((out, x), (a, b)) in out.iter_mut().zip(x).zip(factors) {
-                *out = E::from_f32(activation.apply(x.to_f32(from) * a + b), to);
-            }
         }
     });
 }

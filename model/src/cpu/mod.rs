@@ -7,6 +7,7 @@
 //!   `amx_conv` if the CPU has AMX tiles.
 //! - `epilogue`: bias, residual, ReLU and requantization, in registers.
 //! - `pool`: pooling, also inside a convolution's parallel loop (`pool_epilogue`).
+//! - `blur`, `elementwise`, `gating`: the steps of the less common blocks.
 //! - A linear layer is a 1x1 convolution.
 //!
 //! Every kernel is written once over the vector type of `simd` and the element
@@ -14,6 +15,7 @@
 
 mod amx;
 mod amx_conv;
+mod blur;
 mod conv;
 mod conv_args;
 mod conv_spec;
@@ -22,6 +24,7 @@ mod elementwise;
 mod epilogue;
 mod feature_map;
 mod gating;
+mod group_norm;
 mod input;
 mod isa;
 mod memory;
@@ -37,12 +40,14 @@ mod tests;
 mod weight_order;
 mod winograd;
 
+pub(crate) use blur::blur_pool;
 pub(crate) use conv_args::{Output, Residual};
 pub(crate) use conv_spec::{Activation, ConvSpec};
 pub(crate) use element::{Affine, ConvAffines, Element};
 pub(crate) use elementwise::scale_shift;
 pub(crate) use feature_map::{FeatureMap, View, ViewMut};
-pub(crate) use gating::{channel_conv, excite, group_norm, highway, zero_pad};
+pub(crate) use gating::{channel_conv, excite, highway, zero_pad};
+pub(crate) use group_norm::{GroupNorm, group_norm};
 pub(crate) use input::{normalize_pixels, pad_planes};
 pub use isa::SupportedIsa;
 pub(crate) use memory::{AlignedBuffer, HugePages};

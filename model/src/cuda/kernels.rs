@@ -27,10 +27,11 @@ const IMAGE: &[u8] = include_bytes!(env!(
 ));
 
 /// Kernel names without the dtype suffix.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "pixels",
     "max_pool",
     "average_pool",
+    "blur_pool",
     "global_average_pool",
     "scale_shift",
     "zero_pad",
@@ -188,6 +189,15 @@ impl Kernels {
         self.elementwise("average_pool", y.len() / 8, arguments)
     }
 
+    /// The 3x3 binomial filter with stride 2 (Zhang 2019).
+    pub(super) fn blur_pool(
+        &self,
+        x: &DeviceTensor,
+        y: &DeviceTensor,
+    ) -> Result<Launch, CudaError> {
+        self.elementwise("blur_pool", y.len() / 8, pooling_arguments(x, y))
+    }
+
     /// Global average pooling.
     pub(super) fn global_average_pool(
         &self,
@@ -266,16 +276,17 @@ impl Kernels {
         self.elementwise("channel_conv", y.len(), arguments)
     }
 
-    /// Group norm, then ReLU if `relu`: one launch for the statistics and one
-    /// to normalize. `statistics` is the address of f32 `[n, groups, 2]`.
+    /// Group norm, plus a residual if there is a second input, then ReLU if `relu`:
+    /// one launch for the statistics and one to normalize. `statistics` is the address of f32 `[n, groups, 2]`.
     pub(super) fn group_norm(
         &self,
-        x: &DeviceTensor,
+        inputs: &[DeviceTensor],
         statistics: u64,
         norm: NormParameters,
         y: &DeviceTensor,
         (groups, relu): (usize, bool),
     ) -> Result<[Launch; 2], CudaError> {
+        let (x, residual) = (&inputs[0], inputs.get(1));
         let (size, pixels) = (x.real_channels / groups, x.pixels());
         let mut arguments = addresses([x.at, statistics]);
         arguments.extend(ints([x.channels, size, pixels]));
@@ -283,8 +294,10 @@ impl Kernels {
         let grid = (groups as u32, x.n as u32, 1);
         let statistics_launch =
             self.launch("group_statistics", grid, (THREADS, 1, 1), arguments)?;
-        let mut arguments = addresses([x.at, statistics, norm.scale, norm.shift, y.at]);
-        arguments.extend(ints([x.channels, size, groups, pixels, usize::from(relu)]));
+        let added = residual.unwrap_or(x).at;
+        let mut arguments = addresses([x.at, statistics, norm.scale, norm.shift, added, y.at]);
+        arguments.extend(ints([x.channels, size, groups, pixels]));
+        arguments.extend(ints([residual.is_some(), relu].map(usize::from)));
         Ok([
             statistics_launch,
             self.elementwise("group_norm", y.len() / 8, arguments)?,

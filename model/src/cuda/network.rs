@@ -123,6 +123,7 @@ fn runs_as(kind: &Kind) -> &'static str {
         Kind::GroupNorm { .. } => "group_norm",
         Kind::MaxPool { .. } => "max_pool",
         Kind::AvgPool { .. } => "average_pool",
+        Kind::BlurPool => "blur_pool",
         Kind::ZeroPad { .. } => "zero_pad",
         Kind::GlobalAvgPool => "global_average_pool",
         Kind::ChannelConv { .. } => "channel_conv",
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn no_step_overwrites_a_live_value() {
-        for row in family::FAMILY {
+        for row in family::FAMILY.iter() {
             let graph = build(row, row.input, row.classes);
             let network = Network::new(&graph, &Preprocessing::imagenet(), Dtype::F16).unwrap();
             // the value in each slot while the steps run

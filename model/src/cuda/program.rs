@@ -153,8 +153,7 @@ impl Program {
                 }
                 Kind::GroupNorm { groups, relu, .. } => {
                     let affine = packed.norm()?;
-                    let launches =
-                        kernels.group_norm(&x[0], workspace, affine, &y, (groups, relu))?;
+                    let launches = kernels.group_norm(&x, workspace, affine, &y, (groups, relu))?;
                     launches.into_iter().for_each(kernel);
                 }
                 Kind::MaxPool {
@@ -164,6 +163,7 @@ impl Program {
                     outside,
                 } => kernel(kernels.max_pool(&x[0], &y, (side, stride, padding), outside)?),
                 Kind::AvgPool { size } => kernel(kernels.average_pool(&x[0], &y, size)?),
+                Kind::BlurPool => kernel(kernels.blur_pool(&x[0], &y)?),
                 Kind::ZeroPad { stride } => kernel(kernels.zero_pad(&x[0], &y, stride)?),
                 Kind::GlobalAvgPool => kernel(kernels.global_average_pool(&x[0], &y)?),
                 Kind::ChannelConv { kernel: side, .. } => {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::{Arena, CpuPlan, Done};
 use crate::backend::Input;
 use crate::cpu::{
-    self, AlignedBuffer, Element, FeatureMap, Output as Target, PoolEpilogue, PoolWindow, Pooling,
-    Residual, View, ViewMut,
+    self, AlignedBuffer, Element, FeatureMap, GroupNorm, Output as Target, PoolEpilogue,
+    PoolWindow, Pooling, Residual, View, ViewMut,
 };
 use crate::error::{Error, Result};
 use crate::fuse::{Kind, Step, runs_with};
@@ -282,9 +282,23 @@ impl Pass<'_> {
                 let norm = (&scale[..], &shift[..]);
                 cpu::scale_shift(threads, isa, norm, activation(*relu), x(0)?, output);
             }
-            (Kind::GroupNorm { groups, relu, .. }, Packed::Norm(scale, shift)) => {
-                let norm = (&scale[..], &shift[..]);
-                cpu::group_norm(threads, *groups, norm, activation(*relu), x(0)?, output);
+            (
+                &Kind::GroupNorm {
+                    groups,
+                    residual,
+                    relu,
+                    ..
+                },
+                Packed::Norm(scale, shift),
+            ) => {
+                let norm = GroupNorm {
+                    groups,
+                    scale,
+                    shift,
+                    activation: activation(relu),
+                };
+                let residual = residual.then(|| x(1)).transpose()?;
+                cpu::group_norm(threads, norm, (x(0)?, residual), output);
             }
             (Kind::MaxPool { outside, .. }, _) => {
                 let view = match outside {
@@ -297,6 +311,7 @@ impl Pass<'_> {
             (Kind::AvgPool { .. } | Kind::GlobalAvgPool, _) => {
                 cpu::pool(threads, isa, pooling(&step.kind)?, x(0)?, output);
             }
+            (Kind::BlurPool, _) => cpu::blur_pool(threads, isa, x(0)?, output),
             (&Kind::ZeroPad { stride }, _) => cpu::zero_pad(threads, stride, x(0)?, output),
             (Kind::ChannelConv { .. }, Packed::ChannelConv(weight)) => {
                 cpu::channel_conv(threads, weight, x(0)?, output);

@@ -16,3 +16,5 @@ mod networks;
 mod outputs;
 mod requirements;
 mod self_check;
+#[path = "../small/mod.rs"]
+mod small;

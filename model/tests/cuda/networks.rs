@@ -2,6 +2,7 @@
 
 use resnet_model::candle::CandleBackend;
 use resnet_model::cuda::{CudaPlan, Placement};
+use resnet_model::family::Architecture;
 use resnet_model::graph::Graph;
 use resnet_model::{
     Backend, Device, Dtype, Input, Output, Outputs, Result, ThreadPool, Tuning, build, family,
@@ -20,7 +21,10 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(row: &str, size: usize, n: usize) -> Self {
-        let row = family::find(row).unwrap();
+        Self::of(family::find(row).unwrap(), size, n)
+    }
+
+    pub(crate) fn of(row: &Architecture, size: usize, n: usize) -> Self {
         let graph = build::build(row, size, CLASSES);
         let parameters = graph.parameters();
         let images = synthetic::tensor("images", &[n, 3 * size * size / 2, 2]);

@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod host;
+mod pools;
 
 use half::{bf16, f16};
 use host::{Argument, Buffer, Host, Value};
+use pools::{average_pool, blur_pool, global_average_pool, max_pool};
 
 /// The shape of a feature map; `c` is a multiple of 8, because the CUDA backend pads
 /// channels.
@@ -89,6 +91,7 @@ test_each_type! {
     pixels_are_normalized_and_padded_to_eight_channels => pixels;
     max_pool_ignores_the_padding_or_counts_it_as_zeros => max_pool;
     average_pool_averages_only_pixels_inside_the_image => average_pool;
+    blur_pool_filters_and_reflects => blur_pool;
     global_average_pool_is_the_mean_of_all_pixels => global_average_pool;
     scale_shift_computes_a_batch_norm => scale_shift;
     zero_pad_computes_the_option_a_shortcut => zero_pad;
@@ -115,98 +118,6 @@ fn pixels<T: Value>(host: &Host) {
             })
             .collect();
         y.check("pixels", &expected);
-    }
-}
-
-fn max_pool<T: Value>(host: &Host) {
-    for (i, (kernel, stride, padding)) in [(3, 2, 1), (2, 2, 0), (3, 1, 1)].into_iter().enumerate()
-    {
-        for from in SHAPES {
-            if from.h + 2 * padding < kernel || from.w + 2 * padding < kernel {
-                continue;
-            }
-            let side = |side: usize| (side + 2 * padding - kernel) / stride + 1;
-            let to = shape(from.n, side(from.h), side(from.w), from.c);
-            // negative values, so that a zero of the padding, if it counts, is the
-            // maximum
-            let values: Vec<f32> = noise::<T>(from.len(), i as u32)
-                .iter()
-                .map(|v| v - 2.0)
-                .map(|v| T::of(v).float())
-                .collect();
-            let x = Buffer::<T>::new(&values);
-            for zeros in [false, true] {
-                let mut y = Buffer::<T>::zeros(to.len());
-                let count = to.len() / 8;
-                let sizes = [from.c, from.h, from.w, to.h, to.w, kernel, stride, padding];
-                let mut arguments = vec![x.read(), y.write()];
-                arguments.extend(sizes.map(Argument::int));
-                arguments.extend([usize::from(zeros), count].map(Argument::int));
-                host.launch_elementwise(&name::<T>("max_pool"), count, &arguments);
-                let expected = to.fill(|n, oy, ox, c| {
-                    let mut best = f32::NEG_INFINITY;
-                    for (iy, ix) in (0..kernel * kernel)
-                        .map(|k| (oy * stride + k / kernel, ox * stride + k % kernel))
-                    {
-                        let inside = (padding..from.h + padding).contains(&iy)
-                            && (padding..from.w + padding).contains(&ix);
-                        if inside {
-                            best = best.max(values[from.at(n, iy - padding, ix - padding, c)]);
-                        } else if zeros {
-                            best = best.max(0.0);
-                        }
-                    }
-                    best
-                });
-                y.check("max_pool", &expected);
-            }
-        }
-    }
-}
-
-fn average_pool<T: Value>(host: &Host) {
-    for from in SHAPES {
-        let size = 2;
-        let to = shape(from.n, from.h.div_ceil(size), from.w.div_ceil(size), from.c);
-        let values = noise::<T>(from.len(), 3);
-        let x = Buffer::<T>::new(&values);
-        let mut y = Buffer::<T>::zeros(to.len());
-        let count = to.len() / 8;
-        let mut arguments = vec![x.read(), y.write()];
-        arguments.extend([from.c, from.h, from.w, to.h, to.w, size, count].map(Argument::int));
-        host.launch_elementwise(&name::<T>("average_pool"), count, &arguments);
-        let expected = to.fill(|n, oy, ox, c| {
-            let rows = oy * size..((oy + 1) * size).min(from.h);
-            let all: Vec<f32> = rows
-                .flat_map(|iy| (ox * size..((ox + 1) * size).min(from.w)).map(move |ix| (iy, ix)))
-                .map(|(iy, ix)| values[from.at(n, iy, ix, c)])
-                .collect();
-            all.iter().sum::<f32>() / all.len() as f32
-        });
-        y.check("average_pool", &expected);
-    }
-}
-
-fn global_average_pool<T: Value>(host: &Host) {
-    for from in SHAPES {
-        let values = noise::<T>(from.len(), 4);
-        let x = Buffer::<T>::new(&values);
-        let mut y = Buffer::<T>::zeros(from.n * from.c);
-        let grid = [(from.c as u32).div_ceil(256), from.n as u32, 1];
-        let sizes = [from.c, from.h * from.w].map(Argument::int);
-        let mut arguments = vec![x.read(), y.write()];
-        arguments.extend(sizes);
-        host.launch(
-            &name::<T>("global_average_pool"),
-            grid,
-            [32, 8, 1],
-            &arguments,
-        );
-        let expected = shape(from.n, 1, 1, from.c).fill(|n, _, _, c| {
-            let pixels = (0..from.h * from.w).map(|p| values[from.at(n, 0, p, c)]);
-            pixels.sum::<f32>() / (from.h * from.w) as f32
-        });
-        y.check("global_average_pool", &expected);
     }
 }
 
@@ -375,16 +286,22 @@ fn group_norm<T: Value>(host: &Host) {
                 "{got:?}, {scale}"
             );
         }
-        let mut y = Buffer::<T>::zeros(shape.len());
-        let count = shape.len() / 8;
-        let mut arguments = vec![x.read(), statistics.read(), a.read(), b.read(), y.write()];
-        arguments.extend([shape.c, size, groups, pixels, 1, count].map(Argument::int));
-        host.launch_elementwise(&name::<T>("group_norm"), count, &arguments);
-        let expected = shape.fill(|n, h, w, c| {
-            let (mean, inverse) = expected[n * groups + c / size];
-            let v = (f64::from(values[shape.at(n, h, w, c)]) - mean) * inverse;
-            (v as f32 * scale[c] + shift[c]).max(0.0)
-        });
-        y.check("group_norm", &expected);
+        let residual = noise::<T>(shape.len(), 19);
+        let r = Buffer::<T>::new(&residual);
+        for add in [0, 1] {
+            let mut y = Buffer::<T>::zeros(shape.len());
+            let count = shape.len() / 8;
+            let mut arguments = vec![x.read(), statistics.read(), a.read(), b.read()];
+            arguments.extend([r.read(), y.write()]);
+            arguments.extend([shape.c, size, groups, pixels, add, 1, count].map(Argument::int));
+            host.launch_elementwise(&name::<T>("group_norm"), count, &arguments);
+            let expected = shape.fill(|n, h, w, c| {
+                let (mean, inverse) = expected[n * groups + c / size];
+                let v = (f64::from(values[shape.at(n, h, w, c)]) - mean) * inverse;
+                let added = add as f32 * residual[shape.at(n, h, w, c)];
+                (v as f32 * scale[c] + shift[c] + added).max(0.0)
+            });
+            y.check("group_norm", &expected);
+        }
     }
 }

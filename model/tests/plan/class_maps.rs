@@ -1,37 +1,12 @@
 //! Class activation maps: the mean of a map plus the bias is the logit.
 
-use resnet_model::family::{Architecture, FAMILY};
 use resnet_model::plan::CpuConfig;
 use resnet_model::{Backend, Dtype, Input, Outputs, SupportedIsa, ThreadPool};
 
 use crate::networks::{CLASSES, Network, images, largest_difference};
+use crate::small;
 
 const IMAGES: usize = 2;
-
-/// The distinct networks of the table with one block in each stage: how often a
-/// stage repeats its block does not matter for the head.
-fn shallow() -> Vec<&'static Architecture> {
-    let mut seen = std::collections::HashSet::new();
-    let shallow = FAMILY.iter().map(|row| Architecture {
-        layers: &[1; 4][..row.layers.len()],
-        ..*row
-    });
-    let mut is_new = |row: &Architecture| {
-        let unnamed = Architecture {
-            name: "",
-            aliases: &[],
-            published_flops: None,
-            ..*row
-        };
-        seen.insert(format!("{unnamed:?}"))
-    };
-    let mut distinct: Vec<_> = shallow.collect();
-    distinct.retain(|row| is_new(row));
-    distinct
-        .into_iter()
-        .map(|row| &*Box::leak(Box::new(row)))
-        .collect()
-}
 
 /// For each image and class, the mean of the class activation map plus the bias.
 fn pooled_maps(backend: &dyn Backend, feature_map: &[f32]) -> Vec<f32> {
@@ -60,9 +35,7 @@ fn error(backend: &dyn Backend, input: &[f32]) -> f32 {
 #[test]
 fn the_mean_of_each_map_plus_the_bias_is_the_logit() {
     let threads = ThreadPool::new(2).unwrap();
-    let rows = shallow();
-    assert!(rows.len() > 20, "{}", rows.len());
-    for row in rows {
+    for row in small::distinct() {
         let size = if row.input == 32 { 32 } else { 64 };
         let input = images(IMAGES, size);
         let network = Network::of(row, size);

@@ -1,5 +1,6 @@
 //! Networks with random weights, and comparisons of their outputs.
 
+use crate::small::small;
 use resnet_model::candle::CandleBackend;
 use resnet_model::family::{self, Architecture, Norm};
 use resnet_model::graph::Graph;
@@ -10,7 +11,7 @@ use resnet_model::{
 use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
 /// Architectures that together use every kind of block, and small input sizes.
-pub(crate) const ROWS: &[(&str, usize)] = &[
+const ROWS: &[(&str, usize)] = &[
     ("resnet18", 64),
     ("resnet50", 64),
     ("resnet50_thin", 96),
@@ -30,7 +31,29 @@ pub(crate) const ROWS: &[(&str, usize)] = &[
     ("wrn_16_4", 32),
 ];
 
+/// The same, of which the small versions suffice.
+const SMALL_ROWS: &[(&str, usize)] = &[
+    ("resnet50t", 64),
+    ("resnet50_gn", 64),
+    ("resnetrs50", 64),
+    ("resnetaa50d", 64),
+    ("resnetblur50", 64),
+    ("legacy_seresnet18", 64),
+    ("senet154", 64),
+    ("cifar_resnet18", 32),
+];
+
 pub(crate) const CLASSES: usize = 37;
+
+/// Architectures that together use every kind of block, and input sizes.
+pub(crate) fn rows() -> impl Iterator<Item = (&'static Architecture, usize)> {
+    let find = |name: &str| family::find(name).unwrap();
+    let whole = ROWS.iter().map(move |&(name, size)| (find(name), size));
+    let small = SMALL_ROWS
+        .iter()
+        .map(move |&(name, size)| (small(find(name)), size));
+    whole.chain(small)
+}
 
 /// A network with random weights.
 pub(crate) struct Network {

@@ -7,13 +7,14 @@ use resnet_model::{
     family,
 };
 
-use crate::networks::{CLASSES, Network, ROWS, differences, images, largest_difference};
+use crate::networks::{CLASSES, Network, differences, images, largest_difference, rows};
 
 #[test]
 fn every_kind_of_block_matches_the_reference_on_every_instruction_set() {
     let threads = ThreadPool::new(2).unwrap();
-    for &(name, size) in ROWS {
-        let network = Network::new(name, size);
+    for (row, size) in rows() {
+        let name = row.name;
+        let network = Network::of(row, size);
         let input = images(2, size);
         let expected = network.reference(&input, &threads);
         for isa in SupportedIsa::all() {
@@ -59,8 +60,9 @@ fn assert_same_alone(plan: &CpuPlan, planes: &[f32], output: &Output) {
 #[test]
 fn int8_outputs_are_close_to_those_of_f32_on_every_instruction_set() {
     let threads = ThreadPool::new(2).unwrap();
-    for &(name, size) in ROWS {
-        let network = Network::new(name, size);
+    for (row, size) in rows() {
+        let name = row.name;
+        let network = Network::of(row, size);
         let input = images(3, size);
         let exact = network.plan(CpuConfig::f32(SupportedIsa::best()), &threads);
         let expected = exact.forward(Input::Planes(&input), Outputs::ALL).unwrap();
@@ -116,9 +118,10 @@ fn pool(output: &Output, n: usize) -> Vec<f32> {
 #[test]
 fn logits_embedding_and_feature_map_are_consistent() {
     let threads = ThreadPool::new(2).unwrap();
-    for &(name, size) in ROWS {
+    for (row, size) in rows() {
+        let name = row.name;
         let input = images(3, size);
-        let network = Network::new(name, size).quantized(&input, &threads);
+        let network = Network::of(row, size).quantized(&input, &threads);
         // bf16 and int8 plans also round the weights of the classifier
         for (dtype, logits_tolerance, embedding_tolerance) in [
             (Dtype::F32, 1e-4, 1e-5),

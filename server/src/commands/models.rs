@@ -35,7 +35,7 @@ struct Line {
 pub fn run(flags: &Flags) -> io::Result<ExitCode> {
     if !flags.json {
         print_line!(
-            "{:<20} {:>6} {:>6} {:>8} {:>12} {:>10}",
+            "{:<22} {:>6} {:>6} {:>8} {:>12} {:>10}",
             "name",
             "layers",
             "input",
@@ -44,7 +44,7 @@ pub fn run(flags: &Flags) -> io::Result<ExitCode> {
             "GMAC"
         )?;
     }
-    for row in FAMILY {
+    for row in FAMILY.iter() {
         let graph = build::build(row, row.input, row.classes);
         let line = Line {
             name: row.name,
@@ -58,7 +58,7 @@ pub fn run(flags: &Flags) -> io::Result<ExitCode> {
             print_line!("{}", serde_json::to_string(&line).unwrap_or_default())?;
         } else {
             print_line!(
-                "{:<20} {:>6} {:>6} {:>8} {:>10.2} M {:>10.2}",
+                "{:<22} {:>6} {:>6} {:>8} {:>10.2} M {:>10.2}",
                 line.name,
                 line.depth,
                 line.input,

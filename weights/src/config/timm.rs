@@ -50,7 +50,8 @@ fn check_arguments(arguments: &Document) -> Result<()> {
             .map(|text| text.replace('_', "").to_lowercase());
         let is_default = match name {
             name if INERT.contains(&name) => true,
-            "in_chans" => *value == 3,
+            // 1: see `grey`
+            "in_chans" => *value == 3 || *value == 1,
             "output_stride" => *value == 32,
             "global_pool" => text.as_deref() == Some("avg"),
             "act_layer" => text.as_deref() == Some("relu"),
@@ -71,9 +72,12 @@ fn check_arguments(arguments: &Document) -> Result<()> {
 /// percentage, then crop from the centre.
 fn preprocessing(config: &Document) -> Result<Preprocessing> {
     let [channels, height, width] = config.get("input_size")?.unwrap_or([3, 224, 224]);
-    if channels != 3 || height != width || !(1..=u64::from(u32::MAX)).contains(&height) {
+    if ![1, 3].contains(&channels)
+        || height != width
+        || !(1..=u64::from(u32::MAX)).contains(&height)
+    {
         let reason = format!(
-            "it is {:?}; only 3 channels and equal sides are supported",
+            "it is {:?}; only 1 or 3 channels and equal sides are supported",
             [channels, height, width]
         );
         return Err(config.error("input_size", reason));
@@ -97,14 +101,27 @@ fn preprocessing(config: &Document) -> Result<Preprocessing> {
         interpolation: config
             .get("interpolation")?
             .unwrap_or(Interpolation::Bicubic),
-        mean: config
-            .get("mean")?
-            .unwrap_or(Preprocessing::imagenet().mean),
-        std: config.get("std")?.unwrap_or(Preprocessing::imagenet().std),
+        mean: statistics(config, "mean")?.unwrap_or(Preprocessing::imagenet().mean),
+        std: statistics(config, "std")?.unwrap_or(Preprocessing::imagenet().std),
     };
     preprocessing
         .checked()
         .map_err(|reason| config.error("pretrained_cfg", reason))
+}
+
+/// One value for each channel of RGB, or one for all.
+fn statistics(config: &Document, field: &str) -> Result<Option<[f32; 3]>> {
+    let Some(values) = config.get::<Vec<f32>>(field)? else {
+        return Ok(None);
+    };
+    match values[..] {
+        [red, green, blue] => Ok(Some([red, green, blue])),
+        [grey] => Ok(Some([grey; 3])),
+        _ => {
+            let reason = format!("it has {} values; 1 or 3 are supported", values.len());
+            Err(config.error(field, reason))
+        }
+    }
 }
 
 /// Names of classes, in their order or by their index.

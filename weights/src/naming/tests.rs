@@ -192,3 +192,21 @@ fn only_a_loss_beside_a_wrapped_network_is_of_the_training() {
     assert!(!wrapped.is_of_training("logit_scale"));
     assert!(!naming(&["conv1.weight"]).is_of_training("criterion.weight"));
 }
+
+#[test]
+fn names_of_kuangliu_and_of_senet_are_known() {
+    assert_maps(&[
+        ("layer2.0.shortcut.0.weight", "layer2.0.downsample.0.weight"),
+        ("layer2.0.shortcut.1.bias", "layer2.0.downsample.1.bias"),
+        ("linear.weight", "fc.weight"),
+    ]);
+    assert_maps(&[
+        ("layer0.conv1.weight", "layer0.conv1.weight"),
+        ("layer1.0.se_module.fc1.weight", "layer1.0.se.fc1.weight"),
+        (
+            "layer2.0.downsample.0.weight",
+            "layer2.0.downsample.0.weight",
+        ),
+        ("last_linear.bias", "fc.bias"),
+    ]);
+}

@@ -238,9 +238,9 @@ fn unsupported_configurations_are_errors() {
         |field: &str, value: Value| (config.clone(), Some(with(&preprocessor, field, value)));
     let cases = [
         (
-            timm_with("input_size", json!([1, 28, 28])),
+            timm_with("input_size", json!([4, 28, 28])),
             "input_size",
-            "it is [1, 28, 28]; only 3 channels and equal sides are supported",
+            "it is [4, 28, 28]; only 1 or 3 channels and equal sides are supported",
         ),
         (
             timm_with("crop_mode", json!("border")),
@@ -265,7 +265,7 @@ fn unsupported_configurations_are_errors() {
         (
             timm_with("std", json!([0.1, 0.2])),
             "std",
-            "invalid length 2, expected an array of length 3",
+            "it has 2 values; 1 or 3 are supported",
         ),
         (
             (with(&timm(), "global_pool", json!("max")), None),

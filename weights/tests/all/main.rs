@@ -10,6 +10,7 @@ mod damage;
 mod files;
 mod folders;
 mod golden;
+mod grey;
 mod hub;
 mod hub_cache;
 mod hub_server;

@@ -21,7 +21,7 @@ fn arguments_of_timm_that_change_the_network_are_refused_by_name() {
         ("output_stride", json!(16)),
         ("norm_layer", json!("groupnorm")),
         ("aa_layer", json!("blurpool")),
-        ("in_chans", json!(1)),
+        ("in_chans", json!(4)),
         ("replace_stem_pool", json!(true)),
     ] {
         let error = refusal(&with(&timm(), "model_args", json!({name: value})));

@@ -4,7 +4,9 @@
 //! writes out of bounds.
 
 mod batch;
+mod blur;
 mod conv;
+mod group_norm;
 mod network;
 mod pack;
 mod steps;

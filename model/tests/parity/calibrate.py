@@ -1,0 +1,53 @@
+"""Random weights with which a network computes something: activations that neither
+vanish nor explode, gates that vary, and norms that are not the identity."""
+
+import torch
+from torch import nn
+
+# What the last norm of a block scales its output by: the sum of many blocks stays near 1.
+LAST_NORM = 0.4
+
+
+def set_weights(network, generator):
+    """Random parameters of the norms, the attention and the classifier."""
+    def uniform(tensor, low, high):
+        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)) and module.weight is not None:
+                uniform(module.weight, 0.6, 1.4)
+                uniform(module.bias, -0.3, 0.3)
+            elif isinstance(module, (nn.Conv1d, nn.Conv2d)) and (".se." in name or ".se_module." in name):
+                # gates between a quarter and three quarters
+                uniform(module.weight, -2 / module.weight[0].numel() ** 0.5, 2 / module.weight[0].numel() ** 0.5)
+            elif isinstance(module, nn.Conv2d):
+                scale = (3 / module.weight[0].numel()) ** 0.5
+                uniform(module.weight, -scale, scale)
+            elif isinstance(module, nn.Linear):
+                uniform(module.weight, -0.1, 0.1)
+                uniform(module.bias, -0.1, 0.1)
+        for module in network.modules():
+            last = [getattr(module, norm, None) for norm in ("bn3", "bn2")]
+            last = next((norm for norm in last if norm is not None), None)
+            if hasattr(module, "conv2") and isinstance(last, (nn.BatchNorm2d, nn.GroupNorm)):
+                last.weight.mul_(LAST_NORM)
+
+
+def calibrate(network, size, generator):
+    """Random weights, and the statistics of the batch norms on a random batch."""
+    set_weights(network, generator)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()
+    # dropout and stochastic depth would hide blocks from the statistics
+    for module in network.modules():
+        if "Drop" in type(module).__name__:
+            module.eval()
+    with torch.no_grad():
+        network(torch.randn(4, 3, size, size, generator=generator))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+    return network.eval()
