@@ -88,7 +88,13 @@ def compare(binary, library, name, build, options):
     size = 224 if library == "torchvision" else options.size
     generator = torch.Generator().manual_seed(1)
     network = build()
-    network = calibrate(network, size, generator)
+    try:
+        network = calibrate(network, size, generator)
+    except (AssertionError, RuntimeError) as error:
+        # it does not run at this size
+        unusable = f"{type(error).__name__}: {error}"
+    else:
+        unusable = None
     images = torch.randn(2, 3, size, size, generator=generator)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -100,6 +106,8 @@ def compare(binary, library, name, build, options):
         answer = binary.ask(model, planes, options.speed * 3)
     if "error" in answer:
         return "refused", answer["error"].replace(f"{name} cannot be served: ", ""), None
+    if unusable:
+        return "skipped", unusable.splitlines()[0], None
     expected = reference(network, images)
     logits = torch.tensor(answer["logits"]).reshape(expected.shape)
     error = ((logits - expected).abs().max() / expected.abs().max()).item()
@@ -129,8 +137,8 @@ def main():
     for library, name, build in networks:
         try:
             result, text, speed = compare(binary, library, name, build, options)
-        except (RuntimeError, TypeError, ValueError) as error:
-            # the library cannot build or run it, for example without a size of its own
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            # the library cannot build it
             result, text, speed = "skipped", str(error).splitlines()[0], None
         counts.setdefault((library, result), []).append(name)
         if speed:
