@@ -194,8 +194,9 @@ mod tests {
             let (pooled, map) = (graph.shape(embedding), graph.shape(map));
             let channels = row.planes.last().unwrap() * row.block.expansion();
             assert_eq!((pooled.channels, pooled.height), (channels, 1));
-            // five halvings of ImageNet's images, two of CIFAR's
-            let halvings = if row.input == 224 { 5 } else { 2 };
+            // each stage after the first halves the image, and ImageNet's stem twice
+            let stem = if row.input == 224 { 2 } else { 0 };
+            let halvings = row.layers.len() - 1 + stem;
             assert_eq!(
                 (map.channels, map.height),
                 (channels, row.input >> halvings)

@@ -125,7 +125,7 @@ def main():
     parser.add_argument("patterns", nargs="*", default=["*"])
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--speed", action="store_true", help="measure the time per multiply-add")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     binary = Binary(options.binary)
     counts, slow = {}, []
     usual = None
