@@ -33,6 +33,9 @@ def set_weights(network, generator):
             last = next((norm for norm in last if norm is not None), None)
             if hasattr(module, "conv2") and isinstance(last, (nn.BatchNorm2d, nn.GroupNorm)):
                 last.weight.mul_(LAST)
+            elif hasattr(module, "shortcut") and hasattr(module, "layer"):
+                # transformers
+                module.layer[-1].normalization.weight.mul_(LAST)
             elif hasattr(module, "norm1") and hasattr(module, "conv1"):
                 # pre-activation
                 getattr(module, "conv3", module.conv2).weight.mul_(LAST)
