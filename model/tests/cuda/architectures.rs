@@ -65,7 +65,7 @@ fn check_all(side: usize) {
     let rows = small::distinct();
     let rows = rows.into_iter().filter(|row| row.input == side);
     let checked = rows.map(|row| check(row, &threads)).count();
-    assert!(checked > 10);
+    assert!(checked > 0, "no architecture has the input size {side}");
 }
 
 #[test]
