@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use prost::Message;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::SERVICES;
@@ -21,6 +21,9 @@ use crate::core::error::Error;
 use crate::core::serving::Serving;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::shared::Stopping;
+
+/// Bytes of the largest request to watch, whose name is kept while it is watched.
+const LARGEST_REQUEST: usize = 1024;
 
 /// How often a watched status is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -71,8 +74,13 @@ pub(super) async fn watch(
     State(serving): State<Arc<Serving>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (mut requests, _) = Requests::new(request, &serving)?;
-    let first = requests.messages.message().await;
+    let (mut requests, _) = Requests::new(request, &serving, LARGEST_REQUEST)?;
+    let first = requests.messages.message();
+    let first = timeout(serving.limits().body_timeout, first).await;
+    let first = first.map_err(|_| {
+        let detail = "no request arrived in time; send the name of a service";
+        Problem::new(ProblemType::BodyTimeout, detail)
+    })?;
     let first = first.map_err(|status| super::frames::broken(&status))?;
     let request: HealthCheckRequest = parse(first.unwrap_or_default())?;
     let watched = Watched {

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::codec::Streaming;
 
@@ -18,6 +18,7 @@ use super::status::status;
 use crate::core::admission::ByteShare;
 use crate::core::error::Error;
 use crate::core::serving::Serving;
+use crate::http::body::min_rate;
 use crate::http::problem::Problem;
 use crate::http::shared::Stopping;
 
@@ -43,6 +44,11 @@ impl Arriving {
         let share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         share.held() > 0
     }
+
+    fn is_pressed(&self) -> bool {
+        let share = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        share.is_pressed()
+    }
 }
 
 /// The messages of a request with a stream of them.
@@ -53,14 +59,17 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// The messages of this request, and its head.
+    /// The messages of this request, each of at most `most` bytes, and its head.
     ///
     /// # Errors
     /// A body that is not gRPC.
-    pub(super) fn new(request: Request, serving: &Arc<Serving>) -> Result<(Self, Parts), Problem> {
+    pub(super) fn new(
+        request: Request,
+        serving: &Arc<Serving>,
+        most: usize,
+    ) -> Result<(Self, Parts), Problem> {
         let (request, arriving, stopping) = bounded(request, serving);
         let (head, body) = request.into_parts();
-        let most = serving.limits().max_body;
         let messages = messages(&head.headers, body, most)?;
         let requests = Self {
             messages,
@@ -83,6 +92,7 @@ pub(super) fn bounded(request: Request, serving: &Arc<Serving>) -> (Request, Arr
             arriving: counts,
             stopping: stops,
             serving: Arc::clone(serving),
+            message: None,
         };
         Body::from_stream(stream::unfold(frames, Frames::step))
     });
@@ -95,6 +105,8 @@ struct Frames {
     arriving: Arriving,
     stopping: Stopping,
     serving: Arc<Serving>,
+    /// When the message that is arriving began, and its bytes so far.
+    message: Option<(Instant, usize)>,
 }
 
 impl Frames {
@@ -103,14 +115,28 @@ impl Frames {
         Some((next, self))
     }
 
+    /// Until when the next bytes of a message must arrive: neither a pause nor a low
+    /// rate may hold the memory of bodies for long.
+    fn deadline(&self, (began, length): (Instant, usize)) -> Instant {
+        let pause = self.serving.limits().body_timeout;
+        let rate = min_rate(self.arriving.is_pressed());
+        let earned = Duration::from_secs(length as u64) / rate;
+        (began + pause + earned).min(Instant::now() + pause)
+    }
+
     /// The next bytes; `None` at the end and in a shutdown.
     async fn next(&mut self) -> Option<Result<Bytes, axum::Error>> {
+        // Between two messages, a client may take its time.
+        self.message = match self.arriving.is_inside() {
+            true => self.message.or_else(|| Some((Instant::now(), 0))),
+            false => None,
+        };
+        let deadline = self.message.map(|message| self.deadline(message));
         let next = self.body.next();
         let next = async {
-            // Between two messages, a client may take its time.
-            match self.arriving.is_inside() {
-                true => timeout(self.serving.limits().body_timeout, next).await,
-                false => Ok(next.await),
+            match deadline {
+                Some(deadline) => timeout_at(deadline, next).await,
+                None => Ok(next.await),
             }
         };
         let bytes = tokio::select! {
@@ -120,6 +146,9 @@ impl Frames {
             },
             () = self.stopping.clone().stopped() => return None,
         };
+        if let (Some((_, length)), Ok(bytes)) = (&mut self.message, &bytes) {
+            *length += bytes.len();
+        }
         Some(bytes.and_then(|bytes| {
             self.arriving.grow(bytes.len()).map_err(axum::Error::new)?;
             Ok(bytes)

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use prost::Message;
 use tokio::time::timeout;
 
@@ -27,6 +27,9 @@ use crate::http::problem::{Problem, ProblemType};
 
 /// The largest request of a method that takes no images.
 const SMALL: usize = 1 << 20;
+
+/// How much larger than its bytes the content of gzip and deflate is, at most.
+const MOST_INFLATED: usize = 1100;
 
 /// A message with more memory than this is parsed on the thread pool.
 const LIGHT: usize = 64 << 10;
@@ -79,7 +82,7 @@ pub(super) async fn query<Q: Query>(
         let mut share = serving.admission().bytes();
         let body = IncomingBody::new(&head.headers, body);
         let body = body.read(&limits, &mut share).await?;
-        let message = only_message(&head.headers, body, limits.max_body).await?;
+        let message = only_message(&head.headers, body, limits.max_body)?;
         Q::call(&serving, parse(message)?).await
     };
     let reply = within(limit, work).await?;
@@ -113,10 +116,18 @@ async fn reply<I: Infer>(
         let read = call.read(body, &entered, fields).await?;
         let mut share = read.share;
         let most = call.serving.limits().max_body;
-        let length = read.bytes.len();
-        let message = only_message(&call.headers, read.bytes, most).await?;
-        // Larger if it was compressed.
-        share.grow(message.len().saturating_sub(length))?;
+        let message = match call.headers.contains_key("grpc-encoding") {
+            false => only_message(&call.headers, read.bytes, most)?,
+            true => {
+                let length = read.bytes.len();
+                share.grow(most.min(length.saturating_mul(MOST_INFLATED)))?;
+                let headers = call.headers.clone();
+                let inflate = move || only_message(&headers, read.bytes, most);
+                let message = call.on_pool(inflate, read.deadline).await??;
+                share.shrink_to(length + message.len());
+                message
+            }
+        };
         let mut reply_share = share.sibling();
         let (request, share) = parsed::<I>(&call, message, share, read.deadline).await?;
         let inference = Inference {
@@ -153,9 +164,12 @@ pub(super) async fn parsed<I: Infer>(
 }
 
 /// The message of a request that has one.
-async fn only_message(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Problem> {
+fn only_message(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, Problem> {
     let mut messages = messages(headers, Body::from(body), most)?;
-    let message = messages.message().await.map_err(|status| broken(&status))?;
+    // The whole body is there: there is nothing to wait for.
+    let message = messages.message().now_or_never();
+    let message = message.ok_or_else(Problem::internal)?;
+    let message = message.map_err(|status| broken(&status))?;
     message.ok_or_else(|| {
         let detail = "the request has no message; send one";
         Problem::new(ProblemType::MalformedRequest, detail)

@@ -103,10 +103,7 @@ impl IncomingBody {
         let pause = limits.body_timeout;
         let last = Instant::now();
         loop {
-            let rate = match share.is_pressed() {
-                true => MIN_RATE_PRESSED,
-                false => MIN_RATE,
-            };
+            let rate = min_rate(share.is_pressed());
             let earned = Duration::from_secs(length as u64) / rate;
             let deadline = (started + pause + earned).min(last + pause);
             let check = deadline.min(Instant::now() + CHECK);
@@ -142,6 +139,15 @@ impl Drop for IncomingBody {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(timeout(LINGER, rest));
         }
+    }
+}
+
+/// Bytes a second that a client has to send on average. `is_pressed` says whether more
+/// than half of the memory of all bodies is in use.
+pub(crate) fn min_rate(is_pressed: bool) -> u32 {
+    match is_pressed {
+        true => MIN_RATE_PRESSED,
+        false => MIN_RATE,
     }
 }
 

@@ -28,8 +28,9 @@ const MAX_STREAMS: u32 = 128;
 
 /// Bytes of request bodies that a client may send before they are read: of one
 /// request, and of one connection. The memory of bodies does not count them.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 512 << 10;
+/// Several streams whose bodies are not read yet must not stop the others.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
 
 /// How often a client must respond to a ping, and how long it may take. Responses
 /// that never end would otherwise keep a connection whose client has disappeared.

@@ -28,6 +28,8 @@ const RETRY: Duration = Duration::from_millis(20);
 pub(super) struct Room {
     /// Requests in progress, without health checks.
     places: Arc<Semaphore>,
+    /// Open streams of gRPC, which may be idle for long.
+    streams: Arc<Semaphore>,
     /// Requests that wait for a place.
     waiting: Semaphore,
     /// Open connections, with those that wait and those of health checks.
@@ -71,6 +73,7 @@ impl Room {
         let spare = spare(most);
         Arc::new(Self {
             places: Arc::new(Semaphore::new(most)),
+            streams: Arc::new(Semaphore::new(most)),
             waiting: Semaphore::new(spare - FOR_PROBES),
             most: most + spare,
             per_address,
@@ -140,6 +143,15 @@ impl Room {
             address,
             number,
         })
+    }
+
+    /// Admits one more stream of gRPC.
+    ///
+    /// # Errors
+    /// 429 when too many are open.
+    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let stream = Arc::clone(&self.streams).try_acquire_owned();
+        stream.map_err(|_| Problem::overloaded("too many streams are open; retry later"))
     }
 
     /// Waits until one more request may be in progress.

@@ -79,7 +79,8 @@ impl Shared {
     ) -> (Response<Body>, Option<OwnedSemaphorePermit>) {
         let place = match checked {
             Err(problem) => Err(problem),
-            Ok(()) if needs_no_place(head.uri.path()) => Ok(None),
+            Ok(()) if is_stream(head.uri.path()) => self.room.stream().map(Some),
+            Ok(()) if is_probe(head.uri.path()) => Ok(None),
             Ok(()) => self.room.place().await.map(Some),
         };
         if let Err(problem) = &place {
@@ -91,8 +92,13 @@ impl Shared {
     }
 }
 
-/// Whether a request takes no place of those in progress: health checks, and streams
-/// that can be open without a request. Their images are counted anyway.
-fn needs_no_place(path: &str) -> bool {
-    is_probe(path) || path.ends_with("/ModelStreamInfer")
+/// Whether a request is a stream of gRPC that can be idle for long. It takes no place
+/// of the requests in progress; its images are counted anyway.
+fn is_stream(path: &str) -> bool {
+    let methods = [
+        "/ModelStreamInfer",
+        "/ServerReflectionInfo",
+        ".Health/Watch",
+    ];
+    methods.iter().any(|method| path.ends_with(method))
 }

@@ -48,12 +48,17 @@ impl Infer for ModelInfer {
         let version = version.map_err(|error| failed(error.into()))?;
         let instance = call.model(Some(&name), version, entered, fields).await;
         let instance = instance.map_err(|error| failed(error.into()))?;
+        // Typed contents are copied.
+        let parsed = match request.raw_input_contents.is_empty() {
+            true => call.on_pool(move || parse(request), deadline).await?,
+            false => parse(request),
+        };
         let Parsed {
             id,
             timeout,
             input,
             wanted,
-        } = parse(request).map_err(failed)?;
+        } = parsed.map_err(failed)?;
         if let Some(timeout) = timeout {
             deadline = deadline.or_after(timeout);
         }
@@ -86,7 +91,8 @@ async fn rendered(
         // A heat map is a sum over all channels.
         image.logits.len() + image.feature_map.as_ref().map_or(0, Vec::len)
     };
-    let is_small = images.iter().map(values).sum::<usize>() <= SMALL_VALUES;
+    let values = images.iter().map(values).sum::<usize>() * wanted.len();
+    let is_small = values <= SMALL_VALUES;
     let job = move || outputs(&wanted, &instance, &images);
     let tensors = match is_small {
         true => job(),

@@ -17,6 +17,9 @@ use crate::oip::failure::Failure;
 use crate::oip::outputs::{Output, Wanted};
 use crate::oip::tensor::{Datatype, InputTensor, TensorData};
 
+/// Inputs of a request, and outputs, at most. As many as over REST.
+const MOST_TENSORS: usize = 16;
+
 /// A request.
 pub(super) struct Parsed {
     pub(super) id: String,
@@ -49,6 +52,13 @@ pub(super) fn parse(request: ModelInferRequest) -> Result<Parsed, Failure> {
     let ModelInferRequest {
         model_name: model, ..
     } = request;
+    if request.inputs.len() > MOST_TENSORS || request.outputs.len() > MOST_TENSORS {
+        return Err(Failure::Invalid(format!(
+            "a request has at most {MOST_TENSORS} inputs and {MOST_TENSORS} outputs, got {} and {}",
+            request.inputs.len(),
+            request.outputs.len()
+        )));
+    }
     let timeout = check_parameters(&request.parameters)?;
     let [input] = <[InferInputTensor; 1]>::try_from(request.inputs).map_err(|inputs| {
         let names: Vec<String> = inputs.iter().map(|i| format!("'{}'", i.name)).collect();

@@ -32,7 +32,8 @@ pub(super) async fn infer(
     request: Request,
 ) -> Result<Response, Problem> {
     let limit = client_timeout(request.headers())?;
-    let (requests, head) = Requests::new(request, &serving)?;
+    let most = serving.limits().max_body;
+    let (requests, head) = Requests::new(request, &serving, most)?;
     let Requests {
         messages,
         arriving,

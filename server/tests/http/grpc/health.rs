@@ -2,7 +2,7 @@
 
 use futures_util::stream;
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, Status, Streaming};
 
 use crate::support::grpc::Client;
 use crate::support::grpc::health::health_check_response::ServingStatus;
@@ -21,7 +21,7 @@ fn request(service: &str) -> HealthCheckRequest {
     }
 }
 
-async fn check(client: &Client, service: &str) -> Result<ServingStatus, tonic::Status> {
+async fn check(client: &Client, service: &str) -> Result<ServingStatus, Status> {
     let response: HealthCheckResponse = client.call(CHECK, request(service)).await?;
     Ok(response.status())
 }
@@ -76,6 +76,25 @@ async fn a_watch_reports_each_change_and_ends_with_the_server() {
     let mut statuses = client.stream(WATCH, unknown).await.unwrap();
     let first: Option<HealthCheckResponse> = statuses.message().await.unwrap();
     assert_eq!(first.unwrap().status(), ServingStatus::ServiceUnknown);
+}
+
+#[tokio::test]
+async fn open_streams_and_what_they_keep_are_limited() {
+    let server = server().await;
+    let listening = listen(&server, connections(1)).await;
+    let client = Client::new(&listening).await;
+    let watch = async |service: &str| -> Result<Streaming<HealthCheckResponse>, Status> {
+        client.stream(WATCH, stream::iter([request(service)])).await
+    };
+    let long = watch(&"a".repeat(4096)).await.unwrap_err();
+    assert_eq!(long.code(), Code::ResourceExhausted, "{long}");
+    let mut open = watch("").await.unwrap();
+    assert!(open.message().await.unwrap().is_some());
+    let second = watch("").await.unwrap_err();
+    assert_eq!(second.code(), Code::ResourceExhausted, "{second}");
+    // Other requests have places of their own.
+    let check: Result<HealthCheckResponse, Status> = client.call(CHECK, request("")).await;
+    assert_eq!(check.unwrap().status(), ServingStatus::Serving);
 }
 
 #[tokio::test]

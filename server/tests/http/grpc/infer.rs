@@ -152,6 +152,10 @@ async fn wrong_requests_have_codes_and_say_why() {
     }];
     let mut both = images(&[grey(1)]);
     both.inputs[0].contents = Some(InferTensorContents::default());
+    let logits = InferRequestedOutputTensor {
+        name: "logits".into(),
+        ..Default::default()
+    };
     for (request, code, text) in [
         (
             named("cats", ""),
@@ -200,6 +204,14 @@ async fn wrong_requests_have_codes_and_say_why() {
             ModelInferRequest::default(),
             Code::NotFound,
             "Request for unknown model",
+        ),
+        (
+            ModelInferRequest {
+                outputs: vec![logits; 17],
+                ..images(&[grey(98)])
+            },
+            Code::InvalidArgument,
+            "at most 16 inputs",
         ),
     ] {
         let status = infer(&client, request).await.unwrap_err();
