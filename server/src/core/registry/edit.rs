@@ -44,6 +44,8 @@ impl Registry {
             load: LoadPolicy::AtStart,
             floats: FloatRange::default(),
         }));
+        // The server is ready while the model loads.
+        entry.mark_started();
         // Before the model is visible: from the start it has its versions.
         self.follow_versions(&entry);
         self.0.write().entries.insert(name.to_owned(), entry);

@@ -135,6 +135,12 @@ impl Entry {
         !self.started.load(Ordering::SeqCst)
     }
 
+    /// Takes the first loads as later ones: those of a model that is added while
+    /// the server runs.
+    pub(super) fn mark_started(&self) {
+        self.started.store(true, Ordering::SeqCst);
+    }
+
     /// Whether a version without an instance is being loaded.
     pub(super) fn is_loading(&self) -> bool {
         let slots = self.slots();

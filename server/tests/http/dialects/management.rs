@@ -135,6 +135,8 @@ async fn a_model_can_be_registered_without_waiting() {
     let path = "/models?url=resnet50_thin&model_name=dogs&initial_workers=1&synchronous=false";
     let response = admin(&server, "POST", path).await;
     assert_status(&response, 202, "Processing worker updates...");
+    let ready = server.get("/health/ready").await;
+    assert_eq!((ready.status.as_u16(), &*ready.text), (200, "ready\n"));
     gate.open();
     let response = admin(&server, "PUT", "/models/dogs?min_worker=2&synchronous=true").await;
     assert_status(&response, 200, "Workers scaled to 2 for model: dogs");
