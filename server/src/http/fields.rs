@@ -1,6 +1,7 @@
 //! The fields of a form, multipart or urlencoded, with the bytes of their
 //! values: for APIs that name the field of the image.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -11,6 +12,9 @@ use crate::core::image::Encoding;
 
 /// Fields of a form that are read.
 const MOST_FIELDS: usize = 100;
+
+/// The fields that contain an image in all APIs together.
+const IMAGES: [&str; 3] = ["data", "body", "image"];
 
 /// One field.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,13 +36,22 @@ pub(super) fn fields(content_type: &str, body: &Bytes) -> Result<Option<Vec<Fiel
     }
     if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         let pairs = form_urlencoded::parse(body).take(MOST_FIELDS);
-        let field = |(name, value): (std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)| Field {
+        let field = |(name, value): (Cow<'_, str>, Cow<'_, str>)| Field {
+            value: with_plus(&name, value.into_owned()).into(),
             name: name.into_owned(),
-            value: value.into_owned().into(),
         };
         return Ok(Some(pairs.map(field).collect()));
     }
     Ok(None)
+}
+
+/// Base64 whose `+` were not escaped, as `curl -d` sends it: they arrive as blanks.
+fn with_plus(name: &str, value: String) -> String {
+    let is_base64 = || encoding(value.as_bytes()) == Encoding::Base64;
+    match IMAGES.contains(&name) && value.contains(' ') && is_base64() {
+        true => value.replace(' ', "+"),
+        false => value,
+    }
 }
 
 fn multipart(body: Bytes, boundary: String) -> Result<Vec<Field>, String> {
@@ -117,6 +130,17 @@ mod tests {
                 "{broken}"
             );
         }
+    }
+
+    #[test]
+    fn a_plus_of_base64_that_is_not_escaped_is_kept() {
+        let form = "application/x-www-form-urlencoded";
+        let found = read(form, b"data=/9j/+A+B&target=tiger+cat");
+        assert_eq!(found[0], ("data".into(), Bytes::from_static(b"/9j/+A+B")));
+        let label = Bytes::from_static(b"tiger cat");
+        assert_eq!(found[1], ("target".into(), label));
+        let found = read(form, b"data=P3+1+1+255+7+7+7");
+        assert_eq!(found[0].1, "P3 1 1 255 7 7 7");
     }
 
     #[test]
