@@ -47,7 +47,9 @@ pub enum Error {
         expected: String,
     },
     /// Numbers that no network can use.
-    #[error("the values of the image cannot be used: {0}; send finite, normalised values")]
+    #[error(
+        "the values of the image cannot be used: {0}; send finite values in the range that the model expects"
+    )]
     InputValues(&'static str),
     /// No model has this name.
     #[error("there is no model `{name}`; GET /models lists the models of this server")]

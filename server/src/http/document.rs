@@ -95,10 +95,11 @@ pub(super) fn bytes_of(text: Cow<'_, str>, body: &Bytes) -> Bytes {
     }
 }
 
-/// The bytes that parsing copies, at most: of a number, two characters become
-/// four bytes; text with escapes is copied twice.
+/// The bytes that parsing copies. Of a number, two characters become four bytes, in a
+/// vector whose capacity doubles when it is full, and one more byte as a pixel. Text
+/// with escapes is copied twice.
 pub(super) fn copies(body: &[u8]) -> usize {
-    2 * body.len()
+    4 * body.len()
 }
 
 /// Parses a value, and counts it.

@@ -98,7 +98,7 @@ pub enum TensorData {
     Elements(Vec<Bytes>, Encoding),
 }
 
-/// Elements of a BYTES tensor that are read, at most; more are only counted.
+/// Elements of a BYTES tensor, at most.
 const MOST_ELEMENTS: usize = 1 << 16;
 
 impl InputTensor {
@@ -115,11 +115,17 @@ impl InputTensor {
         let mut elements = Vec::new();
         let mut rest = raw.clone();
         while !rest.is_empty() {
+            if elements.len() == MOST_ELEMENTS {
+                return Err(Failure::Invalid(format!(
+                    "inference input '{}': the tensor has more than {MOST_ELEMENTS} elements",
+                    self.name
+                )));
+            }
             let length = rest.split_first_chunk::<4>();
             let length = length.map(|(length, _)| u32::from_le_bytes(*length) as usize);
             let end = length.and_then(|length| length.checked_add(4));
             match end {
-                Some(end) if end <= rest.len() && elements.len() < MOST_ELEMENTS => {
+                Some(end) if end <= rest.len() => {
                     elements.push(rest.slice(4..end));
                     rest = rest.slice(end..);
                 }
@@ -177,5 +183,10 @@ mod tests {
         for wrong in [&b"\x02\0\0\0a"[..], b"\x01\0\0", b"\xff\xff\xff\xffabc"] {
             assert!(elements(wrong).is_err(), "{wrong:?}");
         }
+        let many = vec![0; 4 * MOST_ELEMENTS];
+        assert_eq!(elements(&many).unwrap().len(), MOST_ELEMENTS);
+        let error = elements(&[many, vec![0; 4]].concat()).unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains("more than 65536 elements"), "{text}");
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn no_logging() -> Problem {
     off("the server does not support dynamic logging")
 }
 
-/// As a Triton answers that was built without the extension.
+/// The response of a Triton that was built without the extension.
 fn off(text: &str) -> Problem {
     Problem::new(ProblemType::NotFound, text).with_status(StatusCode::SERVICE_UNAVAILABLE)
 }
