@@ -5,6 +5,10 @@ use std::time::Duration;
 /// The most images that a request may have, however the server is configured.
 pub const MAX_IMAGES: usize = 1024;
 
+/// Bytes of the longest id that a client may give a request: a response repeats it,
+/// in some APIs for each image.
+pub const LONGEST_ID: usize = 256;
+
 /// What requests and images may take.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::problem::Problem;
@@ -13,7 +13,7 @@ use crate::core::serving::Serving;
 /// Loads a model, or one version of it, again: 204 when it serves.
 pub(super) async fn load(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<StatusCode, Problem> {
     let name = target.name().unwrap_or_default();
     serving.registry().load(name, target.version()?).await?;
@@ -23,7 +23,7 @@ pub(super) async fn load(
 /// Unloads a model, or one version of it: 204. Requests in flight finish.
 pub(super) async fn unload(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<StatusCode, Problem> {
     let name = target.name().unwrap_or_default();
     serving.registry().unload(name, target.version()?)?;

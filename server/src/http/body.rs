@@ -24,6 +24,9 @@ const MIN_RATE_PRESSED: u32 = 1 << 20;
 /// How often the rate of a body is checked while nothing arrives.
 const CHECK: Duration = Duration::from_millis(500);
 
+/// Bytes of the largest body of a request without images: some names and options.
+pub(crate) const SMALL_BODY: usize = 64 << 10;
+
 /// The rest of a rejected body is read for this long and up to this size, so
 /// that the connection can be used again.
 const LINGER: Duration = Duration::from_secs(2);
@@ -65,6 +68,22 @@ impl IncomingBody {
         let whole = self.collect(limits, share).await;
         self.expects_continue = false;
         whole
+    }
+
+    /// The whole body, as [`IncomingBody::read`], of at most [`SMALL_BODY`] bytes.
+    ///
+    /// # Errors
+    /// As [`IncomingBody::read`].
+    pub(crate) async fn read_small(
+        self,
+        limits: &Limits,
+        share: &mut ByteShare,
+    ) -> Result<Bytes, Problem> {
+        let limits = Limits {
+            max_body: limits.max_body.min(SMALL_BODY),
+            ..limits.clone()
+        };
+        self.read(&limits, share).await
     }
 
     /// Bytes are counted in `share` when they arrive, and room for a quarter

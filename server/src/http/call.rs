@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::body::IncomingBody;
 use super::encoding::Codings;
 use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
-use super::problem::{Problem, ProblemType};
+use super::problem::Problem;
 use super::target::Target;
 use crate::core::admission::ByteShare;
 use crate::core::batch::ImageOutput;
@@ -50,17 +50,14 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
         let (mut parts, body) = request.into_parts();
         let id = Extension::<RequestId>::from_request_parts(&mut parts, serving).await;
         let Extension(id) = id.map_err(IntoResponse::into_response)?;
-        let target = Option::<Path<Target>>::from_request_parts(&mut parts, serving).await;
-        let target = target.map_err(|rejection| {
-            let detail = format!("the path is invalid: {}", rejection.body_text());
-            Problem::new(ProblemType::MalformedRequest, detail).into_response()
-        })?;
+        let target = Target::from_request_parts(&mut parts, serving).await;
+        let target = target.map_err(IntoResponse::into_response)?;
         let body = IncomingBody::new(&parts.headers, body);
         let call = Call {
             serving: Arc::clone(serving),
             headers: parts.headers,
             id,
-            target: target.map(|Path(target)| target).unwrap_or_default(),
+            target,
         };
         Ok(Self { call, body })
     }

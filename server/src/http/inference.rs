@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::response::Response;
 use bytes::Bytes;
 use model::Outputs;
 
@@ -28,7 +29,7 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// The only version that serves requests which name none.
+    /// A model without a version: the server chooses it.
     pub(super) fn model(name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
@@ -54,6 +55,40 @@ pub(super) struct Inferred<R> {
     pub(super) rest: R,
     pub(super) deadline: Deadline,
     _entered: Entered,
+}
+
+/// Bytes of the response to an image and of each of its classes, as structures and as
+/// JSON. Labels are seldom longer.
+const IMAGE_BYTES: usize = 1024;
+const CLASS_BYTES: usize = 256;
+
+/// Responses up to this size are rendered at once; a larger one is a job of the
+/// thread pool.
+const SMALL_RESPONSE: usize = 64 << 10;
+
+impl<R: Send + 'static> Inferred<R> {
+    /// Bytes of a response that has the best `classes` of each image.
+    pub(super) fn size(&self, classes: usize) -> usize {
+        let classes = classes.min(self.instance.network().labels().len());
+        self.outputs.len() * (IMAGE_BYTES + classes * CLASS_BYTES)
+    }
+
+    /// Renders a response of about `size` bytes, which are counted in the share that
+    /// the job gets.
+    pub(super) async fn render(
+        self,
+        call: &Call,
+        size: usize,
+        job: impl FnOnce(&Self, ByteShare) -> Result<Response, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let mut share = call.serving.admission().bytes();
+        share.grow(size)?;
+        let deadline = self.deadline;
+        match size <= SMALL_RESPONSE {
+            true => job(&self, share),
+            false => call.on_pool(move || job(&self, share), deadline).await?,
+        }
+    }
 }
 
 /// The message of an error in the words of an API, where it has its own.

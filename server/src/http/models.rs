@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 use weights::{Activation, Preprocessing};
@@ -99,7 +99,7 @@ pub(super) async fn list(State(serving): State<Arc<Serving>>) -> Result<Response
 /// One model and its versions.
 pub(super) async fn describe(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<Response, Problem> {
     let name = target.name().unwrap_or_default();
     let status = serving.registry().status(name)?;
@@ -117,7 +117,7 @@ pub(super) async fn describe(
 /// Whether requests for this model can be served now.
 pub(super) async fn ready(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<&'static str, Problem> {
     let name = target.name().unwrap_or_default();
     serving.registry().model_ready(name, target.version()?)?;

@@ -1,13 +1,30 @@
-//! The query parameters of a classification.
+//! The query parameters of a request: those of a classification, and any others.
 
-use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::core::answer::{AnswerOptions, TOP_K, probability};
 
 /// Names and values in the order of the query.
 pub(super) type Pairs = Vec<(String, String)>;
+
+/// The query of a request. Its rejection is a problem, which each API renders in
+/// its own form, instead of plain text.
+pub(super) struct CheckedQuery<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for CheckedQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
+        let Query(found) =
+            query.map_err(|rejection| Problem::bad_parameter(rejection.body_text()))?;
+        Ok(Self(found))
+    }
+}
 
 /// All parameters.
 const NAMES: &str = "top_k, threshold, labels and min_confidence";

@@ -127,7 +127,7 @@ pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         return others;
     }
     // Its paths are free to choose, and win over all others.
-    let routes = with_layers(vertex::public(paths), vertex::DIALECT, &serving);
+    let routes = with_layers(vertex::public(protocols), vertex::DIALECT, &serving);
     routes.with_state(serving).fallback_service(others)
 }
 

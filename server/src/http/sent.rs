@@ -22,11 +22,12 @@ impl Sent {
     }
 
     /// The images of a tensor `[N, height, width, 3]`. Their values are 0 to 255,
-    /// or 0 to 1: numbers with fractions that are all at most 1 are the latter.
+    /// or 0 to 1: numbers with fractions that are all at most 1 are the latter. There
+    /// may be `most` images.
     ///
     /// # Errors
-    /// Another shape, or values outside of both ranges.
-    pub(super) fn pixels(tensor: Tensor) -> Result<Vec<Self>, String> {
+    /// Another shape, more images, or values outside of both ranges.
+    pub(super) fn pixels(tensor: Tensor, most: usize) -> Result<Vec<Self>, String> {
         let size = |n: usize| u32::try_from(n).ok().filter(|n| *n > 0);
         let size = match tensor.shape[..] {
             [_, height, width, 3] => size(height).zip(size(width)),
@@ -38,6 +39,10 @@ impl Sent {
                 tensor.shape
             ));
         };
+        let count = tensor.shape[0];
+        if count > most {
+            return Err(too_many(count, most));
+        }
         let largest = tensor.values.iter().copied().fold(0.0, f32::max);
         let smallest = tensor.values.iter().copied().fold(0.0, f32::min);
         if smallest < 0.0 || largest > 255.0 || tensor.values.iter().any(|v| v.is_nan()) {
@@ -58,6 +63,11 @@ impl Sent {
             size: [height, width],
             rgb: bytes.slice(index * one..(index + 1) * one),
         };
-        Ok((0..tensor.shape[0]).map(image).collect())
+        Ok((0..count).map(image).collect())
     }
+}
+
+/// What is wrong with a request that has too many images.
+pub(super) fn too_many(count: usize, most: usize) -> String {
+    format!("the request has {count} images; at most {most} are allowed")
 }

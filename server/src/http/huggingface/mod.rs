@@ -23,8 +23,9 @@ use super::inference::{Inference, Inferred, Named, Parsed};
 use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
-use super::response::json as json_response;
+use super::response::{counted, json as json_response};
 use super::scores::best;
+use crate::core::admission::ByteShare;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -78,18 +79,24 @@ async fn respond(
         })
     };
     let inferred = inference.run(model, body, parse, fields).await?;
-    answered(&inferred, &inferred.rest)
+    let size = inferred.size(inferred.rest.top_k);
+    let answer = |inferred: &Inferred<Request>, share| answered(inferred, &inferred.rest, share);
+    inferred.render(call, size, answer).await
 }
 
 /// The answer to a request.
-pub(super) fn answered<R>(inferred: &Inferred<R>, request: &Request) -> Result<Response, Problem> {
+pub(super) fn answered<R>(
+    inferred: &Inferred<R>,
+    request: &Request,
+    share: ByteShare,
+) -> Result<Response, Problem> {
     let mut interpretation = inferred.instance.interpretation();
     if let Some(activation) = request.activation {
         interpretation.scale.activation = activation;
     }
     let output = inferred.outputs.first().ok_or_else(Problem::internal)?;
     let scores = best(interpretation, &output.logits, request.top_k);
-    json_response(&elements(&scores))
+    counted(&elements(&scores), share)
 }
 
 /// Whether requests can be served.

@@ -13,7 +13,7 @@ use crate::http::sent::Sent;
 #[derive(Debug, PartialEq)]
 pub(in crate::http) struct Request {
     pub(in crate::http) image: Sent,
-    pub(super) top_k: usize,
+    pub(in crate::http) top_k: usize,
     /// What makes scores of the logits, if not the model's own function.
     pub(super) activation: Option<Activation>,
 }

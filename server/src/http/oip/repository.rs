@@ -32,22 +32,28 @@ struct LoadParameters {
 async fn read(ImageRequest { call, body }: ImageRequest) -> Result<(Call, Body), Problem> {
     let mut share = call.serving.admission().bytes();
     let bytes = body.read(call.serving.limits(), &mut share).await?;
+    let body = parse(&bytes)?;
+    Ok((call, body))
+}
+
+fn parse(bytes: &[u8]) -> Result<Body, Problem> {
     if bytes.trim_ascii().is_empty() {
-        return Ok((call, Body::default()));
+        return Ok(Body::default());
     }
     let malformed = |reason: String| Problem::new(ProblemType::MalformedRequest, reason);
-    if is_too_deep(&bytes) {
+    if is_too_deep(bytes) {
         return Err(malformed(
             "JSON nesting depth exceeds maximum allowed limit (100)".into(),
         ));
     }
-    let parsed = serde_json::from_slice(&bytes);
-    let parsed = parsed.map_err(|e| malformed(format!("failed to parse the request JSON: {e}")))?;
-    Ok((call, parsed))
+    let parsed = serde_json::from_slice(bytes);
+    parsed.map_err(|e| malformed(format!("failed to parse the request JSON: {e}")))
 }
 
-pub(super) async fn index(request: ImageRequest) -> Result<Response, Problem> {
-    let (call, body) = read(request).await?;
+pub(super) async fn index(ImageRequest { call, body }: ImageRequest) -> Result<Response, Problem> {
+    let mut share = call.serving.admission().bytes();
+    let bytes = body.read_small(call.serving.limits(), &mut share).await?;
+    let body = parse(&bytes)?;
     json(&metadata::index(
         &call.serving.registry().list(),
         body.ready,

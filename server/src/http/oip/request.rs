@@ -10,7 +10,7 @@ use super::json::{Few, Parameters, is_too_deep};
 use super::numbers::{numbers, strings};
 use crate::core::admission::ByteShare;
 use crate::core::image::Encoding;
-use crate::core::limits::MAX_IMAGES;
+use crate::core::limits::{LONGEST_ID, MAX_IMAGES};
 use crate::oip::failure::Failure;
 use crate::oip::outputs::{Output, Wanted};
 use crate::oip::tensor::{Datatype, InputTensor, TensorData, shape_text};
@@ -84,6 +84,11 @@ pub(super) fn parse(
     let document: Document<'_> = serde_json::from_slice(&json).map_err(|error| {
         Failure::Invalid(format!("failed to parse the request JSON buffer: {error}"))
     })?;
+    let id = document.id.filter(|id| !id.is_empty());
+    if id.as_ref().is_some_and(|id| id.len() > LONGEST_ID) {
+        let text = format!("'id' must have at most {LONGEST_ID} bytes");
+        return Err(Failure::Invalid(text));
+    }
     let parameters = document.parameters.unwrap_or_default();
     let timeout = check_parameters(&parameters)?;
     let all_binary = parameters
@@ -113,7 +118,7 @@ pub(super) fn parse(
         _ => vec![Wanted::default_output(all_binary)],
     };
     Ok(InferRequest {
-        id: document.id.filter(|id| !id.is_empty()),
+        id,
         timeout,
         input,
         wanted,

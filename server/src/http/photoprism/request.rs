@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::core::limits::LONGEST_ID;
 use crate::http::document::{Node, bytes_of};
 use crate::http::sent::Sent;
 
@@ -28,6 +29,9 @@ impl Request {
             _ => None,
         };
         let (id, model) = (text("id").unwrap_or_default(), text("model"));
+        if id.len() > LONGEST_ID {
+            return Err(format!("`id` must have at most {LONGEST_ID} bytes"));
+        }
         let images = match document.take("images") {
             Some(Node::List(images)) if !images.is_empty() => images,
             _ => {

@@ -7,7 +7,6 @@ mod request;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes as Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -25,7 +24,7 @@ use super::inference::{Inference, Inferred, Named, Parsed, malformed};
 use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
-use super::response::json;
+use super::response::{counted, json};
 use super::scores::best;
 use crate::core::registry::status::ModelStatus;
 use crate::core::serving::Serving;
@@ -68,7 +67,10 @@ async fn registry(State(serving): State<Arc<Serving>>) -> Result<Response, Probl
 
 /// Returns the models, among them the one that the body names: clients ask for it
 /// when the list did not have it. No model is loaded from Roboflow.
-async fn add(State(serving): State<Arc<Serving>>, body: Body) -> Result<Response, Problem> {
+async fn add(ImageRequest { call, body }: ImageRequest) -> Result<Response, Problem> {
+    let serving = &call.serving;
+    let mut share = serving.admission().bytes();
+    let body = body.read_small(serving.limits(), &mut share).await?;
     let mut document = Node::parse(&body).map_err(malformed)?;
     let id = model_id(&mut document).map_err(malformed)?;
     let (name, version) = name_and_version(&id);
@@ -146,15 +148,24 @@ async fn respond(
         })
     };
     let inferred = inference.run(None, body, parse, fields).await?;
-    let answers = answers(call, &inferred, started);
-    match (inferred.rest.many, answers.first()) {
-        (true, _) => json(&answers),
-        (false, Some(only)) => json(only),
-        (false, None) => Err(Problem::internal()),
-    }
+    let size = inferred.size(usize::MAX);
+    let request_id = call.id.clone();
+    let answered = move |inferred: &Inferred<Rest>, share| {
+        let answers = answers(request_id.as_str(), inferred, started);
+        match (inferred.rest.many, answers.first()) {
+            (true, _) => counted(&answers, share),
+            (false, Some(only)) => counted(only, share),
+            (false, None) => Err(Problem::internal()),
+        }
+    };
+    inferred.render(call, size, answered).await
 }
 
-fn answers<'a>(call: &'a Call, inferred: &'a Inferred<Rest>, started: Instant) -> Vec<Answer<'a>> {
+fn answers<'a>(
+    request_id: &'a str,
+    inferred: &'a Inferred<Rest>,
+    started: Instant,
+) -> Vec<Answer<'a>> {
     let Rest { threshold, id, .. } = &inferred.rest;
     let interpretation = inferred.instance.interpretation();
     let classes = interpretation.labels.len();
@@ -164,7 +175,7 @@ fn answers<'a>(call: &'a Call, inferred: &'a Inferred<Rest>, started: Instant) -
         let [width, height] = output.crop.photo;
         let top = scores.first();
         Answer {
-            inference_id: id.as_deref().unwrap_or(call.id.as_str()),
+            inference_id: id.as_deref().unwrap_or(request_id),
             time: started.elapsed().as_secs_f64(),
             image: Size { width, height },
             predictions: Prediction::list(&scores, *threshold),

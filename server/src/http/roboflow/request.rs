@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::core::limits::LONGEST_ID;
 use crate::http::document::{Node, bytes_of};
 use crate::http::sent::Sent;
 
@@ -46,14 +47,20 @@ impl Request {
             Some(Node::Number(_)) => return Err("`confidence` must be 0 to 1".into()),
             _ => THRESHOLD,
         };
-        let id = document.take("id");
+        let id = match document.take("id") {
+            Some(Node::Text(id)) if id.len() > LONGEST_ID => {
+                return Err(format!("`id` must have at most {LONGEST_ID} bytes"));
+            }
+            Some(Node::Text(id)) => Some(id.into_owned()),
+            _ => None,
+        };
         let image = |node| image_of(node, body);
         Ok(Self {
             model,
             images: images.into_iter().map(image).collect::<Result<_, _>>()?,
             many,
             threshold,
-            id: id.and_then(|id| id.text().map(str::to_owned)),
+            id,
         })
     }
 }

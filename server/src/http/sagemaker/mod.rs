@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::any;
@@ -16,13 +16,15 @@ use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, finish};
 use super::dialect::Dialect;
 use super::huggingface;
-use super::inference::{Inference, Named, Parsed};
+use super::inference::{Inference, Inferred, Named, Parsed};
 use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
-use super::torchserve::answer::printed;
+use super::query::CheckedQuery;
+use super::torchserve::answer::{CLASSES, printed};
 use super::torchserve::error::{render, words};
 use super::torchserve::predict;
+use crate::core::admission::ByteShare;
 use crate::core::serving::Serving;
 
 /// Its name and its errors, which are TorchServe's.
@@ -70,7 +72,7 @@ enum Form {
 
 /// Classifies with the model of the query, of the form, or the default one.
 async fn invocations(
-    Query(query): Query<Invocation>,
+    CheckedQuery(query): CheckedQuery<Invocation>,
     ImageRequest { call, body }: ImageRequest,
 ) -> Response {
     let mut fields = LogFields::default();
@@ -109,9 +111,18 @@ async fn respond(
         }
     };
     let inferred = inference.run(model, body, parse, fields).await?;
+    let classes = match &inferred.rest {
+        Form::HuggingFace(request) => request.top_k,
+        Form::TorchServe(_) => CLASSES,
+    };
+    let size = inferred.size(classes);
+    inferred.render(call, size, answered).await
+}
+
+fn answered(inferred: &Inferred<Form>, share: ByteShare) -> Result<Response, Problem> {
     match &inferred.rest {
-        Form::HuggingFace(request) => huggingface::answered(&inferred, request),
-        Form::TorchServe(rest) => predict::answered(&inferred, rest),
+        Form::HuggingFace(request) => huggingface::answered(inferred, request, share),
+        Form::TorchServe(rest) => predict::answered(inferred, rest),
     }
 }
 

@@ -9,9 +9,9 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -26,8 +26,11 @@ use super::inference::{Inference, Inferred, Named, Parsed};
 use super::observe::LogFields;
 use super::problem::{Problem, ProblemType};
 use super::protocol::{Protocol, Protocols};
+use super::response::counted_bytes;
 use super::scores::best;
+use super::target::PathText;
 use super::torchserve::predict;
+use crate::core::admission::ByteShare;
 use crate::core::answer::TOP_K;
 use crate::core::error::Error;
 use crate::core::registry::status::ModelStatus;
@@ -38,6 +41,9 @@ pub(super) const DIALECT: Dialect = Dialect {
     protocol: Protocol::TensorFlowServing,
     render,
 };
+
+/// Bytes of a number and of its text in a response.
+const NUMBER_BYTES: usize = 32;
 
 /// The routes of the public listener.
 pub(super) fn public(_: &Protocols) -> Router<Arc<Serving>> {
@@ -84,7 +90,7 @@ async fn list(State(serving): State<Arc<Serving>>) -> Result<Response, Problem> 
 /// `GET /v1/models/{name}[/versions/{v}|/labels/{l}][/metadata]`.
 async fn describe(
     State(serving): State<Arc<Serving>>,
-    Path(path): Path<String>,
+    PathText(path): PathText,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let request = path::parse(&path).filter(|request| !request.verb.is_post());
@@ -120,7 +126,7 @@ async fn describe(
 
 /// `POST /v1/models/{name}[/versions/{v}|/labels/{l}]:{verb}`.
 async fn infer(
-    Path(path): Path<String>,
+    PathText(path): PathText,
     uri: Uri,
     ImageRequest { call, body }: ImageRequest,
 ) -> Response {
@@ -149,7 +155,12 @@ async fn respond(
             let inferred = inference
                 .run(Some(model), body, parse_predict, fields)
                 .await?;
-            predicted(&inferred)
+            let classes = inferred.instance.network().info().classes;
+            let size = match inferred.rest.1 {
+                true => inferred.size(TOP_K),
+                false => inferred.outputs.len() * classes * NUMBER_BYTES,
+            };
+            inferred.render(call, size, predicted).await
         }
         Verb::Classify => {
             let inferred = inference
@@ -186,7 +197,10 @@ fn parse_classify(body: &Bytes, most: usize) -> Result<Parsed<()>, String> {
     })
 }
 
-fn predicted(inferred: &Inferred<(answer::Layout, bool)>) -> Result<Response, Problem> {
+fn predicted(
+    inferred: &Inferred<(answer::Layout, bool)>,
+    share: ByteShare,
+) -> Result<Response, Problem> {
     let (layout, is_kserve) = inferred.rest;
     if is_kserve {
         return predict::envelope(inferred);
@@ -194,7 +208,11 @@ fn predicted(inferred: &Inferred<(answer::Layout, bool)>) -> Result<Response, Pr
     let scale = inferred.instance.interpretation().scale;
     let outputs = inferred.outputs.iter();
     let images: Vec<Vec<f64>> = outputs.map(|output| scale.values(&output.logits)).collect();
-    Ok(json_text(answer::predictions(layout, &images)))
+    let text = answer::predictions(layout, &images);
+    let mut response = counted_bytes(text.into_bytes(), share);
+    let content_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
 }
 
 /// The model and the version of a path. A label stands for a version: `stable` for

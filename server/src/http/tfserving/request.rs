@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::answer::Layout;
 use crate::http::document::{Node, Tensor, bytes_of};
-use crate::http::sent::Sent;
+use crate::http::sent::{Sent, too_many};
 
 /// The signatures that a request may name.
 pub(super) const SIGNATURES: [&str; 3] = ["serving_default", "predict", "classify"];
@@ -29,8 +29,8 @@ pub(super) fn predict(body: &Bytes, most: usize) -> Result<Request, String> {
     let found = (document.take("instances"), document.take("inputs"));
     let is_kserve = found.0.as_ref().is_some_and(is_kserve);
     let (images, layout) = match found {
-        (Some(instances), None) => (rows(instances, body)?, Layout::Rows),
-        (None, Some(inputs)) => (column(inputs, body)?, Layout::Columns),
+        (Some(instances), None) => (rows(instances, body, most)?, Layout::Rows),
+        (None, Some(inputs)) => (column(inputs, body, most)?, Layout::Columns),
         (Some(_), Some(_)) => {
             return Err(
                 "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to \
@@ -96,7 +96,7 @@ fn is_kserve(instances: &Node<'_>) -> bool {
 }
 
 /// The images of `instances`.
-fn rows(instances: Node<'_>, body: &Bytes) -> Result<Vec<Sent>, String> {
+fn rows(instances: Node<'_>, body: &Bytes, most: usize) -> Result<Vec<Sent>, String> {
     match instances {
         Node::List(items) => {
             let items = items.into_iter().enumerate();
@@ -109,24 +109,24 @@ fn rows(instances: Node<'_>, body: &Bytes) -> Result<Vec<Sent>, String> {
             };
             items.map(image).collect()
         }
-        Node::Tensor(tensor) => Sent::pixels(tensor),
+        Node::Tensor(tensor) => Sent::pixels(tensor, most),
         _ => Err("Expecting 'instances' to be an list/array".into()),
     }
 }
 
 /// The images of `inputs`: a tensor, a list, one image, or an object with one of
 /// these under the name of the input.
-fn column(inputs: Node<'_>, body: &Bytes) -> Result<Vec<Sent>, String> {
+fn column(inputs: Node<'_>, body: &Bytes, most: usize) -> Result<Vec<Sent>, String> {
     match inputs {
         Node::Object(pairs) if !is_base64(&pairs) => {
             let mut pairs = pairs.into_iter();
             match (pairs.next(), pairs.next()) {
-                (Some((_, only)), None) => column(only, body),
+                (Some((_, only)), None) => column(only, body, most),
                 _ => Err("'inputs' must have one input, the images".into()),
             }
         }
         Node::List(items) => items.into_iter().map(|item| image(item, body)).collect(),
-        Node::Tensor(tensor) => Sent::pixels(tensor),
+        Node::Tensor(tensor) => Sent::pixels(tensor, most),
         one => Ok(vec![image(one, body)?]),
     }
 }
@@ -159,19 +159,17 @@ fn one(mut tensor: Tensor) -> Result<Sent, String> {
     if tensor.shape.len() == 3 {
         tensor.shape.insert(0, 1);
     }
-    let mut images = Sent::pixels(tensor)?.into_iter();
-    match (images.next(), images.next()) {
-        (Some(image), None) => Ok(image),
-        _ => Err("an item of the list has several images".into()),
+    if matches!(tensor.shape[..], [count, _, _, _] if count > 1) {
+        return Err("an item of the list has several images".into());
     }
+    let only = Sent::pixels(tensor, 1)?.into_iter().next();
+    only.ok_or_else(|| "an item of the list has no image".into())
 }
 
 fn counted(images: Vec<Sent>, most: usize) -> Result<Vec<Sent>, String> {
     match images.len() {
         0 => Err("the request has no image".into()),
-        count if count > most => Err(format!(
-            "the request has {count} images; at most {most} are allowed"
-        )),
+        count if count > most => Err(too_many(count, most)),
         _ => Ok(images),
     }
 }
@@ -263,6 +261,14 @@ mod tests {
             (r#"{"instances": {}}"#, "list/array"),
             (r#"{"instances": 5}"#, "list/array"),
             (r#"{"instances": ["a", "a", "a"]}"#, "at most 2"),
+            (
+                r#"{"instances": [[[[1, 1, 1]]], [[[1, 1, 1]]], [[[1, 1, 1]]]]}"#,
+                "at most 2",
+            ),
+            (
+                r#"{"instances": [{"x": [[[[1, 1, 1]]], [[[1, 1, 1]]]]}]}"#,
+                "several images",
+            ),
             (r#"{"instances": [{"a": "x", "b": "y"}]}"#, "element: 0"),
             (r#"{"instances": [null]}"#, "b64"),
             (r#"{"instances": [[1, 2, 3]]}"#, "shape"),

@@ -11,7 +11,7 @@ use crate::http::problem::Problem;
 use crate::http::scores::Score;
 
 /// Classes of an answer.
-pub(super) const CLASSES: usize = 5;
+pub(in crate::http) const CLASSES: usize = 5;
 
 /// The probabilities of one image by label.
 pub(super) struct Predictions<'a>(pub(super) Vec<Score<'a>>);

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -18,10 +17,10 @@ use crate::config::source::{derive_name, model_source};
 use crate::core::error::Error;
 use crate::core::registry::status::ModelStatus;
 use crate::core::serving::Serving;
+use crate::http::call::ImageRequest;
 use crate::http::problem::Problem;
+use crate::http::query::{CheckedQuery, Pairs};
 use crate::http::target::Target;
-
-type Pairs = Query<Vec<(String, String)>>;
 
 /// Models of a page unless the request says how many, and at most.
 const PAGE: usize = 100;
@@ -29,7 +28,7 @@ const PAGE: usize = 100;
 /// `GET /models`.
 pub(in crate::http) async fn list(
     State(serving): State<Arc<Serving>>,
-    Query(query): Pairs,
+    CheckedQuery(query): CheckedQuery<Pairs>,
 ) -> Result<Response, Problem> {
     let number = |name| value(&query, name).and_then(|text| text.parse().ok());
     let limit = number("limit").unwrap_or(PAGE).min(PAGE);
@@ -41,7 +40,7 @@ pub(in crate::http) async fn list(
 /// `GET /models/{name}[/{version}|/all]`.
 pub(in crate::http) async fn describe(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<Response, Problem> {
     let model = status(&serving, &target)?;
     let server = Server {
@@ -69,12 +68,13 @@ pub(in crate::http) async fn describe(
 
 /// `POST /models?url=...`: adds a model from a source that `--model` accepts.
 pub(super) async fn register(
-    State(serving): State<Arc<Serving>>,
-    Query(query): Pairs,
-    headers: HeaderMap,
-    body: Bytes,
+    CheckedQuery(query): CheckedQuery<Pairs>,
+    ImageRequest { call, body }: ImageRequest,
 ) -> Result<Response, Problem> {
-    let query = parameters(query, &headers, &body)?;
+    let (serving, headers) = (&call.serving, &call.headers);
+    let mut share = serving.admission().bytes();
+    let body = body.read_small(serving.limits(), &mut share).await?;
+    let query = parameters(query, headers, &body)?;
     let Some(url) = value(&query, "url") else {
         return Err(Problem::bad_parameter("Parameter url is required."));
     };
@@ -125,8 +125,8 @@ pub(super) async fn register(
 /// that the machine has threads for; only the answer is TorchServe's.
 pub(super) async fn scale(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
-    Query(query): Pairs,
+    target: Target,
+    CheckedQuery(query): CheckedQuery<Pairs>,
 ) -> Result<Response, Problem> {
     let model = status(&serving, &target)?;
     let fewest = count(&query, "min_worker").unwrap_or(1);
@@ -156,7 +156,7 @@ pub(super) async fn scale(
 /// `DELETE /models/{name}[/{version}]`: takes the model, or unloads a version.
 pub(super) async fn unregister(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<Response, Problem> {
     let model = status(&serving, &target)?;
     let removed = match version_of(&target)? {
@@ -172,7 +172,7 @@ pub(super) async fn unregister(
 /// name none.
 pub(super) async fn set_default(
     State(serving): State<Arc<Serving>>,
-    Path(target): Path<Target>,
+    target: Target,
 ) -> Result<Response, Problem> {
     let model = status(&serving, &target)?;
     let version = version_of(&target)?.unwrap_or_default();
@@ -190,7 +190,7 @@ pub(super) async fn set_default(
 fn parameters(
     query: Vec<(String, String)>,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<Vec<(String, String)>, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let is_json = content_type.is_some_and(|value| {

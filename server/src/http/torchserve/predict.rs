@@ -1,7 +1,6 @@
 //! Predictions and explanations: `/predictions/{m}`, `/explanations/{m}`,
 //! `/models/{m}/invoke` and KServe's `/v1/models/{m}:predict`.
 
-use axum::extract::Path;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -21,7 +20,7 @@ use crate::http::inference::{Inference, Inferred, Named, Parsed};
 use crate::http::observe::LogFields;
 use crate::http::problem::{Problem, ProblemType};
 use crate::http::scores::best;
-use crate::http::target::Target;
+use crate::http::target::{PathText, Target};
 
 /// What the parser found besides the images.
 pub(in crate::http) struct Rest {
@@ -51,7 +50,7 @@ pub(super) async fn explanations(ImageRequest { call, body }: ImageRequest) -> R
 
 /// `/v1/models/{name}:predict` and `:explain`.
 pub(super) async fn kserve(
-    Path(path): Path<String>,
+    PathText(path): PathText,
     ImageRequest { call, body }: ImageRequest,
 ) -> Response {
     let mut fields = LogFields::default();

@@ -2,6 +2,7 @@
 //! variables `AIP_HEALTH_ROUTE` and `AIP_PREDICT_ROUTE`.
 
 mod answer;
+mod others;
 mod request;
 
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use self::request::Request;
 use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, finish};
 use super::dialect::{Dialect, ErrorResponse};
-use super::inference::{Inference, Parsed};
+use super::inference::{Inference, Inferred, Parsed};
 use super::observe::LogFields;
 use super::problem::Problem;
-use super::protocol::{Paths, Protocol};
-use super::response::json as json_response;
+use super::protocol::{Paths, Protocol, Protocols};
+use super::response::{counted, json as json_response};
 use super::scores::best;
+use crate::core::admission::ByteShare;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -33,29 +35,23 @@ pub(super) const DIALECT: Dialect = Dialect {
     render,
 };
 
-/// Paths of other APIs, whose own answers Vertex AI passes on.
-const OTHERS: [&str; 5] = [
-    "/predictions/",
-    "/v1/models/",
-    "/v2/",
-    "/invocations",
-    "/models/",
-];
-
-/// The routes at these paths.
-pub(super) fn public(paths: &Paths) -> Router<Arc<Serving>> {
-    let is_own = |path: &&String| !OTHERS.iter().any(|other| path.starts_with(other));
+/// The routes at the paths of the variables, unless a mounted API has them already.
+pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
+    let Paths {
+        health: checks,
+        predict: images,
+    } = protocols.vertex_paths();
     let is_valid = |path: &&String| path.starts_with('/') && !path.contains(['{', '}', '*']);
-    let own = |path: &Option<String>| {
-        let path = path.as_ref().filter(is_own).filter(is_valid);
-        path.cloned()
-    };
     let mut routes = Router::new();
-    if let Some(path) = own(&paths.health) {
-        routes = routes.route(&path, get(health));
+    if let Some(path) = checks.as_ref().filter(is_valid)
+        && !others::has_health(path, protocols)
+    {
+        routes = routes.route(path, get(health));
     }
-    if let Some(path) = own(&paths.predict) {
-        routes = routes.route(&path, post(predict));
+    if let Some(path) = images.as_ref().filter(is_valid)
+        && !others::predicts(path, protocols)
+    {
+        routes = routes.route(path, post(predict));
     }
     routes
 }
@@ -67,7 +63,7 @@ struct Failure<'a> {
 
 fn render(problem: &Problem, _: &str) -> ErrorResponse {
     let error = problem.detail();
-    ErrorResponse::json(problem.problem_type.status(), &Failure { error })
+    ErrorResponse::json(problem.dialect_status(), &Failure { error })
 }
 
 /// Whether requests can be served.
@@ -97,6 +93,11 @@ async fn respond(
         })
     };
     let inferred = inference.run(None, body, parse, fields).await?;
+    let size = inferred.size(inferred.rest.0);
+    inferred.render(call, size, answered).await
+}
+
+fn answered(inferred: &Inferred<(usize, f64)>, share: ByteShare) -> Result<Response, Problem> {
     let (most, threshold) = inferred.rest;
     let interpretation = inferred.instance.interpretation();
     let outputs = inferred.outputs.iter();
@@ -104,7 +105,18 @@ async fn respond(
         let scores = best(interpretation, &output.logits, most);
         Prediction::new(&scores, threshold)
     });
-    json_response(&Answer {
-        predictions: predictions.collect(),
-    })
+    let predictions = predictions.collect();
+    counted(&Answer { predictions }, share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_503() {
+        let response = render(&Problem::overloaded("the queue is full"), "");
+        assert_eq!(response.status, 503);
+        assert_eq!(response.body, br#"{"error":"the queue is full"}"#);
+    }
 }

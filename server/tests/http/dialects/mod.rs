@@ -1,6 +1,7 @@
 //! The APIs of other servers through the real router: golden bodies, and their own
 //! errors for requests that are malformed.
 
+mod bounds;
 mod huggingface;
 mod management;
 mod mounting;

@@ -118,3 +118,34 @@ async fn paths_of_vertex_ai_may_be_those_of_other_apis() {
     let is_error = |response: &Response| response.json.is_object();
     refuses(&server, &predictions, is_error).await;
 }
+
+#[tokio::test]
+async fn vertex_ai_has_the_paths_of_apis_that_are_not_mounted() {
+    let server = server().await;
+    let body = json!({"instances": [{"content": base64(&grey(7))}]});
+    for predict in [
+        "/invocations".to_owned(),
+        "/fake/predict".to_owned(),
+        format!("/predictions/{MODEL}"),
+        format!("/v1/models/{MODEL}:predict"),
+    ] {
+        let only = Protocols::parse("vertex-ai").unwrap();
+        let only = only.with_vertex_paths(Paths {
+            health: Some("/ping".into()),
+            predict: Some(predict.clone()),
+        });
+        let request = json_request(&predict, &body);
+        let response = send_of(&server.serving, &only, request).await;
+        let names = &response.json["predictions"][0]["displayNames"];
+        assert_eq!(names[0], "grey 7", "{predict}: {}", response.text);
+        let ping = send_of(&server.serving, &only, get("/ping")).await;
+        assert_eq!(ping.json, json!({"status": "ok"}));
+        let all = vertex("/ping", &predict);
+        let request = json_request(&predict, &body);
+        let response = send_of(&server.serving, &all, request).await;
+        let names = &response.json["predictions"][0]["displayNames"];
+        assert!(names.is_null(), "{predict}: {}", response.text);
+        let ping = send_of(&server.serving, &all, get("/ping")).await;
+        assert_eq!(ping.json, json!({"status": "Healthy"}));
+    }
+}
