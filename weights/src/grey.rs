@@ -20,7 +20,9 @@ pub(crate) fn spread(canonical: &str, tensor: &Tensor, files: &[Bytes]) -> Optio
     let [outputs, 1, height, width] = tensor.shape[..] else {
         return None;
     };
-    if !STEMS.contains(&canonical) || tensor.dtype == Dtype::I8 {
+    // The kernels of a stem are 3x3 or 7x7.
+    let is_stem = STEMS.contains(&canonical) && height == width && height >= 3;
+    if !is_stem || tensor.dtype == Dtype::I8 {
         return None;
     }
     let grey = tensor.widen(files)?;

@@ -4,11 +4,13 @@ use resnet_weights::{Checkpoint, Metadata};
 
 #[test]
 fn the_first_convolution_of_a_grey_network_reads_the_luminance() {
+    let kernel = |scale: f32| -> Vec<f32> { (0..9).map(|i| i as f32 * scale).collect() };
+    let kernels = [kernel(1.0), kernel(-2.5)];
     let tensors = [
         (
             "conv1.weight".to_owned(),
-            vec![2, 1, 1, 2],
-            vec![1.0, -2.0, 10.0, 0.5],
+            vec![2, 1, 3, 3],
+            kernels.concat(),
         ),
         // not the first convolution
         (
@@ -18,12 +20,14 @@ fn the_first_convolution_of_a_grey_network_reads_the_luminance() {
         ),
     ];
     let checkpoint = Checkpoint::from_tensors("grey", Metadata::default(), tensors).unwrap();
-    let rgb = checkpoint.read("conv1.weight", &[2, 3, 1, 2]).unwrap();
+    let rgb = checkpoint.read("conv1.weight", &[2, 3, 3, 3]).unwrap();
     let shares = [0.299, 0.587, 0.114];
-    let expected: Vec<f32> = [[1.0, -2.0], [10.0, 0.5]]
-        .iter()
-        .flat_map(|kernel| shares.iter().flat_map(|share| kernel.map(|w| w * share)))
-        .collect();
+    let mut expected = Vec::new();
+    for kernel in &kernels {
+        for share in shares {
+            expected.extend(kernel.iter().map(|weight| weight * share));
+        }
+    }
     assert_eq!(rgb, expected);
     assert_eq!(
         checkpoint.shape("layer1.0.conv1.weight"),

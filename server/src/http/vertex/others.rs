@@ -7,16 +7,15 @@ use crate::http::protocol::{Protocol, Protocols};
 /// protocols that have it.
 type Claim = (&'static str, &'static [Protocol]);
 
-/// Paths that images are posted to. `/` is not one of them: there, a container of
-/// Vertex AI has the requests of Vertex AI.
-const PREDICT: [Claim; 23] = [
+/// Paths that images are posted to. `/` and TorchServe's old `/{}/predict` are not among
+/// them: there, a container of Vertex AI has the requests of Vertex AI.
+const PREDICT: [Claim; 22] = [
     ("/v2/{*}", &[Protocol::Oip]),
     ("/predictions/{}", &[Protocol::TorchServe]),
     ("/predictions/{}/{}", &[Protocol::TorchServe]),
     ("/explanations/{}", &[Protocol::TorchServe]),
     ("/explanations/{}/{}", &[Protocol::TorchServe]),
     ("/models/{}/invoke", &[Protocol::TorchServe]),
-    ("/{}/predict", &[Protocol::TorchServe]),
     ("/v1/models/{}", &[Protocol::TorchServe]),
     ("/v1/models/{*}", &[Protocol::TensorFlowServing]),
     ("/invocations", &[Protocol::SageMaker, Protocol::TorchServe]),
@@ -91,7 +90,6 @@ mod tests {
             "/v2/models/m/infer",
             "/predictions/m",
             "/explanations/m/1.0",
-            "/m/predict",
             "/models/m/invoke",
             "/v1/models/m:predict",
             "/invocations",
@@ -104,7 +102,12 @@ mod tests {
             let none = Protocols::parse("vertex-ai").unwrap();
             assert!(!predicts(path, &none), "{path}");
         }
-        for path in ["/", "/predict", "/v1/endpoints/1/deployedModels/2:predict"] {
+        for path in [
+            "/",
+            "/predict",
+            "/vertex/predict",
+            "/v1/endpoints/1/deployedModels/2:predict",
+        ] {
             assert!(!predicts(path, &all), "{path}");
         }
         assert!(has_health("/ping", &all) && !has_health("/isalive", &all));
