@@ -81,7 +81,8 @@ pub(super) fn last(fields: &[Field], names: &[&str]) -> Option<Bytes> {
     names.iter().find_map(with).map(|field| field.value.clone())
 }
 
-/// Bytes at the start of a value that tell base64 from the bytes of a file.
+/// Bytes at the start of a value that are checked to distinguish base64 from the bytes
+/// of a file.
 const SEEN: usize = 64;
 
 /// Whether a value is an image file or its base64. The files of all formats

@@ -11,7 +11,6 @@ use weights::{Activation, Preprocessing};
 use super::problem::Problem;
 use super::response::json;
 use super::target::Target;
-use crate::core::error::Error;
 use crate::core::network::Network;
 use crate::core::registry::status::{ModelStatus, VersionStatus};
 use crate::core::serving::Serving;
@@ -106,12 +105,7 @@ pub(super) async fn describe(
     let Some(number) = target.version()? else {
         return json(&model(&status, true));
     };
-    let found = status.versions.iter().find(|v| v.version == number);
-    let found = found.ok_or_else(|| {
-        let available = status.versions.iter().map(|v| v.version);
-        Error::unknown_version(&status.name, number, available)
-    })?;
-    json(&version(found, true))
+    json(&version(status.version(number)?, true))
 }
 
 /// Whether requests for this model can be served now.

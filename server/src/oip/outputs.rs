@@ -148,6 +148,15 @@ pub fn needed(wanted: &[Wanted], instance: &Instance) -> Result<Outputs, Failure
     })
 }
 
+/// The work of [`outputs`], in values that are written. A heat map is a sum over all
+/// channels of the feature map.
+#[must_use]
+pub fn size(wanted: &[Wanted], images: &[ImageOutput]) -> usize {
+    let values =
+        |image: &ImageOutput| image.logits.len() + image.feature_map.as_ref().map_or(0, Vec::len);
+    images.iter().map(values).sum::<usize>() * wanted.len()
+}
+
 /// The tensors of a response to a request with these images, in the order of
 /// `wanted`. It may take milliseconds.
 ///

@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::core::error::Error;
 use crate::core::instance::Instance;
+use crate::core::registry::registry::Registry;
 use crate::core::registry::status::ModelStatus;
 use crate::core::statistics::{Counts, Total};
 
@@ -107,6 +109,23 @@ impl From<&Counts> for InferenceStatistics {
             cache_miss: StatisticDuration::default(),
         }
     }
+}
+
+/// The statistics of one version, or of all loaded versions of a model.
+///
+/// # Errors
+/// A model or a version that does not exist.
+pub fn of_model(
+    registry: &Registry,
+    name: &str,
+    version: Option<u64>,
+) -> Result<Vec<ModelStatistics>, Error> {
+    let mut status = registry.status(name)?;
+    if let Some(version) = version {
+        status.version(version)?;
+        status.versions.retain(|found| found.version == version);
+    }
+    Ok(statistics(&[status]))
 }
 
 /// The statistics of all loaded versions of these models.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::slot::State;
+use crate::core::error::Error;
 use crate::core::instance::Instance;
 
 /// A model and its versions.
@@ -19,6 +20,20 @@ pub struct ModelStatus {
     pub versions: Vec<VersionStatus>,
     /// Why its versions cannot be listed.
     pub error: Option<String>,
+}
+
+impl ModelStatus {
+    /// The status of one version.
+    ///
+    /// # Errors
+    /// A version that the model does not have.
+    pub fn version(&self, version: u64) -> Result<&VersionStatus, Error> {
+        let found = self.versions.iter().find(|found| found.version == version);
+        found.ok_or_else(|| {
+            let available = self.versions.iter().map(|found| found.version);
+            Error::unknown_version(&self.name, version, available)
+        })
+    }
 }
 
 /// A version of a model.

@@ -197,23 +197,15 @@ impl Query for ModelStatistics {
         request: Self::Request,
     ) -> Result<Self::Response, Problem> {
         let registry = serving.registry();
-        let models = match request.name.as_str() {
-            "" => registry.list(),
+        let found = match request.name.as_str() {
+            "" => statistics::statistics(&registry.list()),
             name => {
-                let mut status = registry.status(name).map_err(failed)?;
-                if let Some(version) = version(name, &request.version).map_err(failed)? {
-                    let versions = status.versions.iter().map(|found| found.version);
-                    if !versions.clone().any(|found| found == version) {
-                        return Err(failed(Error::unknown_version(name, version, versions)));
-                    }
-                    status.versions.retain(|found| found.version == version);
-                }
-                vec![status]
+                let version = version(name, &request.version).map_err(failed)?;
+                statistics::of_model(registry, name, version).map_err(failed)?
             }
         };
-        let all = statistics::statistics(&models).into_iter();
         Ok(proto::ModelStatisticsResponse {
-            model_stats: all.map(counts).collect(),
+            model_stats: found.into_iter().map(counts).collect(),
         })
     }
 }

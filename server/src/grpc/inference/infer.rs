@@ -15,7 +15,7 @@ use crate::http::oip::errors::{all_or_first_error, problem};
 use crate::http::problem::Problem;
 use crate::oip::failure::Failure;
 use crate::oip::images::{ModelInput, images};
-use crate::oip::outputs::{OutputTensor, Wanted, needed, outputs};
+use crate::oip::outputs::{OutputTensor, Wanted, needed, outputs, size};
 
 /// Values of a response that are written at once; more are a job of the thread
 /// pool.
@@ -87,12 +87,7 @@ async fn rendered(
     images: Vec<ImageOutput>,
     deadline: crate::core::request::Deadline,
 ) -> Result<Vec<OutputTensor>, Problem> {
-    let values = |image: &ImageOutput| {
-        // A heat map is a sum over all channels.
-        image.logits.len() + image.feature_map.as_ref().map_or(0, Vec::len)
-    };
-    let values = images.iter().map(values).sum::<usize>() * wanted.len();
-    let is_small = values <= SMALL_VALUES;
+    let is_small = size(&wanted, &images) <= SMALL_VALUES;
     let job = move || outputs(&wanted, &instance, &images);
     let tensors = match is_small {
         true => job(),

@@ -22,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::response::counted_bytes;
 use crate::oip::failure::Failure;
 use crate::oip::images::{ModelInput, images, raw};
-use crate::oip::outputs::{Wanted, needed, outputs};
+use crate::oip::outputs::{Wanted, needed, outputs, size};
 
 /// The length of the JSON in front of binary tensors.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -191,12 +191,7 @@ struct Responding {
 
 impl Responding {
     fn is_small(&self) -> bool {
-        let values = |image: &ImageOutput| {
-            // a heat map is a sum over all channels
-            image.logits.len() + image.feature_map.as_ref().map_or(0, Vec::len)
-        };
-        let values = self.images.iter().map(values).sum::<usize>();
-        values * self.request.wanted.len() <= SMALL_VALUES
+        size(&self.request.wanted, &self.images) <= SMALL_VALUES
     }
 
     fn render(self) -> Result<Response, Failure> {

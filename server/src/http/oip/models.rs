@@ -18,7 +18,7 @@ use crate::http::response::json;
 use crate::oip::config::ModelConfig;
 use crate::oip::failure::Failure;
 use crate::oip::metadata::ModelMetadata;
-use crate::oip::statistics::{ModelStatistics, statistics as all};
+use crate::oip::statistics::{ModelStatistics, of_model, statistics as all};
 
 #[derive(Serialize)]
 struct ListBody {
@@ -92,15 +92,7 @@ pub(super) async fn statistics(request: ImageRequest) -> Result<Response, Proble
     let name = call.target.name().unwrap_or_default();
     let found = async {
         let version = call.target.version()?;
-        let mut status = call.serving.registry().status(name)?;
-        if let Some(version) = version {
-            let versions = status.versions.iter().map(|found| found.version);
-            if !versions.clone().any(|found| found == version) {
-                return Err(Error::unknown_version(name, version, versions));
-            }
-            status.versions.retain(|found| found.version == version);
-        }
-        Ok(all(&[status]))
+        of_model(call.serving.registry(), name, version)
     };
     let model_stats = found.await.map_err(|error| failed(&call, error))?;
     json(&StatisticsBody { model_stats })

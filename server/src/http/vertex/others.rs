@@ -34,7 +34,7 @@ const PREDICT: [Claim; 22] = [
     ("/v1/vision/scene", &[Protocol::DeepStack]),
 ];
 
-/// Paths that tell whether the server or a model is ready.
+/// Paths that report whether the server or a model is ready.
 const HEALTH: [Claim; 8] = [
     ("/v2", &[Protocol::Oip]),
     ("/v2/{*}", &[Protocol::Oip]),
