@@ -25,14 +25,27 @@ impl ClassWeights {
     #[must_use]
     pub fn map(&self, feature_map: &[f32]) -> Vec<f32> {
         let pixels = feature_map.chunks_exact(self.weight.len().max(1));
-        let value = |pixel: &[f32]| {
-            let products = pixel.iter().zip(&self.weight);
-            products
-                .map(|(&x, &w)| f64::from(x) * f64::from(w))
-                .sum::<f64>() as f32
-        };
+        let value = |pixel: &[f32]| dot(pixel, &self.weight);
         pixels.map(value).collect()
     }
+}
+
+/// The dot product of two vectors of the same length, in f64.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // Independent partial sums: with a single one, each addition would wait for the
+    // one before.
+    const LANES: usize = 8;
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0_f64; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest);
+    let rest: f64 = rest.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    (sums.iter().sum::<f64>() + rest) as f32
 }
 
 /// Checks that a network ends with global average pooling and a linear
@@ -66,6 +79,22 @@ mod tests {
         let feature_map = [1.0, 2.0, 4.0, 0.0, 3.0, -2.0]; // [1, 2, 3]
         assert_eq!(class.map(&feature_map), [2.0, -4.0]);
         assert!(class.map(&[]).is_empty());
+    }
+
+    #[test]
+    fn all_channels_are_summed_whatever_their_number() {
+        for channels in [1, 7, 8, 9, 64, 100] {
+            let class = ClassWeights {
+                weight: (1..=channels).map(|c| c as f32).collect(),
+                bias: 0.0,
+            };
+            let feature_map: Vec<f32> = (0..2 * channels).map(|i| 0.5 + i as f32).collect();
+            let expected = |pixel: usize| {
+                let product = |c| (c as f32 + 1.0) * (0.5 + (pixel * channels + c) as f32);
+                (0..channels).map(product).sum::<f32>()
+            };
+            assert_eq!(class.map(&feature_map), [expected(0), expected(1)]);
+        }
     }
 
     #[test]

@@ -167,9 +167,13 @@ impl Pass<'_> {
             return Ok(slot[range].to_vec());
         }
         let view = self.view::<E>(value)?;
-        let rows = (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y)));
-        let elements = rows.flat_map(|(n, y)| view.row(n, y).iter());
-        Ok(elements.map(|x| x.to_f32(view.affine())).collect())
+        let affine = view.affine();
+        let mut values = Vec::with_capacity(map.n * map.height * map.width * map.channels);
+        for (n, y) in (0..map.n).flat_map(|n| (0..map.height).map(move |y| (n, y))) {
+            // a row at a time: the compiler vectorises a loop of known length
+            values.extend(view.row(n, y).iter().map(|x| x.to_f32(affine)));
+        }
+        Ok(values)
     }
 
     /// A read-only view of `value` for the images of this pass.
