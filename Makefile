@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: deploy parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -73,6 +73,11 @@ protos:
 clients:
 	cargo build --release --locked
 	server/tests/clients/run.sh
+
+# The Helm chart and the manifests of deploy/, without a cluster. Prints `skipped` where
+# PyPI cannot be reached.
+deploy:
+	deploy/check/run.sh
 
 # Speed of the forward pass: make bench MODEL=resnet18 BATCH=16 THREADS=8
 MODEL ?= resnet50
