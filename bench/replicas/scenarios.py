@@ -81,9 +81,9 @@ SCENARIOS = {
     "restart": (restart, False, False),
     "restart, retries": (restart, True, True),
     "kill": (kill, False, False),
-    "kill, retries": (kill, True, False),
+    "kill, retries": (kill, True, True),
     "freeze": (freeze, False, False),
-    "freeze, retries": (freeze, True, False),
+    "freeze, retries": (freeze, True, True),
     "full": (full, False, False),
     "full, retries": (full, True, True),
 }
@@ -105,11 +105,12 @@ def measure(balancer_name, protocol, name, seconds):
     finally:
         for process in (balancer, *replicas):
             process.end()
+    retried = outcomes.retried if protocol == "http" else "not counted" if client_retries else 0
     total = sum(outcomes.results.values())
     failures = ", ".join(f"{count} x {result}" for result, count in sorted(outcomes.failures.items()))
     balance = " ".join(str(count) for _, count in sorted(outcomes.replicas.items()))
     print(
-        f"| {balancer_name} | {protocol} | {name} | {total} | {outcomes.lost} | {failures} | {outcomes.retried} | {balance} "
+        f"| {balancer_name} | {protocol} | {name} | {total} | {outcomes.lost} | {failures} | {retried} | {balance} "
         f"| {1000 * outcomes.quantile(0.5):.0f} | {1000 * outcomes.quantile(1):.0f} | {report} |",
         flush=True,
     )
