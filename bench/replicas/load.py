@@ -102,8 +102,8 @@ RETRY_POLICY = {
             "name": [{"service": "inference.GRPCInferenceService"}],
             "retryPolicy": {
                 "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
+                "initialBackoff": "0.5s",
+                "maxBackoff": "5s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
             },
