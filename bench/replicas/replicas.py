@@ -86,6 +86,8 @@ class Balancer:
         text = addresses((ROOT / "deploy/haproxy/haproxy.cfg").read_text())
         # Which replica has answered.
         text = text.replace("    default_backend", "    http-response set-header x-replica %s\n    default_backend")
+        # Every response with its replica, its times and the number of tries.
+        text = text.replace("mode http\n", "mode http\n    log stdout format raw local0\n    option httplog\n", 1)
         if self.plain:
             text = re.sub(r"retry-on .*", "retry-on conn-failure", text)
         path = WORK / "haproxy.cfg"
