@@ -3,10 +3,12 @@ They count the outcome of every request, and which replica answered it."""
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from pathlib import Path
 
+log = logging.getLogger("load")
 PHOTO = (Path(__file__).parents[2] / "photos" / "cat.jpg").read_bytes()
 # Longer than the balancer waits for all its tries.
 TIMEOUT = 60
@@ -126,6 +128,7 @@ class GrpcClient:
         try:
             await call
         except grpc.aio.AioRpcError as error:
+            log.info("%s: %s", error.code().name, error.details())
             return error.code().name, ""
         metadata = dict(await call.initial_metadata())
         return "ok", metadata.get("x-replica", "")

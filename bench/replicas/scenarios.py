@@ -4,12 +4,13 @@ HAProxy and nginx. Prints a row of Markdown for each scenario. See run.sh."""
 import argparse
 import asyncio
 import http.client
+import logging
 import signal
 import threading
 import time
 
 import load
-from replicas import NAMES, PORT, Balancer, Replica
+from replicas import NAMES, PORT, WORK, Balancer, Replica
 
 CLIENTS = 12
 
@@ -121,6 +122,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=9, help="length of a scenario")
     parser.add_argument("--only", default="", help="a part of balancer/protocol/scenario")
     options = parser.parse_args()
+    # The errors of gRPC, which the table counts by code.
+    logging.basicConfig(filename=WORK / "errors.log", level=logging.INFO, format="%(asctime)s %(message)s")
     print("| balancer | protocol | scenario | requests | lost | how | retried by the client | answers of a, b, c | median, ms | longest, ms | |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for balancer in ("haproxy", "nginx"):

@@ -8,7 +8,6 @@ import subprocess
 import helm_python
 import pytest
 import yaml
-
 from manifests import CHART, VALUES, render, validate
 from rules import environment, faults
 

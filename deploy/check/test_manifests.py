@@ -2,7 +2,6 @@
 
 import pytest
 import yaml
-
 from manifests import CHART, DEPLOY, kustomize, load, render, validate
 from rules import faults
 

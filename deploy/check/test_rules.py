@@ -5,7 +5,6 @@ import copy
 import jsonschema
 import kubernetes_validate
 import pytest
-
 from manifests import DEPLOY, load, validate
 from rules import faults
 
