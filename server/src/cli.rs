@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    bench, calibrate, classify, convert, duplicates, embed, evaluate, explain, healthcheck,
-    inspect, models, quantize, search, serve,
+    bench, calibrate, classify, completions, convert, duplicates, embed, evaluate, explain,
+    healthcheck, inspect, man, models, quantize, search, serve,
 };
 use crate::config::serve::ServeFlags;
 
@@ -62,6 +62,10 @@ enum Command {
     Inspect(inspect::Flags),
     /// Check whether a running server is ready; the exit status is 0 if it is
     Healthcheck(healthcheck::Flags),
+    /// Print the completions of a shell
+    Completions(completions::Flags),
+    /// Print the manual page, or write those of all commands
+    Man(man::Flags),
 }
 
 /// The error of any command.
@@ -88,6 +92,8 @@ impl Cli {
             Command::Models(flags) => Ok(models::run(&flags)?),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),
+            Command::Completions(flags) => Ok(completions::run(&flags, Self::command())?),
+            Command::Man(flags) => Ok(man::run(&flags, Self::command())?),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod classify;
 mod convert;
+mod documentation;
 mod serving;
 
 use std::process::{Command, Output, Stdio};
@@ -66,6 +67,8 @@ fn a_closed_output_pipe_ends_every_command_quietly() {
         &["inspect", "cifar_resnet20", "--steps"],
         &bench,
         &["classify", photo],
+        &["man"],
+        &["completions", "bash"],
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
