@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: deploy parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: deploy workflows deny youngest package-files deb wheel packages-check aarch64 parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -113,6 +113,45 @@ fuzz:
 # The plot and the speed table of the README, from bench/results.json.
 plot:
 	python3 bench/plot.py
+
+# The workflows of GitHub: valid, and with the least rights. Prints `skipped` where PyPI
+# cannot be reached.
+workflows:
+	.github/check.sh
+
+# Licences, sources and duplicates of the dependencies (deny.toml). Known vulnerabilities
+# need a database that is downloaded: `cargo deny check advisories`.
+deny:
+	@if cargo deny --version > /dev/null 2>&1; then \
+		cargo deny --locked --offline check licenses bans sources; \
+	else echo "skipped: deny: cargo-deny is not installed; cargo install --locked cargo-deny"; fi
+
+# The dependencies that were published first within the last two years.
+youngest:
+	python3 packaging/youngest.py
+
+# What packages contain besides the binary: manual pages and completions.
+package-files:
+	cargo build --release --locked
+	packaging/generate.sh
+
+# The Debian package, in target/debian. Needs `cargo install --locked cargo-deb`.
+deb: package-files
+	cargo deb --no-build --no-strip --package resnet-server
+
+# A Python wheel with the binary, in target/package.
+wheel:
+	cargo build --release --locked
+	packaging/wheel.sh
+
+# Makes the packages from the release binary, installs each and runs it. Installs the
+# Debian package on this machine if it is run as root, and removes it.
+packages-check:
+	packaging/check.sh
+
+# The binary for aarch64 on an x86-64 machine; packaging/aarch64.sh says what it needs.
+aarch64:
+	packaging/aarch64.sh
 
 # The container image.
 docker:

@@ -241,3 +241,37 @@ fn files_have_at_most_400_lines() {
         }
     }
 }
+
+/// Each row of the threat model in SECURITY.md names the tests that fail without its
+/// guard: files and folders, and functions of the file before them.
+#[test]
+fn the_tests_of_the_threat_model_exist() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let table = text
+        .split("| threat | guard | tested by |\n")
+        .nth(1)
+        .unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let mut tests = 0;
+    for row in rows {
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut file = PathBuf::new();
+        for name in cell.split('`').skip(1).step_by(2) {
+            if name.contains('/') {
+                file = root().join(name);
+                assert!(file.exists(), "{name} of the row {row}");
+                tests += usize::from(file.is_dir());
+            } else {
+                let source = std::fs::read_to_string(&file).unwrap();
+                let is_there = source.contains(&format!("fn {name}()"));
+                assert!(is_there, "{name} is not in {}", file.display());
+                tests += 1;
+            }
+        }
+        assert!(!file.as_os_str().is_empty(), "no test in the row {row}");
+    }
+    assert!(tests > 20, "{tests} tests");
+}

@@ -131,3 +131,33 @@ fn a_missing_file_is_an_error() {
         "{text}"
     );
 }
+
+/// The example that packages install, as it is and with all its examples turned on.
+#[test]
+fn the_example_of_the_packages_is_valid() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/resnet.toml");
+    let example = std::fs::read_to_string(example).unwrap();
+    let config = read("file-example", &example, &[]).unwrap();
+    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
+
+    let is_key = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let turned_on = |line: &str| match line.strip_prefix("# ") {
+        Some(rest) if rest.starts_with("[[") => format!("{rest}\n"),
+        Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| is_key(key)) => {
+            format!("{rest}\n")
+        }
+        _ => String::new(),
+    };
+    let folder = Folder::new("file-example-models");
+    folder.write("pets/model.safetensors", "");
+    let all: String = example.lines().map(turned_on).collect();
+    let all = all.replace("/srv/resnet/models", &folder.path().display().to_string());
+    let config = read("file-example-all", &all, &[]).unwrap();
+    let names: Vec<&str> = config
+        .models
+        .iter()
+        .map(|model| model.name.as_str())
+        .collect();
+    assert_eq!(names, ["general", "pets"]);
+    assert_eq!(config.default_model, "general");
+}
