@@ -53,6 +53,19 @@ impl Query for ServerMetadata {
     }
 }
 
+/// The regions of shared memory, of which there are none: any request is answered with
+/// an empty message.
+pub(super) struct NoRegions;
+
+impl Query for NoRegions {
+    type Request = ();
+    type Response = ();
+
+    async fn call(_: &Arc<Serving>, (): Self::Request) -> Result<Self::Response, Problem> {
+        Ok(())
+    }
+}
+
 pub(super) struct ModelReady;
 
 impl Query for ModelReady {

@@ -19,15 +19,20 @@ use crate::http::problem::{Problem, ProblemType};
 const SERVICE: &str = "/inference.GRPCInferenceService";
 
 /// Triton's methods for extensions that this server does not have.
-const UNSUPPORTED: [&str; 8] = [
-    "SystemSharedMemoryStatus",
+const UNSUPPORTED: [&str; 4] = [
     "SystemSharedMemoryRegister",
-    "SystemSharedMemoryUnregister",
-    "CudaSharedMemoryStatus",
     "CudaSharedMemoryRegister",
-    "CudaSharedMemoryUnregister",
     "TraceSetting",
     "LogSettings",
+];
+
+/// Triton's methods about regions of shared memory that do nothing where there are
+/// none. Clients call them before their first request.
+const REGIONS: [&str; 4] = [
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryUnregister",
 ];
 
 /// The methods of the public listener. Models cannot be loaded there.
@@ -37,6 +42,9 @@ pub(super) fn public() -> Router<Arc<Serving>> {
         .route(&path("ModelStreamInfer"), post(stream::infer))
         .route(&path("RepositoryModelLoad"), post(repository::refuse))
         .route(&path("RepositoryModelUnload"), post(repository::refuse));
+    let routes = REGIONS.iter().fold(routes, |routes, method| {
+        routes.route(&path(method), post(query::<describe::NoRegions>))
+    });
     UNSUPPORTED.iter().fold(routes, |routes, method| {
         routes.route(&path(method), post(unsupported))
     })

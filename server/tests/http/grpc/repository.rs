@@ -142,6 +142,32 @@ async fn extensions_that_the_server_lacks_are_unimplemented() {
     }
 }
 
+/// As over REST. Clients ask before their first request.
+#[tokio::test]
+async fn there_are_no_regions_of_shared_memory() {
+    let server = server().await;
+    let listening = listen(&server, connections(10)).await;
+    let client = Client::new(&listening).await;
+    // A name of a region, in the field that all these requests have.
+    let region = proto::ModelReadyRequest {
+        name: "region".into(),
+        version: String::new(),
+    };
+    for path in [
+        path!("SystemSharedMemoryStatus"),
+        path!("SystemSharedMemoryUnregister"),
+        path!("CudaSharedMemoryStatus"),
+        path!("CudaSharedMemoryUnregister"),
+    ] {
+        let answer = client.call::<_, proto::ModelReadyRequest>(path, region.clone());
+        assert_eq!(
+            answer.await.unwrap(),
+            proto::ModelReadyRequest::default(),
+            "{path}"
+        );
+    }
+}
+
 /// Calls a method of the admin listener; returns the status of gRPC.
 async fn admin(server: &Server, path: &str, request: &impl Message) -> String {
     let message = request.encode_to_vec();
