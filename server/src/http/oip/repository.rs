@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::errors::{problem, unsupported};
-use super::json::is_too_deep;
+use super::json::{Object, is_too_deep};
 use crate::core::error::Error;
 use crate::http::call::{Call, ImageRequest};
 use crate::http::problem::{Problem, ProblemType};
@@ -21,7 +21,7 @@ struct Body {
     #[serde(default)]
     ready: bool,
     #[serde(default)]
-    parameters: Option<LoadParameters>,
+    parameters: Option<Object<LoadParameters>>,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ fn parse(bytes: &[u8]) -> Result<Body, Problem> {
             "JSON nesting depth exceeds maximum allowed limit (100)".into(),
         ));
     }
-    let parsed = serde_json::from_slice(bytes);
+    let parsed = serde_json::from_slice(bytes).map(|Object(body)| body);
     parsed.map_err(|e| malformed(format!("failed to parse the request JSON: {e}")))
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn load(request: ImageRequest) -> Result<StatusCode, Problem> {
     let (call, body) = read(request).await?;
     if body
         .parameters
-        .is_some_and(|parameters| parameters.config.is_some())
+        .is_some_and(|Object(parameters)| parameters.config.is_some())
     {
         return Err(unsupported(
             "a configuration cannot be part of the request; change the configuration file",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Few, Parameters, is_too_deep};
+use super::json::{Few, Object, Parameters, is_too_deep};
 use super::numbers::{numbers, strings};
 use crate::core::admission::ByteShare;
 use crate::core::image::Encoding;
@@ -34,9 +34,9 @@ struct Document<'a> {
     #[serde(borrow, default)]
     parameters: Option<Parameters<'a>>,
     #[serde(borrow)]
-    inputs: Few<InputDocument<'a>, 16>,
+    inputs: Few<Object<InputDocument<'a>>, 16>,
     #[serde(borrow)]
-    outputs: Option<Few<OutputDocument<'a>, 16>>,
+    outputs: Option<Few<Object<OutputDocument<'a>>, 16>>,
 }
 
 #[derive(Deserialize)]
@@ -81,9 +81,10 @@ pub(super) fn parse(
         let text = "JSON nesting depth exceeds maximum allowed limit (100)";
         return Err(Failure::Invalid(text.into()));
     }
-    let document: Document<'_> = serde_json::from_slice(&json).map_err(|error| {
-        Failure::Invalid(format!("failed to parse the request JSON buffer: {error}"))
-    })?;
+    let Object(document): Object<Document<'_>> =
+        serde_json::from_slice(&json).map_err(|error| {
+            Failure::Invalid(format!("failed to parse the request JSON buffer: {error}"))
+        })?;
     let id = document.id.filter(|id| !id.is_empty());
     if id.as_ref().is_some_and(|id| id.len() > LONGEST_ID) {
         let text = format!("'id' must have at most {LONGEST_ID} bytes");
@@ -94,8 +95,10 @@ pub(super) fn parse(
     let all_binary = parameters
         .bool("binary_data_output")
         .map_err(Failure::Invalid)?;
-    let [input] = <[InputDocument<'_>; 1]>::try_from(document.inputs.0).map_err(|inputs| {
-        let names: Vec<String> = inputs.iter().map(|i| format!("'{}'", i.name)).collect();
+    let inputs = document.inputs.0;
+    let [Object(input)] = <[Object<InputDocument<'_>>; 1]>::try_from(inputs).map_err(|inputs| {
+        let names = inputs.iter().map(|Object(i)| format!("'{}'", i.name));
+        let names: Vec<String> = names.collect();
         Failure::Invalid(format!(
             "expected 1 inputs but got {} inputs for model '{model}'. Got input(s) [{}]",
             names.len(),
@@ -112,7 +115,7 @@ pub(super) fn parse(
         Some(Few(outputs)) if !outputs.is_empty() => {
             let outputs = outputs.into_iter();
             outputs
-                .map(|output| wanted(output, all_binary, model))
+                .map(|Object(output)| wanted(output, all_binary, model))
                 .collect::<Result<_, _>>()?
         }
         _ => vec![Wanted::default_output(all_binary)],

@@ -31,7 +31,19 @@ async fn malformed_requests_are_the_clients_errors() {
     for (body, text) in [
         (String::new(), "failed to parse"),
         ("{".into(), "failed to parse"),
-        ("[]".into(), "failed to parse"),
+        ("[]".into(), "expected an object"),
+        (
+            r#"[null, null, [{"name": "x", "datatype": "UINT8", "shape": [1]}], null]"#.into(),
+            "expected an object",
+        ),
+        (
+            r#"{"inputs": [["x", "UINT8", [1], null, [1]]]}"#.into(),
+            "expected an object",
+        ),
+        (
+            r#"{"inputs": [], "outputs": [["logits", null]]}"#.into(),
+            "expected an object",
+        ),
         ("{}".into(), "inputs"),
         (
             r#"{"inputs": []}"#.into(),
