@@ -144,6 +144,10 @@ impl<'a> Inference<'a> {
             (None, Some(found)) => found,
             (None, None) => find(Named::default(), fields).await?,
         };
+        if self.outputs.feature_map {
+            let maps = instance.network().has_class_maps();
+            maps.map_err(|error| self.problem(&Error::from(error)))?;
+        }
         let share = Arc::new(read.share);
         let images = parsed.images.into_iter();
         let inputs = images.map(|image| input(image, &share)).collect();
