@@ -1,7 +1,6 @@
 //! Sends the request that an example's `x-request` describes, to a server of
 //! the default model in the state that it names.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -15,11 +14,12 @@ use resnet_server::core::registry::checkpoints::Checkpoints;
 use resnet_server::core::registry::loader::{LoadError, Loader};
 use resnet_server::core::serving::Serving;
 use resnet_server::core::spec::ModelSpec;
-use serde_json::{Value, json};
+use serde_json::json;
 use weights::{Activation, Hierarchy, Hub, Labels, Preprocessing};
 
-use super::examples::{Example, object};
-use crate::support::client::{Response, multipart, send, send_admin, stalling};
+use super::bodies::described;
+use super::examples::{Contract, Example, object};
+use crate::support::client::{Response, send_admin_of, send_of};
 use crate::support::gate::Gate;
 
 /// The default configuration: the examples state its limits. In f32, as the
@@ -160,25 +160,10 @@ pub(crate) async fn ready() -> (Arc<Serving>, ModelControl) {
 /// Switches the errors of a model on.
 pub(crate) struct ModelControl(Arc<Controlled>);
 
-pub(crate) fn file(path: &Value) -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::fs::read(root.join(path.as_str().unwrap())).unwrap()
-}
-
-pub(crate) fn files(paths: &Value) -> Vec<Vec<u8>> {
-    paths.as_array().unwrap().iter().map(file).collect()
-}
-
 /// The request that `x-request` describes.
-fn request(example: &Example<'_>) -> Request<Body> {
+fn request(example: &Example) -> Request<Body> {
     let description = &example.example["x-request"];
-    let body = &description["body"];
-    let mut request = if let Some(paths) = body.get("files") {
-        let times = body["times"].as_u64().unwrap_or(1) as usize;
-        multipart(&vec![files(paths); times].concat())
-    } else {
-        Request::new(raw_body(body))
-    };
+    let mut request = described(&description["body"]);
     let query = description["query"].as_str();
     let query = query.map_or(String::new(), |query| format!("?{query}"));
     *request.uri_mut() = format!("{}{query}", example.path).parse().unwrap();
@@ -191,34 +176,23 @@ fn request(example: &Example<'_>) -> Request<Body> {
     request
 }
 
-fn raw_body(body: &Value) -> Body {
-    use ::base64::Engine;
-    let text = |key: &str| body[key].as_str().map(str::to_owned);
-    if body.get("file").is_some() {
-        file(&body["file"]).into()
-    } else if let Some(text) = text("text") {
-        text.into()
-    } else if let Some(text) = text("base64") {
-        ::base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .unwrap()
-            .into()
-    } else if let Some(zeros) = body["zeros"].as_u64() {
-        vec![0; zeros as usize].into()
-    } else if body["stalls"] == json!(true) {
-        stalling(b"half an image".to_vec())
-    } else {
-        Body::empty()
-    }
+/// Sends a request to the public listener of a server with the protocols of a
+/// contract.
+pub(crate) async fn send_request(
+    serving: &Arc<Serving>,
+    contract: &Contract,
+    request: Request<Body>,
+) -> Response {
+    send_of(serving, &contract.protocols(), request).await
 }
 
 /// Sends the request of an example to a server in the state that it names.
-pub(crate) async fn ask(example: &Example<'_>) -> Response {
+pub(crate) async fn ask(example: &Example) -> Response {
     let request = request(example);
     let description = &example.example["x-request"];
     let state = description["server"].as_str();
     if state == Some("starting") {
-        return ask_while_starting(request).await;
+        return ask_while_starting(example, request).await;
     }
     let (serving, ModelControl(model)) = ready().await;
     match state {
@@ -233,32 +207,33 @@ pub(crate) async fn ask(example: &Example<'_>) -> Response {
         Some("full") => {
             let permits = serving.admission().images(CONFIG.limits.max_in_flight);
             let _permits = permits.unwrap();
-            return send(&serving, request).await;
+            return send_request(&serving, example.contract, request).await;
         }
         Some("stuck") => {
             model.gate.close();
-            let response = with_virtual_time(send(&serving, request)).await;
+            let response =
+                with_virtual_time(send_request(&serving, example.contract, request)).await;
             model.gate.open();
             return response;
         }
         Some(state) => panic!("{}: unknown state of a server: {state}", example.name),
         None if description["body"]["stalls"] == json!(true) => {
-            return with_virtual_time(send(&serving, request)).await;
+            return with_virtual_time(send_request(&serving, example.contract, request)).await;
         }
         None => {}
     }
     match description["listener"].as_str() {
-        Some("admin") => send_admin(&serving, request).await,
+        Some("admin") => send_admin_of(&serving, &example.contract.protocols(), request).await,
         Some(listener) => panic!("{}: unknown listener: {listener}", example.name),
-        None => send(&serving, request).await,
+        None => send_request(&serving, example.contract, request).await,
     }
 }
 
-async fn ask_while_starting(request: Request<Body>) -> Response {
+async fn ask_while_starting(example: &Example, request: Request<Body>) -> Response {
     let (serving, model) = starting();
     model.load_gate.close();
     apply(&serving);
-    let response = send(&serving, request).await;
+    let response = send_request(&serving, example.contract, request).await;
     model.load_gate.open();
     response
 }

@@ -1,16 +1,16 @@
-//! `openapi.yaml` against the real server with the default model: the request
-//! of each example is sent, and the response must match.
+//! `openapi.yaml` and `docs/openapi/` against the real server with the default model:
+//! the request of each example is sent, and the response must match.
 
 mod ask;
+mod bodies;
 mod compare;
 mod examples;
+mod routes;
 
-use ask::{ask, file, files, ready};
+use ask::{ask, ready, send_request};
 use compare::compare;
-use examples::{CONTRACT, examples, object};
+use examples::{CONTRACTS, check, examples, native, requests};
 use resnet_server::http::problem::ProblemType;
-
-use crate::support::client::{multipart, post_as, send};
 
 #[tokio::test]
 async fn each_example_of_a_response_is_what_the_server_returns() {
@@ -30,33 +30,42 @@ async fn each_example_of_a_response_is_what_the_server_returns() {
 
 #[tokio::test]
 async fn each_example_of_a_request_is_accepted() {
-    let (serving, _) = ready().await;
-    let content = &CONTRACT["components"]["requestBodies"]["Images"]["content"];
-    let mut sent = 0;
-    for (content_type, form) in object(content) {
-        for (name, example) in object(&form["examples"]) {
-            let request = if let Some(paths) = example.get("x-files") {
-                multipart(&files(paths))
-            } else if example.get("externalValue").is_some() {
-                let content_type = content_type.replace('*', "jpeg");
-                post_as(&content_type, file(&example["externalValue"]))
-            } else {
-                post_as(content_type, example["value"].to_string())
-            };
-            let response = send(&serving, request).await;
-            assert_eq!(response.status, 200, "{name}: {}", response.text);
-            let items = response.json.as_array().cloned();
-            for item in items.unwrap_or(vec![response.json]) {
-                assert_eq!(
-                    item["predictions"].as_array().unwrap().len(),
-                    5,
-                    "{name}: {item}"
-                );
+    for contract in CONTRACTS.iter() {
+        for (operation, content_type, name, example) in requests(contract) {
+            let name = format!("{}: {} {name}", contract.file, operation.path);
+            let (serving, _) = ready().await;
+            let request = bodies::example(&operation, content_type, example);
+            if content_type.ends_with("json") {
+                let content = &contract.resolve(&operation.body["requestBody"])["content"];
+                let schema = &content[content_type]["schema"];
+                check(contract, schema, &example["value"], &name);
             }
-            sent += 1;
+            let response = send_request(&serving, contract, request).await;
+            assert_eq!(response.status, 200, "{name}: {}", response.text);
+            let responses = &operation.body["responses"];
+            let success = contract.resolve(&responses["200"]);
+            let schema = &success["content"]["application/json"]["schema"];
+            if response.header("content-type") == "application/json" {
+                check(contract, schema, &response.json, &name);
+            }
         }
     }
-    assert_eq!(sent, 5);
+    assert_eq!(requests(native()).len(), 5);
+}
+
+/// Every item of a request with several images may be a problem.
+#[tokio::test]
+async fn no_item_of_a_native_example_is_a_problem() {
+    for (operation, content_type, name, example) in requests(native()) {
+        let (serving, _) = ready().await;
+        let request = bodies::example(&operation, content_type, example);
+        let response = send_request(&serving, native(), request).await;
+        let items = response.json.as_array().cloned();
+        for item in items.unwrap_or(vec![response.json]) {
+            let predictions = item["predictions"].as_array().map(Vec::len);
+            assert_eq!(predictions, Some(5), "{name}: {item}");
+        }
+    }
 }
 
 const PAGE: &str = include_str!("../../../assets/docs.html");
