@@ -30,6 +30,10 @@ def files(*contents):
 
 def test_image_client(triton, top5, lossless, pixels):
     assert triton.is_server_live() and triton.is_server_ready() and triton.is_model_ready(MODEL)
+    # What clients with shared memory do first.
+    triton.unregister_system_shared_memory()
+    triton.unregister_cuda_shared_memory()
+    assert not triton.get_system_shared_memory_status().regions
     metadata = triton.get_model_metadata(MODEL, "")
     config = triton.get_model_config(MODEL, "").config
     [input], [output] = metadata.inputs, metadata.outputs
