@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: deploy workflows deny youngest package-files deb wheel packages-check aarch64 parity protos clients fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: deploy workflows deny youngest package-files deb wheel packages-check aarch64 parity protos clients hostile soak fairness fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -78,6 +78,24 @@ clients:
 # PyPI cannot be reached.
 deploy:
 	deploy/check/run.sh
+
+# Clients and files that try to take the server's memory, time or connections, against
+# the release binary within a memory limit. Needs only Python 3 and Linux.
+hostile:
+	cargo build --release --locked
+	server/tests/hostile/run.sh $(TESTS)
+
+# Good, bad, aborted, slow and hostile clients at 70 % of the capacity, half an hour. Fails
+# if an answer differs, if memory grows, or if descriptors or threads are left behind.
+SOAK_SECONDS ?= 1800
+soak:
+	cargo build --release --locked
+	RESNET=$(CURDIR)/target/release/resnet SOAK_SECONDS=$(SOAK_SECONDS) python3 server/tests/hostile/soak.py
+
+# How long a client with single images waits beside clients with many.
+fairness:
+	cargo build --release --locked
+	RESNET=$(CURDIR)/target/release/resnet python3 server/tests/hostile/fairness.py
 
 # Speed of the forward pass: make bench MODEL=resnet18 BATCH=16 THREADS=8
 MODEL ?= resnet50

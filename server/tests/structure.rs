@@ -212,6 +212,27 @@ fn the_serving_core_names_no_protocol() {
     }
 }
 
+/// These extractors reject a request with a text of their own, where a problem in the
+/// form of the route's API is expected.
+#[test]
+fn extractors_that_reject_in_plain_text_are_used_in_one_file() {
+    let wrapped = Path::new("http/target.rs");
+    for (path, text) in sources(&root().join("server/src")) {
+        let imports = text.split("\nuse axum::").skip(1);
+        let mut imports = imports.map(|item| item.split(';').next().unwrap());
+        let found = imports.find(|item| {
+            let mut words = item.split(|c: char| !c.is_alphanumeric());
+            words.any(|word| ["Path", "Json", "Form", "Multipart"].contains(&word))
+        });
+        assert!(
+            found.is_none() || path.ends_with(wrapped),
+            "{} uses {found:?}; use the extractors of {}",
+            path.display(),
+            wrapped.display()
+        );
+    }
+}
+
 #[test]
 fn crates_depend_on_each_other_in_one_direction() {
     for (name, allowed) in [

@@ -63,6 +63,7 @@ impl ImageLimits {
             decode: self.decode,
             request_timeout: units::LONGEST_TIME,
             body_timeout: units::LONGEST_TIME,
+            stream_timeout: units::LONGEST_TIME,
         }
     }
 }

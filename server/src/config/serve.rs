@@ -200,6 +200,16 @@ pub struct ServeFlags {
     )]
     body_timeout: Option<String>,
 
+    /// Longest time without a request on a gRPC stream; it ends then
+    /// [default: 10m]
+    #[arg(
+        long,
+        env = "RESNET_STREAM_TIMEOUT",
+        value_name = "TIME",
+        help_heading = "Timeouts"
+    )]
+    stream_timeout: Option<String>,
+
     /// Time after SIGTERM in which the server is not ready but accepts requests,
     /// so that load balancers notice; or off [default: 1s]
     #[arg(
@@ -329,6 +339,12 @@ impl ServeFlags {
                 "body-timeout",
                 self.body_timeout.as_deref(),
                 "10s",
+                units::time,
+            ),
+            stream_timeout: settings.read(
+                "stream-timeout",
+                self.stream_timeout.as_deref(),
+                "10m",
                 units::time,
             ),
         };

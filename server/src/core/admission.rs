@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
@@ -16,12 +17,17 @@ use super::metrics::Metrics;
 const RETRIES: usize = 5;
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
+/// Bytes for the responses to health checks and scrapes, whatever all others hold.
+const FOR_PROBES: usize = 4 << 20;
+
 /// The two limits of all models together: images in flight, and bytes of
 /// requests and responses.
 pub struct Admission {
     images: Arc<Semaphore>,
     max_images: usize,
     bytes: Arc<ByteBudget>,
+    /// Of the responses to health checks and scrapes.
+    probe_bytes: Arc<ByteBudget>,
     /// Requests whose client has closed its side and may have disconnected.
     maybe_disconnected: AtomicUsize,
     permits_needed: Notify,
@@ -47,6 +53,15 @@ struct ByteBudget {
     limit: usize,
 }
 
+impl ByteBudget {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicUsize::new(0),
+            limit,
+        })
+    }
+}
+
 /// The bytes that one request holds; released when dropped.
 pub struct ByteShare {
     budget: Arc<ByteBudget>,
@@ -60,10 +75,8 @@ impl Admission {
         Self {
             images: Arc::new(Semaphore::new(max_images)),
             max_images,
-            bytes: Arc::new(ByteBudget {
-                held: AtomicUsize::new(0),
-                limit: max_bytes,
-            }),
+            bytes: ByteBudget::new(max_bytes),
+            probe_bytes: ByteBudget::new(FOR_PROBES),
             maybe_disconnected: AtomicUsize::new(0),
             permits_needed: Notify::new(),
             metrics,
@@ -141,10 +154,14 @@ impl Admission {
     /// An empty share of the byte budget, for the body of one request.
     #[must_use]
     pub fn bytes(&self) -> ByteShare {
-        ByteShare {
-            budget: Arc::clone(&self.bytes),
-            held: 0,
-        }
+        ByteShare::of(&self.bytes)
+    }
+
+    /// An empty share of the bytes for health checks and scrapes, which are answered
+    /// when all others hold the whole budget.
+    #[must_use]
+    pub fn probe_bytes(&self) -> ByteShare {
+        ByteShare::of(&self.probe_bytes)
     }
 
     fn full(&self, requested: usize) -> Error {
@@ -164,13 +181,17 @@ impl Drop for MaybeDisconnected<'_> {
 }
 
 impl ByteShare {
+    fn of(budget: &Arc<ByteBudget>) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            held: 0,
+        }
+    }
+
     /// An empty share of the same budget.
     #[must_use]
     pub fn sibling(&self) -> Self {
-        Self {
-            budget: Arc::clone(&self.budget),
-            held: 0,
-        }
+        Self::of(&self.budget)
     }
 
     /// Whether more than half of the budget is in use.
@@ -199,14 +220,41 @@ impl ByteShare {
         self.held += more;
         Ok(())
     }
-}
 
-impl ByteShare {
+    /// Takes `more` bytes that exist already, whether or not there is room for them.
+    pub fn take(&mut self, more: usize) {
+        self.budget.held.fetch_add(more, Ordering::Relaxed);
+        self.held += more;
+    }
+
+    /// These bytes, which are counted as long as any part of them exists.
+    #[must_use]
+    pub fn hold(mut self, bytes: Vec<u8>) -> Bytes {
+        self.shrink_to(bytes.len());
+        self.take(bytes.len() - self.held);
+        Bytes::from_owner(Held {
+            bytes,
+            _share: self,
+        })
+    }
+
     /// Returns all but `bytes` to the budget.
     pub fn shrink_to(&mut self, bytes: usize) {
         let unused = self.held.saturating_sub(bytes);
         self.budget.held.fetch_sub(unused, Ordering::Relaxed);
         self.held -= unused;
+    }
+}
+
+/// Bytes and what counts them.
+struct Held {
+    bytes: Vec<u8>,
+    _share: ByteShare,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -246,5 +294,27 @@ mod tests {
         drop(a);
         b.grow(60).unwrap();
         assert!(b.grow(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn held_bytes_are_counted_as_long_as_a_part_of_them_exists() {
+        let admission = admission();
+        let mut share = admission.bytes();
+        share.grow(90).unwrap();
+        let mut whole = share.hold(vec![1; 80]);
+        let part = whole.split_to(8);
+        drop(whole);
+        let mut other = admission.bytes();
+        assert!(other.grow(21).is_err(), "80 of 100 bytes are held");
+        other.grow(20).unwrap();
+        assert_eq!(part[..], [1; 8]);
+        drop(part);
+        other.grow(80).unwrap();
+        // Bytes that exist already are counted above the limit.
+        let more = admission.bytes().hold(vec![2; 10]);
+        drop(other);
+        assert!(admission.bytes().grow(91).is_err());
+        drop(more);
+        assert!(admission.bytes().grow(100).is_ok());
     }
 }

@@ -28,4 +28,6 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Longest pause while a body arrives.
     pub body_timeout: Duration,
+    /// Longest time without a request on a stream of requests.
+    pub stream_timeout: Duration,
 }

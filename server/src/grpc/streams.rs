@@ -124,24 +124,21 @@ impl Frames {
         (began + pause + earned).min(Instant::now() + pause)
     }
 
-    /// The next bytes; `None` at the end and in a shutdown.
+    /// The next bytes; `None` at the end, in a shutdown, and for a client that has been
+    /// idle for too long.
     async fn next(&mut self) -> Option<Result<Bytes, axum::Error>> {
-        // Between two messages, a client may take its time.
         self.message = match self.arriving.is_inside() {
             true => self.message.or_else(|| Some((Instant::now(), 0))),
             false => None,
         };
+        // A stream takes a place that others need.
+        let idle = Instant::now() + self.serving.limits().stream_timeout;
         let deadline = self.message.map(|message| self.deadline(message));
-        let next = self.body.next();
-        let next = async {
-            match deadline {
-                Some(deadline) => timeout_at(deadline, next).await,
-                None => Ok(next.await),
-            }
-        };
+        let next = timeout_at(deadline.unwrap_or(idle), self.body.next());
         let bytes = tokio::select! {
             next = next => match next {
                 Ok(bytes) => bytes?,
+                Err(_) if deadline.is_none() => return None,
                 Err(stalled) => return Some(Err(axum::Error::new(stalled))),
             },
             () = self.stopping.clone().stopped() => return None,

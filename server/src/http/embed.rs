@@ -13,7 +13,8 @@ use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, Needs, Received, finish};
 use super::observe::LogFields;
 use super::problem::Problem;
-use super::response::{Results, json};
+use super::response::{Results, counted, counted_bytes};
+use crate::core::admission::ByteShare;
 use crate::core::embedding::{OUTPUTS, embedding};
 use crate::core::instance::Instance;
 use crate::core::npy;
@@ -38,6 +39,10 @@ const FORMATS: [(&str, Format); 3] = [
     ("application/octet-stream", Format::Bytes),
     ("application/x-npy", Format::Npy),
 ];
+
+/// Bytes of the result of an image and of each of its values, as numbers and as JSON.
+const ITEM_BYTES: usize = 1024;
+const VALUE_BYTES: usize = 24;
 
 /// The number of embeddings and the values of each, for a response as bytes.
 const SHAPE: HeaderName = HeaderName::from_static("x-embedding-shape");
@@ -102,6 +107,8 @@ fn render(call: &Call, received: Received<bool>) -> Result<Response, Problem> {
         ..
     } = received;
     let size = instance.network().info().embedding_size;
+    let mut share = call.serving.admission().bytes();
+    share.grow(outcomes.len() * (ITEM_BYTES + size * VALUE_BYTES))?;
     let results: Vec<Result<Vec<f32>, Problem>> = outcomes
         .into_iter()
         .map(|output| {
@@ -111,17 +118,20 @@ fn render(call: &Call, received: Received<bool>) -> Result<Response, Problem> {
         .collect();
     let format = preferred(&call.headers, &FORMATS).unwrap_or(Format::Json);
     match format {
-        Format::Json => as_json(call, &instance, &results, many),
-        Format::Bytes | Format::Npy => as_bytes(results, size, format),
+        Format::Json => {
+            let results = as_json(call, &instance, &results, many)?;
+            counted(&results, share)
+        }
+        Format::Bytes | Format::Npy => as_bytes(results, size, format, share),
     }
 }
 
-fn as_json(
-    call: &Call,
-    instance: &Instance,
-    results: &[Result<Vec<f32>, Problem>],
+fn as_json<'a>(
+    call: &'a Call,
+    instance: &'a Instance,
+    results: &'a [Result<Vec<f32>, Problem>],
     many: bool,
-) -> Result<Response, Problem> {
+) -> Result<Results<'a, Embedding<'a>>, Problem> {
     let results = results.iter().map(|result| {
         let embedding = result.as_ref()?;
         Ok(Embedding {
@@ -132,7 +142,7 @@ fn as_json(
             embedding,
         })
     });
-    json(&Results::new(results, many, call.id.as_str())?)
+    Results::new(results, many, call.id.as_str())
 }
 
 /// The embeddings as little-endian f32, row by row. The first image that has no
@@ -141,6 +151,7 @@ fn as_bytes(
     results: Vec<Result<Vec<f32>, Problem>>,
     size: usize,
     format: Format,
+    share: ByteShare,
 ) -> Result<Response, Problem> {
     let count = results.len();
     let mut bytes = match format {
@@ -158,5 +169,6 @@ fn as_bytes(
     let content_type = HeaderValue::from_static(named.map_or("", |(name, _)| name));
     let shape = HeaderValue::try_from(format!("{count},{size}"));
     let shape = shape.map_err(|_| Problem::internal())?;
-    Ok(([(CONTENT_TYPE, content_type), (SHAPE, shape)], bytes).into_response())
+    let headers = [(CONTENT_TYPE, content_type), (SHAPE, shape)];
+    Ok((headers, counted_bytes(bytes, share)).into_response())
 }

@@ -14,7 +14,8 @@ use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, Needs, Received, finish};
 use super::observe::LogFields;
 use super::problem::Problem;
-use super::response::{Results, json};
+use super::response::{Results, counted};
+use crate::core::admission::ByteShare;
 use crate::core::answer::{Answer, AnswerOptions, Prediction, TOP_K};
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error;
@@ -25,6 +26,12 @@ use crate::core::overlay::{Style, overlay, png};
 
 /// Most maps of an image.
 const MAX_MAPS: usize = 100;
+
+/// Bytes of the result of an image, of each of its classes, and of each value of a map,
+/// as structures and as JSON.
+const ITEM_BYTES: usize = 1024;
+const CLASS_BYTES: usize = 256;
+const VALUE_BYTES: usize = 24;
 
 const ONE_PHOTO: &str = "an overlay shows one image and the request has several; send one image \
      per request, or ask for JSON with the header `Accept: application/json`";
@@ -221,6 +228,8 @@ async fn as_json(call: &Call, received: Received<Prepared>) -> Result<Response, 
     } = received;
     let id = call.id.as_str().to_owned();
     let min_confidence = call.serving.min_confidence();
+    let mut share = call.serving.admission().bytes();
+    share.grow(outcomes.len() * bytes_of_an_image(&parameters.classes, &instance))?;
     let job = move || {
         let renderer = Renderer {
             instance: &instance,
@@ -228,13 +237,23 @@ async fn as_json(call: &Call, received: Received<Prepared>) -> Result<Response, 
             min_confidence,
             id: &id,
         };
-        renderer.render(&outcomes, many)
+        renderer.render(&outcomes, many, share)
     };
     let done = deadline.wait_for(call.serving.run_job(job)).await?;
     match done.and_then(|rendered| rendered) {
         Ok(response) => response,
         Err(error) => Err(call.problem(&error)),
     }
+}
+
+/// Bytes of the result of an image, at most.
+fn bytes_of_an_image(classes: &Classes, instance: &Instance) -> usize {
+    let maps = match classes {
+        Classes::MostProbable(count) => *count,
+        Classes::These(classes) => classes.len(),
+    };
+    let [height, width, _] = instance.network().info().feature_map;
+    ITEM_BYTES + maps.max(TOP_K) * CLASS_BYTES + maps * width * height * VALUE_BYTES
 }
 
 /// What the results of a request have in common.
@@ -251,13 +270,14 @@ impl<'a> Renderer<'a> {
         &self,
         outcomes: &[Result<ImageOutput, Problem>],
         many: bool,
+        share: ByteShare,
     ) -> Result<Result<Response, Problem>, Error> {
         let explained = outcomes.iter().map(|outcome| match outcome {
             Ok(output) => self.explanation(output).map(Ok),
             Err(problem) => Ok(Err(problem)),
         });
         let explained = explained.collect::<Result<Vec<_>, Error>>()?;
-        Ok(Results::new(explained, many, self.id).and_then(|results| json(&results)))
+        Ok(Results::new(explained, many, self.id).and_then(|results| counted(&results, share)))
     }
 
     fn explanation(&self, output: &ImageOutput) -> Result<Explanation<'a>, Error> {

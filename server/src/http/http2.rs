@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -36,10 +36,6 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// that never end would otherwise keep a connection whose client has disappeared.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Bytes of a response that are handed to the library at a time. It holds those
-/// that the client has no room for.
-const STEP: usize = 16 << 10;
 
 /// How long a connection that gives way may take to close.
 const GIVE_WAY: Duration = Duration::from_millis(100);
@@ -125,7 +121,6 @@ fn begin(
         stream.wait_for_client();
         Ok(response.map(|body| Answer {
             body,
-            rest: Bytes::new(),
             stream,
             _place: place,
         }))
@@ -185,12 +180,10 @@ impl Drop for Stream {
     }
 }
 
-/// The body of a response, in small parts. The library asks for a part when the
-/// client has room for it.
+/// The body of a response. It comes in small parts (`unread.rs`), and the library asks
+/// for the next one when the client has room for it.
 struct Answer {
     body: Body,
-    /// Of the last part of the body.
-    rest: Bytes,
     stream: Stream,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -204,32 +197,20 @@ impl hyper::body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.stream.client_has_room();
-        if self.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
-                },
-                other => return Poll::Ready(other),
-            }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && frame.is_data()
+        {
+            self.stream.wait_for_client();
         }
-        let step = STEP.min(self.rest.len());
-        let part = self.rest.split_to(step);
-        self.stream.wait_for_client();
-        Poll::Ready(Some(Ok(Frame::data(part))))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
-        let rest = self.rest.len() as u64;
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint.set_lower(hint.lower() + rest);
-        hint
+        self.body.size_hint()
     }
 }

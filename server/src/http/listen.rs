@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use tokio::io::AsyncWriteExt;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -27,12 +28,17 @@ use crate::core::serving::Serving;
 /// Largest size of the request line and headers.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Pause after a connection could not be accepted, for example because no file
-/// descriptors are left.
-const BACK_OFF: Duration = Duration::from_millis(100);
+/// Bytes of a response that the operating system takes before the client has read them.
+/// It would take megabytes for each connection, which no limit of ours counts.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// Longest time between two warnings about the same thing.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
+
+/// Connections above the limit of their address whose bytes are read after the response,
+/// and how many bytes.
+const TURNED_AWAY: usize = 32;
+const TURNED_AWAY_BYTES: u64 = 1 << 20;
 
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +90,7 @@ pub async fn serve(
         router,
         serving,
         room,
+        turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
         header_timeout: connections.header_timeout,
         write_timeout: connections.write_timeout,
         stopped: is_stopped,
@@ -116,22 +123,30 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
 fn spawn((stream, peer): (TcpStream, SocketAddr), shared: &Shared, open: &mut JoinSet<()>) {
     // Responses are small and must not wait for an ACK.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     match shared.room.enter(peer.ip()) {
         Ok(stay) => open.spawn(connection::run(stream, stay, shared.clone())),
         Err(problem) => {
             let response = refused(shared.serving.metrics(), &problem);
-            open.spawn(timeout_write(stream, response))
+            let place = Arc::clone(&shared.turned_away).try_acquire_owned().ok();
+            open.spawn(turn_away(stream, response, place))
         }
     };
 }
 
-/// Writes a response to a connection that is closed after it.
-async fn timeout_write(mut stream: TcpStream, response: Vec<u8>) {
+/// Writes a response to a connection that is closed after it. If there is a place, what
+/// the client sends is read for a moment: it would find its connection reset, and not
+/// the response.
+async fn turn_away(mut stream: TcpStream, response: Vec<u8>, place: Option<OwnedSemaphorePermit>) {
     let write = async {
         stream.write_all(&response).await?;
         stream.shutdown().await
     };
-    let _ = timeout(BETWEEN_WARNINGS, write).await;
+    let written = timeout(BETWEEN_WARNINGS, write).await;
+    if place.is_some() && matches!(written, Ok(Ok(()))) {
+        let mut rest = stream.take(TURNED_AWAY_BYTES);
+        let _ = timeout(BETWEEN_WARNINGS, copy(&mut rest, &mut sink())).await;
+    }
 }
 
 /// The next connection, once there is room for it.
@@ -146,9 +161,7 @@ async fn accept(
             Ok(accepted) => return accepted,
             Err(error) => {
                 warn(&error, warned);
-                // An idle connection gives its file descriptor back.
-                room.close_longest_idle();
-                tokio::time::sleep(BACK_OFF).await;
+                room.wait_for_a_descriptor().await;
             }
         }
     }

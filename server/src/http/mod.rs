@@ -43,4 +43,5 @@ mod stall;
 mod target;
 mod tfserving;
 mod torchserve;
+mod unread;
 mod vertex;

@@ -15,7 +15,9 @@ use super::body::IncomingBody;
 use super::dialect::{Dialect, NATIVE};
 use super::problem::{Problem, ProblemType};
 use super::protocol::Protocol;
+use super::unread;
 use crate::core::metrics::Metrics;
+use crate::core::serving::Serving;
 use crate::core::statistics::Timings;
 use crate::grpc::status::http_status;
 
@@ -74,18 +76,25 @@ pub(crate) struct LogFields {
 /// What the layer of a router knows.
 #[derive(Clone)]
 pub(crate) struct Observed {
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) serving: Arc<Serving>,
     pub(crate) dialect: Dialect,
 }
 
 pub(crate) async fn observe(
-    State(Observed { metrics, dialect }): State<Observed>,
+    State(Observed { serving, dialect }): State<Observed>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let metrics = Arc::clone(serving.metrics());
     let entry = LogEntry::new(&request, metrics, dialect.protocol);
     request.extensions_mut().insert(entry.id.clone());
-    let mut response = next.run(request).await;
+    let response = next.run(request).await;
+    let share = match is_probe(&entry.route) {
+        true => serving.admission().probe_bytes(),
+        false => serving.admission().bytes(),
+    };
+    let counted = unread::counted(response, share);
+    let mut response = counted.unwrap_or_else(|error| Problem::from(error).into_response());
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let problem = method_not_allowed(&entry.method, &entry.path);
         response.extensions_mut().insert(problem);

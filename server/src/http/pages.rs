@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     X_CONTENT_TYPE_OPTIONS,
@@ -14,6 +13,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, ProblemType};
+use super::target::PathText;
+use super::unread::Accounted;
 
 /// Scripts and styles come from files of this server only. Photos that a visitor
 /// chooses are shown from memory (`blob:`).
@@ -96,7 +97,7 @@ impl Asset {
         if self.is_known(request) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
-        (headers, self.bytes).into_response()
+        (headers, of_program(self.bytes)).into_response()
     }
 
     /// Whether `If-None-Match` has the tag of this file.
@@ -110,9 +111,16 @@ impl Asset {
     }
 }
 
+/// A body that is part of the program.
+fn of_program(bytes: &'static [u8]) -> Response {
+    let mut response = bytes.into_response();
+    response.extensions_mut().insert(Accounted);
+    response
+}
+
 /// A file of the pages.
 pub(super) async fn asset(
-    Path(name): Path<String>,
+    PathText(name): PathText,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // The pages themselves have their own routes.
@@ -146,12 +154,13 @@ fn page(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
 }
 
 pub(super) async fn openapi_yaml() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/yaml")], OPENAPI)
+    let content_type = [(CONTENT_TYPE, "application/yaml")];
+    (content_type, of_program(OPENAPI.as_bytes()))
 }
 
 pub(super) async fn openapi_json() -> Result<impl IntoResponse, Problem> {
     let json = CONTRACT.as_deref().ok_or_else(Problem::internal)?;
-    Ok(([(CONTENT_TYPE, "application/json")], json))
+    Ok(([(CONTENT_TYPE, "application/json")], of_program(json)))
 }
 
 #[cfg(test)]

@@ -1,18 +1,13 @@
 //! The JSON of a response. The order of its keys and the format of its numbers
 //! are part of the contract.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::problem::{Problem, ProblemBody};
+use super::unread::Accounted;
 use crate::core::admission::ByteShare;
 use crate::core::answer::Answer;
 
@@ -89,42 +84,8 @@ pub(super) fn counted(body: &impl Serialize, share: ByteShare) -> Result<Respons
 
 /// A response with these bytes, which are counted in `share` until they have been
 /// sent.
-pub(super) fn counted_bytes(bytes: Vec<u8>, mut share: ByteShare) -> Response {
-    share.shrink_to(bytes.len());
-    let body = Counted {
-        rest: bytes.into(),
-        _share: share,
-    };
-    Body::new(body).into_response()
-}
-
-/// Bytes of a response that are handed to the HTTP library at a time. It buffers
-/// some, and waits until the client has read them.
-const STEP: usize = 16 << 10;
-
-struct Counted {
-    rest: Bytes,
-    _share: ByteShare,
-}
-
-impl hyper::body::Body for Counted {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let step = STEP.min(self.rest.len());
-        let frame = (step > 0).then(|| Ok(Frame::data(self.rest.split_to(step))));
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
-    }
+pub(super) fn counted_bytes(bytes: Vec<u8>, share: ByteShare) -> Response {
+    let mut response = Body::from(share.hold(bytes)).into_response();
+    response.extensions_mut().insert(Accounted);
+    response
 }

@@ -24,12 +24,26 @@ const FOR_PROBES: usize = 4;
 /// How often an idle connection is looked for while there is no room.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// Pause after a connection could not be accepted and none is idle.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A stream of gRPC, which takes no place of the requests in progress.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    /// Of requests; their images are counted anyway.
+    Requests,
+    /// Of changes of a status.
+    Watch,
+}
+
 /// The connections of one listener.
 pub(super) struct Room {
     /// Requests in progress, without health checks.
     places: Arc<Semaphore>,
-    /// Open streams of gRPC, which may be idle for long.
+    /// Open streams of requests of gRPC, which may be idle for long.
     streams: Arc<Semaphore>,
+    /// Open watches of gRPC, which are idle as long as nothing changes.
+    watches: Arc<Semaphore>,
     /// Requests that wait for a place.
     waiting: Semaphore,
     /// Open connections, with those that wait and those of health checks.
@@ -73,7 +87,9 @@ impl Room {
         let spare = spare(most);
         Arc::new(Self {
             places: Arc::new(Semaphore::new(most)),
-            streams: Arc::new(Semaphore::new(most)),
+            // So that neither of them can keep all connections from the others.
+            streams: Arc::new(Semaphore::new((most / 2).max(1))),
+            watches: Arc::new(Semaphore::new((most / 4).max(1))),
             waiting: Semaphore::new(spare - FOR_PROBES),
             most: most + spare,
             per_address,
@@ -102,9 +118,20 @@ impl Room {
         }
     }
 
+    /// Waits, after a connection could not be accepted, until another try makes sense:
+    /// an idle connection gives its file descriptor back.
+    pub(super) async fn wait_for_a_descriptor(&self) {
+        let left = self.left.notified();
+        let pause = match self.close_longest_idle() {
+            true => RETRY,
+            false => BACK_OFF,
+        };
+        let _ = timeout(pause, left).await;
+    }
+
     /// Asks the connection that has been idle for longest to close; false if
     /// all are busy.
-    pub(super) fn close_longest_idle(&self) -> bool {
+    fn close_longest_idle(&self) -> bool {
         let open = self.lock();
         let idle = open.seats.values();
         let idle = idle.filter_map(|seat| Some((seat.may_close_since()?, seat)));
@@ -149,8 +176,12 @@ impl Room {
     ///
     /// # Errors
     /// 429 when too many are open.
-    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let stream = Arc::clone(&self.streams).try_acquire_owned();
+    pub(super) fn stream(&self, stream: Stream) -> Result<OwnedSemaphorePermit, Problem> {
+        let places = match stream {
+            Stream::Requests => &self.streams,
+            Stream::Watch => &self.watches,
+        };
+        let stream = Arc::clone(places).try_acquire_owned();
         stream.map_err(|_| Problem::overloaded("too many streams are open; retry later"))
     }
 

@@ -191,8 +191,10 @@ fn with_layers(
     dialect: Dialect,
     serving: &Arc<Serving>,
 ) -> Router<Arc<Serving>> {
-    let metrics = Arc::clone(serving.metrics());
-    let observed = Observed { metrics, dialect };
+    let observed = Observed {
+        serving: Arc::clone(serving),
+        dialect,
+    };
     routes
         .layer(middleware::from_fn(observe::reject))
         .layer(CatchPanicLayer::custom(panicked))

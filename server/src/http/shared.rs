@@ -14,12 +14,12 @@ use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
 use super::observe::{Rejected, is_probe};
 use super::problem::Problem;
-use super::room::Room;
+use super::room::{Room, Stream};
 use crate::core::serving::Serving;
 
 /// At a shutdown, a connection is closed once it has been idle for so long: a
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) router: Router,
     pub(super) serving: Arc<Serving>,
     pub(super) room: Arc<Room>,
+    /// Connections above the limit of their address, which are read for a moment.
+    pub(super) turned_away: Arc<Semaphore>,
     pub(super) header_timeout: Duration,
     pub(super) write_timeout: Duration,
     /// Closed when the listener stops.
@@ -77,11 +79,12 @@ impl Shared {
         mut head: Parts,
         body: Incoming,
     ) -> (Response<Body>, Option<OwnedSemaphorePermit>) {
-        let place = match checked {
-            Err(problem) => Err(problem),
-            Ok(()) if is_stream(head.uri.path()) => self.room.stream().map(Some),
-            Ok(()) if is_probe(head.uri.path()) => Ok(None),
-            Ok(()) => self.room.place().await.map(Some),
+        let path = head.uri.path();
+        let place = match (checked, stream(path)) {
+            (Err(problem), _) => Err(problem),
+            (Ok(()), Some(stream)) => self.room.stream(stream).map(Some),
+            (Ok(()), None) if is_probe(path) => Ok(None),
+            (Ok(()), None) => self.room.place().await.map(Some),
         };
         if let Err(problem) = &place {
             head.extensions.insert(Rejected(problem.clone()));
@@ -92,13 +95,14 @@ impl Shared {
     }
 }
 
-/// Whether a request is a stream of gRPC that can be idle for long. It takes no place
-/// of the requests in progress; its images are counted anyway.
-fn is_stream(path: &str) -> bool {
-    let methods = [
-        "/ModelStreamInfer",
-        "/ServerReflectionInfo",
-        ".Health/Watch",
+/// Whether a request is a stream of gRPC, by its path.
+fn stream(path: &str) -> Option<Stream> {
+    const STREAMS: [(&str, Stream); 3] = [
+        ("/ModelStreamInfer", Stream::Requests),
+        ("/ServerReflectionInfo", Stream::Requests),
+        (".Health/Watch", Stream::Watch),
     ];
-    methods.iter().any(|method| path.ends_with(method))
+    let mut streams = STREAMS.into_iter();
+    let found = streams.find(|(method, _)| path.ends_with(method));
+    found.map(|(_, stream)| stream)
 }

@@ -13,12 +13,18 @@ struct Serving {
     process: Child,
     log: BufReader<ChildStderr>,
     address: String,
+    /// What has been read of the log.
+    seen: String,
 }
 
 impl Serving {
     /// Starts it and waits until it is ready.
     fn start(flags: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_resnet"))
+        Self::start_as(Command::new(env!("CARGO_BIN_EXE_resnet")), flags)
+    }
+
+    fn start_as(mut command: Command, flags: &[&str]) -> Self {
+        let mut process = command
             .args(["--port", "0"])
             .args(flags)
             .env_clear()
@@ -30,8 +36,9 @@ impl Serving {
             process,
             log,
             address: String::new(),
+            seen: String::new(),
         };
-        let line = serving.line("listening");
+        let line = serving.line("listening;");
         serving.address = line["address"].as_str().unwrap().to_owned();
         assert_eq!(line["level"], "INFO");
         // It answers while the model is being loaded, and so does the next.
@@ -49,6 +56,7 @@ impl Serving {
                 self.log.read_line(&mut line).unwrap() > 0,
                 "no {message} in the log"
             );
+            self.seen += &line;
             let line: Value = serde_json::from_str(&line).expect("the log is JSON");
             if line["message"].as_str().unwrap().starts_with(message) {
                 return line;
@@ -165,6 +173,28 @@ fn the_first_signal_waits_for_what_was_accepted() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     serving.line("all requests in flight were answered");
     assert_eq!(serving.exit_code(), Some(0));
+}
+
+/// Idle connections need more file descriptors than the process may have.
+#[test]
+fn connections_fit_the_limit_on_file_descriptors() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_resnet"));
+    let mut serving = Serving::start_as(command, &[]);
+    assert!(serving.seen.contains("--max-connections is lowered"));
+    let idle: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(&serving.address).unwrap())
+        .collect();
+    for path in ["/health/ready", "/models"] {
+        let answer = serving.get(path);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    serving.signal("-TERM");
+    let mut log = String::new();
+    serving.log.read_to_string(&mut log).unwrap();
+    assert!(!log.contains("cannot accept"), "{log}");
+    drop(idle);
 }
 
 #[test]

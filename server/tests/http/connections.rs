@@ -60,7 +60,9 @@ async fn the_connections_of_one_address_are_limited() {
     let listening = listen(&server, limits).await;
     let held = [listening.connect().await, listening.connect().await];
     server.wait_for_metric("resnet_connections", 2.0).await;
-    let mut third = listening.connect().await;
+    // Its request is on its way when it is turned away.
+    let mut third = listening.send(head(1 << 20).as_bytes()).await;
+    let _ = third.write_all(&vec![0; 100_000]).await;
     let response = read_to_end(&mut third).await;
     assert!(response.starts_with("HTTP/1.1 429 "), "{response}");
     assert!(response.contains("retry-after: 1\r\n"), "{response}");

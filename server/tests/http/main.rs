@@ -23,3 +23,4 @@ mod pages;
 mod refusals;
 mod sockets;
 mod support;
+mod unread;

@@ -44,7 +44,10 @@ pub(super) async fn infer(
         let (call, share) = (Arc::clone(&call), arriving.take());
         async move {
             let message = message.map_err(|error| status(&broken(&error)))?;
-            Ok(respond(&call, message, share).await.encode_to_vec().into())
+            let waiting = share.sibling();
+            let response = respond(&call, message, share).await;
+            // Counted while it waits for its turn and for the client.
+            Ok(waiting.hold(response.encode_to_vec()))
         }
     });
     let responses = responses.buffered(CONCURRENT);

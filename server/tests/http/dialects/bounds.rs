@@ -128,6 +128,13 @@ async fn queries_and_paths_that_cannot_be_read_are_errors_of_the_api() {
         assert_eq!(response.status, 400, "{path}: {}", response.text);
         assert_eq!(response.json["code"], 400, "{path}: {}", response.text);
     }
-    let native = server.get("/models/%FF").await;
-    native.assert_problem(400, "malformed-request");
+    for path in [
+        "/models/%FF",
+        "/models/%FF/versions/1",
+        "/models/%FF/ready",
+        "/assets/%FF",
+    ] {
+        let native = server.get(path).await;
+        native.assert_problem(400, "malformed-request");
+    }
 }

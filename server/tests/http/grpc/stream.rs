@@ -9,8 +9,8 @@ use tonic::Code;
 use crate::support::client::grey;
 use crate::support::grpc::inference::{ModelInferRequest, ModelStreamInferResponse};
 use crate::support::grpc::{Client, images};
-use crate::support::listening::{LONG, connections, listen};
-use crate::support::server::server;
+use crate::support::listening::{LONG, SHORT, connections, listen};
+use crate::support::server::{limits, server, server_with};
 
 const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
 
@@ -81,5 +81,34 @@ async fn a_stream_of_an_absent_client_holds_nothing() {
     let head = crate::support::listening::head(image.len());
     let response = listening.exchange(&head, &image).await;
     assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+    drop(sender);
+}
+
+#[tokio::test]
+async fn an_idle_stream_ends_and_few_of_them_leave_room_for_others() {
+    let mut limits = limits();
+    limits.stream_timeout = SHORT;
+    let server = server_with(limits, |_| Ok(())).await;
+    let listening = listen(&server, connections(2)).await;
+    let client = Client::new(&listening).await;
+    let (sender, receiver) = mpsc::channel::<ModelInferRequest>(2);
+    let requests = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    });
+    let mut idle = client
+        .stream::<_, ModelStreamInferResponse>(STREAM, requests)
+        .await
+        .unwrap();
+    // Streams may take half of the connections.
+    let second = client
+        .stream::<_, ModelStreamInferResponse>(STREAM, stream::pending::<ModelInferRequest>());
+    let second = second.await.unwrap_err();
+    assert_eq!(second.code(), Code::ResourceExhausted, "{second}");
+    let end = timeout(LONG, idle.message()).await.unwrap();
+    assert!(end.unwrap().is_none(), "the stream was not idle");
+    let again = client
+        .stream::<_, ModelStreamInferResponse>(STREAM, stream::iter([request("a", &[grey(1)])]));
+    let response = again.await.unwrap().message().await.unwrap().unwrap();
+    assert_eq!(response.infer_response.unwrap().id, "a");
     drop(sender);
 }

@@ -33,6 +33,7 @@ pub(crate) fn limits() -> Limits {
         },
         request_timeout: Duration::from_secs(20),
         body_timeout: Duration::from_secs(20),
+        stream_timeout: Duration::from_secs(20),
     }
 }
 
