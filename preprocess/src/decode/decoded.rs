@@ -3,6 +3,7 @@
 
 use crate::decode::interleaved::InterleavedPixels;
 use crate::decode::jpeg::planes::JpegPlanes;
+use crate::decode::vp8::planes::YuvPlanes;
 use crate::orientation::Orientation;
 
 /// A decoded image in stored orientation.
@@ -19,13 +20,15 @@ pub(crate) struct DecodedImage {
     pub pixels: DecodedPixels,
 }
 
-/// The pixels of a decoded image, in one of two layouts.
+/// The pixels of a decoded image, in one of three layouts.
 pub(crate) enum DecodedPixels {
     /// The whole image.
     Interleaved(InterleavedPixels),
     /// The part of a JPEG inside the crop, before upsampling and colour
     /// conversion.
     JpegPlanes(JpegPlanes),
+    /// A whole lossy WebP, before upsampling and colour conversion.
+    YuvPlanes(YuvPlanes),
 }
 
 impl DecodedImage {
@@ -59,6 +62,7 @@ impl DecodedPixels {
         match self {
             Self::Interleaved(pixels) => [pixels.width as usize, pixels.height as usize],
             Self::JpegPlanes(planes) => planes.size(),
+            Self::YuvPlanes(planes) => planes.size(),
         }
     }
 
@@ -66,7 +70,7 @@ impl DecodedPixels {
     pub(crate) fn color_channels(&self) -> usize {
         match self {
             Self::Interleaved(pixels) if pixels.channels < 3 => 1,
-            Self::Interleaved(_) => 3,
+            Self::Interleaved(_) | Self::YuvPlanes(_) => 3,
             Self::JpegPlanes(planes) => planes.channels(),
         }
     }

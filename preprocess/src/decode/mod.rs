@@ -14,6 +14,7 @@ mod jxl;
 mod pieces;
 mod png;
 mod tiff;
+pub(crate) mod vp8;
 mod webp;
 
 use crate::crop::Target;
@@ -41,7 +42,7 @@ pub(crate) fn decode(
     guard(format, || match format {
         Format::Jpeg => jpeg::decode(simd, bytes, target, budget),
         Format::Png => png::decode(bytes, budget),
-        Format::WebP => webp::decode(bytes, budget),
+        Format::WebP => webp::decode(simd, bytes, budget),
         Format::Gif => gif::decode(bytes, budget),
         Format::Bmp => bmp::decode(bytes, budget),
         Format::Tiff => tiff::decode(bytes, budget),

@@ -1,41 +1,60 @@
-//! WebP. The bitstream of the first frame is decoded with the `image-webp` crate;
-//! the container (RFC 9649) is read here, so that its other chunks are neither
-//! needed nor expanded. Alpha is not used and not decoded.
+//! WebP. The container (RFC 9649) is read here, so that its other chunks are neither
+//! needed nor expanded. Lossy frames are decoded by `vp8/`, lossless ones with the
+//! `image-webp` crate. Alpha is not used and not decoded.
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use crate::decode::decoded::DecodedImage;
+use crate::decode::decoded::{DecodedImage, DecodedPixels};
 use crate::decode::interleaved::InterleavedPixels;
 use crate::decode::pieces::Pieces;
+use crate::decode::vp8;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
 use crate::orientation::Orientation;
+use crate::support::simd::Simd;
 
 /// Decodes the first frame. Canvas pixels outside it are black, as in Pillow.
 ///
 /// # Errors
 /// `TooLarge` or `Broken`.
-pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, ImageError> {
+pub(crate) fn decode(
+    simd: Simd,
+    bytes: &[u8],
+    budget: &Budget<'_>,
+) -> Result<DecodedImage, ImageError> {
     let container = Container::read(bytes)?;
     let frame = container.frame;
-    let [width, height] = bitstream_size(frame.kind, frame.data)?;
-    budget.check(Format::WebP, width, height)?;
-    if frame.size.is_some_and(|size| size != [width, height]) {
+    let size = bitstream_size(frame.kind, frame.data)?;
+    budget.check(Format::WebP, size[0], size[1])?;
+    if frame.size.is_some_and(|claimed| claimed != size) {
         return Err(ImageError::broken(
             Format::WebP,
             "its container and its pixel data differ in size",
         ));
     }
-    let canvas = frame.canvas.unwrap_or([width, height]);
+    let canvas = frame.canvas.unwrap_or(size);
     budget.check(Format::WebP, canvas[0], canvas[1])?;
-    // Planes or pixels of the decoder, and the result.
-    budget.spend(Format::WebP, u64::from(width) * u64::from(height) * 7)?;
-    let mut pixels = decode_bitstream(&frame, [width, height])?;
-    if canvas != [width, height] {
-        pixels = place(&pixels, canvas, frame.offset)?;
-    }
-    Ok(DecodedImage::full_size(pixels, container.orientation))
+    let pixels = match frame.kind {
+        b"VP8L" => DecodedPixels::Interleaved(lossless(frame.data, size, budget)?),
+        _ => DecodedPixels::YuvPlanes(vp8::decode(simd, frame.data, size, budget)?),
+    };
+    let pixels = match pixels {
+        pixels if canvas == size => pixels,
+        DecodedPixels::YuvPlanes(planes) => {
+            DecodedPixels::Interleaved(place(&planes.interleaved(simd), canvas, frame.offset)?)
+        }
+        DecodedPixels::Interleaved(pixels) => {
+            DecodedPixels::Interleaved(place(&pixels, canvas, frame.offset)?)
+        }
+        pixels @ DecodedPixels::JpegPlanes(_) => pixels,
+    };
+    Ok(DecodedImage {
+        size: canvas,
+        scale: 1.0,
+        orientation: container.orientation,
+        pixels,
+    })
 }
 
 /// What the container says.
@@ -170,22 +189,22 @@ fn bitstream_size(kind: &[u8; 4], data: &[u8]) -> Result<[u32; 2], ImageError> {
     }
 }
 
-/// Decodes the bitstream as a file that contains nothing else.
-fn decode_bitstream(
-    frame: &Frame<'_>,
+/// Decodes a lossless frame as a file that contains nothing else.
+fn lossless(
+    data: &[u8],
     [width, height]: [u32; 2],
+    budget: &Budget<'_>,
 ) -> Result<InterleavedPixels, ImageError> {
-    let is_lossless = frame.kind == b"VP8L";
-    let size = (frame.data.len() as u32).to_le_bytes();
-    let riff_size = (frame.data.len() as u32).saturating_add(12).to_le_bytes();
-    let head = [&b"RIFF"[..], &riff_size, b"WEBP", frame.kind, &size].concat();
-    let mut start = frame.data[..5].to_vec();
-    if is_lossless {
-        // With the flag for alpha, the decoder writes its pixels into our buffer
-        // instead of one of its own.
-        start[4] |= 0x10;
-    }
-    let pieces = [&head[..], &start, &frame.data[5..], &[0]];
+    // Pixels of the decoder, and the result.
+    budget.spend(Format::WebP, u64::from(width) * u64::from(height) * 7)?;
+    let size = (data.len() as u32).to_le_bytes();
+    let riff_size = (data.len() as u32).saturating_add(12).to_le_bytes();
+    let head = [&b"RIFF"[..], &riff_size, b"WEBPVP8L", &size].concat();
+    let mut start = data[..5].to_vec();
+    // With the flag for alpha, the decoder writes its pixels into our buffer instead
+    // of one of its own.
+    start[4] |= 0x10;
+    let pieces = [&head[..], &start, &data[5..], &[0]];
     let mut decoder = WebPDecoder::new(Pieces::new(pieces)).map_err(convert_error)?;
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = vec![0; width as usize * height as usize * channels];

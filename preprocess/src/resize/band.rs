@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::decode::decoded::DecodedPixels;
 use crate::decode::jpeg::planes::{STEP, fill_columns};
+use crate::decode::vp8::planes::fill_row;
 use crate::support::buffer::ScratchBuffer;
 use crate::support::simd::{Simd, kernel};
 use crate::support::transpose::{TILE_LENGTH, transpose};
@@ -53,6 +54,20 @@ impl Band {
                 for (i, y) in across.enumerate() {
                     let to = &mut self.untransposed[i * count..];
                     pixels.deinterleave(simd, y, lines.clone(), to, self.plane);
+                }
+                transpose_band(simd, self, count, [self.plane, count]);
+            }
+            (DecodedPixels::YuvPlanes(planes), true) => {
+                for (i, y) in lines.enumerate() {
+                    let to = &mut self.samples[i * BAND..];
+                    fill_row(simd, planes, y, across.clone(), to, self.plane);
+                }
+            }
+            (DecodedPixels::YuvPlanes(planes), false) => {
+                self.untransposed.set_length(channels * self.plane);
+                for (i, y) in across.enumerate() {
+                    let to = &mut self.untransposed[i * count..];
+                    fill_row(simd, planes, y, lines.clone(), to, self.plane);
                 }
                 transpose_band(simd, self, count, [self.plane, count]);
             }
