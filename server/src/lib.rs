@@ -2,10 +2,11 @@
 //! out.
 //!
 //! [`core`] serves models and knows no protocol. [`http`] is a transport: it
-//! translates between HTTP and the core. [`oip`] is what the transports of the
-//! Open Inference Protocol share. [`commands`] are the command line's,
-//! and [`config`] reads flags, environment variables and the configuration
-//! file. Imports run one way: `commands` -> {`http`, `config`} -> `oip` -> `core`.
+//! translates between HTTP and the core. [`oip`], [`tfserving`] and [`torchserve`]
+//! are what the transports of these protocols share. [`commands`] are the command
+//! line's, and [`config`] reads flags, environment variables and the configuration
+//! file. Imports run one way: `commands` -> `http` -> {`oip`, `tfserving`,
+//! `torchserve`} -> `config` -> `core`.
 //!
 //! ```
 //! use resnet_server::core::top_k::top_k;
@@ -24,3 +25,5 @@ pub mod http;
 pub mod logs;
 pub mod oip;
 pub mod shutdown;
+pub mod tfserving;
+pub mod torchserve;

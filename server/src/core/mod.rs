@@ -29,6 +29,8 @@ pub mod registry;
 pub mod request;
 mod round_robin;
 pub mod scheduler;
+pub mod scores;
+pub mod sent;
 pub mod serving;
 pub mod similarity;
 pub mod spec;

@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::routing::post;
 use bytes::Bytes;
 use futures_util::stream;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
-use super::SERVICES;
 use super::frames::{parse, response};
-use super::proto::health::health_check_response::ServingStatus;
-use super::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use super::proto::grpc::health::v1::health_check_response::ServingStatus;
+use super::proto::grpc::health::v1::{HealthCheckRequest, HealthCheckResponse};
+use super::services::Services;
 use super::streams::Requests;
-use super::unary::Query;
+use super::unary::answer;
 use crate::core::error::Error;
 use crate::core::serving::Serving;
 use crate::http::problem::{Problem, ProblemType};
@@ -28,12 +30,22 @@ const LARGEST_REQUEST: usize = 1024;
 /// How often a watched status is looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// The methods, which know these services.
+pub(super) fn routes(services: &Services) -> Router<Arc<Serving>> {
+    let (checked, watched) = (services.clone(), services.clone());
+    let check = move |State(serving), request| check(serving, request, checked);
+    let watch = move |State(serving), request| watch(serving, request, watched);
+    Router::new()
+        .route("/grpc.health.v1.Health/Check", post(check))
+        .route("/grpc.health.v1.Health/Watch", post(watch))
+}
+
 /// The status of a service: all have that of the server, and each model has its
 /// own. `None` for an unknown one.
-fn status(serving: &Serving, service: &str) -> Option<ServingStatus> {
+fn status(serving: &Serving, services: &Services, service: &str) -> Option<ServingStatus> {
     let is_ready = match service {
         "" => serving.ready().is_ok(),
-        service if SERVICES.contains(&service) => serving.ready().is_ok(),
+        service if services.has(service) => serving.ready().is_ok(),
         model => match serving.registry().model_ready(model, None) {
             Err(Error::UnknownModel { .. }) => return None,
             ready => ready.is_ok() && !serving.is_leaving(),
@@ -51,28 +63,26 @@ fn message(status: ServingStatus) -> HealthCheckResponse {
     }
 }
 
-pub(super) struct Check;
-
-impl Query for Check {
-    type Request = HealthCheckRequest;
-    type Response = HealthCheckResponse;
-
-    async fn call(
-        serving: &Arc<Serving>,
-        request: HealthCheckRequest,
-    ) -> Result<HealthCheckResponse, Problem> {
-        let status = status(serving, &request.service).ok_or_else(|| {
+async fn check(
+    serving: Arc<Serving>,
+    request: Request,
+    services: Services,
+) -> Result<Response, Problem> {
+    let found = async |request: HealthCheckRequest| {
+        let status = status(&serving, &services, &request.service).ok_or_else(|| {
             let detail = format!("there is no service or model `{}`", request.service);
             Problem::new(ProblemType::ModelNotFound, detail)
         })?;
         Ok(message(status))
-    }
+    };
+    answer(&serving, request, found).await
 }
 
 /// A status, and each change of it, until the client or the server stops.
-pub(super) async fn watch(
-    State(serving): State<Arc<Serving>>,
+async fn watch(
+    serving: Arc<Serving>,
     request: Request,
+    services: Services,
 ) -> Result<Response, Problem> {
     let (mut requests, _) = Requests::new(request, &serving, LARGEST_REQUEST)?;
     let first = requests.messages.message();
@@ -85,6 +95,7 @@ pub(super) async fn watch(
     let request: HealthCheckRequest = parse(first.unwrap_or_default())?;
     let watched = Watched {
         serving,
+        services,
         service: request.service,
         last: None,
         stopping: requests.stopping,
@@ -94,6 +105,7 @@ pub(super) async fn watch(
 
 struct Watched {
     serving: Arc<Serving>,
+    services: Services,
     service: String,
     last: Option<ServingStatus>,
     stopping: Stopping,
@@ -102,7 +114,7 @@ struct Watched {
 impl Watched {
     async fn next(mut self) -> Option<(Result<Bytes, Status>, Self)> {
         loop {
-            let status = status(&self.serving, &self.service);
+            let status = status(&self.serving, &self.services, &self.service);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if self.last.replace(status) != Some(status) {
                 let bytes = message(status).encode_to_vec().into();

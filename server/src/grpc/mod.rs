@@ -1,13 +1,18 @@
-//! gRPC, on the port of HTTP: the service of the Open Inference Protocol with
-//! Triton's methods, health checks and reflection. Each method is a route.
+//! gRPC, on the port of HTTP: the services of the Open Inference Protocol with
+//! Triton's methods, of TorchServe and of TensorFlow Serving, health checks and
+//! reflection. Each method is a route.
 
+mod exchange;
 mod frames;
 mod health;
 mod inference;
 mod proto;
 mod reflection;
+mod services;
 pub(crate) mod status;
 mod streams;
+mod tfserving;
+mod torchserve;
 mod unary;
 mod weight;
 
@@ -16,15 +21,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 
+use self::services::Services;
 use crate::core::serving::Serving;
 use crate::http::dialect::Dialect;
 use crate::http::problem::{Problem, ProblemType};
-use crate::http::protocol::Protocol;
-
-/// The services besides reflection.
-const SERVICES: [&str; 2] = ["grpc.health.v1.Health", "inference.GRPCInferenceService"];
+use crate::http::protocol::{Protocol, Protocols};
 
 /// How errors of gRPC are rendered.
 pub(crate) const DIALECT: Dialect = Dialect {
@@ -53,22 +55,40 @@ pub(crate) fn unknown_method(path: &str) -> Response {
     response
 }
 
-/// The methods of the public listener.
-pub(crate) fn public() -> Router<Arc<Serving>> {
-    both().merge(inference::public())
+/// The methods of the public listener. The services of TorchServe and of TensorFlow
+/// Serving are there where their protocols are mounted too.
+pub(crate) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
+    let mut routes = both(&Services::public(protocols)).merge(inference::public());
+    if protocols.has(Protocol::TorchServe) {
+        routes = routes.merge(torchserve::public());
+    }
+    if protocols.has(Protocol::TensorFlowServing) {
+        routes = routes.merge(tfserving::public());
+    }
+    routes
+}
+
+/// The methods of most requests with images, as routes.
+pub(crate) fn images(protocols: &Protocols) -> Vec<&'static str> {
+    let mut routes = vec!["/inference.GRPCInferenceService/ModelInfer"];
+    if protocols.has(Protocol::TorchServe) {
+        routes.push("/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions");
+    }
+    if protocols.has(Protocol::TensorFlowServing) {
+        routes.push("/tensorflow.serving.PredictionService/Predict");
+    }
+    routes
 }
 
 /// The methods of the admin listener.
-pub(crate) fn admin() -> Router<Arc<Serving>> {
-    both().merge(inference::admin())
+pub(crate) fn admin(protocols: &Protocols) -> Router<Arc<Serving>> {
+    let routes = both(&Services::admin(protocols)).merge(inference::admin());
+    match protocols.has(Protocol::TorchServe) {
+        true => routes.merge(torchserve::admin()),
+        false => routes,
+    }
 }
 
-fn both() -> Router<Arc<Serving>> {
-    let health = Router::new()
-        .route(
-            "/grpc.health.v1.Health/Check",
-            post(unary::query::<health::Check>),
-        )
-        .route("/grpc.health.v1.Health/Watch", post(health::watch));
-    health.merge(reflection::routes())
+fn both(services: &Services) -> Router<Arc<Serving>> {
+    health::routes(services).merge(reflection::routes(services))
 }

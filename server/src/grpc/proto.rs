@@ -1,4 +1,5 @@
-//! The messages of all services. `make protos` writes them from `server/proto/`.
+//! The messages of all services, in modules as in their packages. `make protos`
+//! writes them from `server/proto/`.
 
 #![allow(
     clippy::all,
@@ -8,26 +9,13 @@
     reason = "generated code"
 )]
 
-macro_rules! generated {
-    ($file:literal) => {
-        include!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/proto/generated/",
-            $file
-        ));
-    };
-}
-
 /// Descriptors of all files, for reflection.
 pub(super) const DESCRIPTORS: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/proto/generated/descriptors.bin"
 ));
 
-pub(super) mod health {
-    generated!("grpc.health.v1.rs");
-}
-
-pub(super) mod inference {
-    generated!("inference.rs");
-}
+include!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/proto/generated/mod.rs"
+));

@@ -39,7 +39,11 @@ const fn code(problem: ProblemType) -> Code {
 
 /// An error of a method as a status.
 pub(super) fn status(problem: &Problem) -> Status {
-    Status::new(code(problem.problem_type), problem.detail())
+    let code = match problem.dialect_status() {
+        StatusCode::PRECONDITION_FAILED => Code::FailedPrecondition,
+        _ => code(problem.problem_type),
+    };
+    Status::new(code, problem.detail())
 }
 
 /// An error as a response without messages.

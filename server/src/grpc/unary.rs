@@ -15,7 +15,7 @@ use prost::Message;
 use tokio::time::timeout;
 
 use super::frames::{broken, messages, parse, response};
-use super::weight::{BytesField, weight};
+use super::weight::{Fields, weight};
 use crate::core::admission::ByteShare;
 use crate::core::error::Error;
 use crate::core::request::Deadline;
@@ -50,7 +50,7 @@ pub(super) trait Infer {
     type Request: Message + Default + 'static;
     type Response: Message;
     /// The fields of the request that are images.
-    const BYTES: &'static [BytesField];
+    const FIELDS: Fields;
 
     fn call(
         inference: Inference<'_>,
@@ -63,7 +63,7 @@ pub(super) struct Inference<'a> {
     pub(super) call: &'a Call,
     pub(super) entered: &'a Entered,
     /// Counts the bytes of the message.
-    pub(super) share: Arc<ByteShare>,
+    pub(super) share: ByteShare,
     pub(super) deadline: Deadline,
     /// What the access log says about it.
     pub(super) fields: &'a mut LogFields,
@@ -74,6 +74,20 @@ pub(super) async fn query<Q: Query>(
     State(serving): State<Arc<Serving>>,
     request: Request,
 ) -> Result<Response, Problem> {
+    answer(&serving, request, |message| Q::call(&serving, message)).await
+}
+
+/// The response to a request that takes no images, which `call` makes.
+pub(super) async fn answer<M, R, F>(
+    serving: &Arc<Serving>,
+    request: Request,
+    call: impl FnOnce(M) -> F,
+) -> Result<Response, Problem>
+where
+    M: Message + Default,
+    R: Message,
+    F: Future<Output = Result<R, Problem>>,
+{
     let (head, body) = request.into_parts();
     let limit = client_timeout(&head.headers)?;
     let work = async {
@@ -83,7 +97,7 @@ pub(super) async fn query<Q: Query>(
         let body = IncomingBody::new(&head.headers, body);
         let body = body.read(&limits, &mut share).await?;
         let message = only_message(&head.headers, body, limits.max_body)?;
-        Q::call(&serving, parse(message)?).await
+        call(parse(message)?).await
     };
     let reply = within(limit, work).await?;
     let bytes = Bytes::from(reply.encode_to_vec());
@@ -133,7 +147,7 @@ async fn reply<I: Infer>(
         let inference = Inference {
             call: &call,
             entered: &entered,
-            share: Arc::new(share),
+            share,
             deadline: read.deadline,
             fields,
         };
@@ -151,12 +165,12 @@ pub(super) async fn parsed<I: Infer>(
     mut share: ByteShare,
     deadline: Deadline,
 ) -> Result<(I::Request, ByteShare), Problem> {
-    if let Some(weight) = weight(&message, I::BYTES, LIGHT) {
+    if let Some(weight) = weight(&message, &I::FIELDS, LIGHT) {
         share.grow(weight)?;
         return Ok((parse(message)?, share));
     }
     let job = move || {
-        let weight = weight(&message, I::BYTES, usize::MAX);
+        let weight = weight(&message, &I::FIELDS, usize::MAX);
         share.grow(weight.unwrap_or(usize::MAX))?;
         Ok((parse(message)?, share))
     };

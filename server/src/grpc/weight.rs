@@ -12,20 +12,43 @@ const FIELD: usize = 2 * 192;
 /// that has room for as many again.
 const NUMBERS: usize = 16;
 
+/// The same for the numbers of an image, which have 32 bits: an integer of one byte,
+/// and a float of four.
+const INTEGERS: usize = 8;
+const FLOATS: usize = 2;
+
 /// Messages nested deeper than this are broken, see the parser.
 const DEPTH: usize = 32;
 
-/// The path of a field of bytes: the numbers of the fields that contain it, and its
-/// own. Its bytes are not copied.
-pub(super) type BytesField = &'static [u32];
+/// The path of a field: the numbers of the fields that contain it, and its own.
+pub(super) type Path = &'static [u32];
+
+/// The fields of a message that contain images.
+#[derive(Clone, Copy)]
+pub(super) struct Fields {
+    /// Bytes, which are not copied.
+    pub(super) bytes: &'static [Path],
+    /// Lists of integers of 32 bits.
+    pub(super) integers: &'static [Path],
+    /// Lists of floats of 32 bits.
+    pub(super) floats: &'static [Path],
+}
 
 /// The memory of a message, or `None` if it is more than `most`. Of a message that
 /// is broken, the memory of the fields before the error.
-pub(super) fn weight(message: &[u8], bytes_fields: &[BytesField], most: usize) -> Option<usize> {
+pub(super) fn weight(message: &[u8], fields: &Fields, most: usize) -> Option<usize> {
     let mut weight = Weight { total: 0, most };
-    weight.add(message, bytes_fields, DEPTH)?;
+    let of = |paths: &'static [Path], factor| paths.iter().map(move |path| (*path, factor));
+    let known: Vec<Known> = of(fields.bytes, 0)
+        .chain(of(fields.integers, INTEGERS))
+        .chain(of(fields.floats, FLOATS))
+        .collect();
+    weight.add(message, &known, DEPTH)?;
     Some(weight.total)
 }
+
+/// A field, and what one of its bytes takes.
+type Known = (Path, usize);
 
 struct Weight {
     total: usize,
@@ -38,16 +61,17 @@ impl Weight {
         (self.total <= self.most).then_some(())
     }
 
-    fn add(&mut self, mut message: &[u8], fields: &[BytesField], depth: usize) -> Option<()> {
+    fn add(&mut self, mut message: &[u8], known: &[Known], depth: usize) -> Option<()> {
         while let Some((number, content)) = next_field(&mut message) {
             self.grow(FIELD)?;
-            if fields.contains(&&[number][..]) {
+            let inner = known
+                .iter()
+                .filter_map(|(path, factor)| Some((path.strip_prefix(&[number])?, *factor)));
+            let inner: Vec<Known> = inner.collect();
+            if let Some((_, factor)) = inner.iter().find(|(path, _)| path.is_empty()) {
+                self.grow(content.len().saturating_mul(*factor))?;
                 continue;
             }
-            let inner = fields
-                .iter()
-                .filter_map(|field| field.strip_prefix(&[number]));
-            let inner: Vec<BytesField> = inner.collect();
             if inner.is_empty() {
                 self.grow(content.len().saturating_mul(NUMBERS))?;
             }
@@ -90,12 +114,12 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::grpc::inference::infer::BYTES;
-    use crate::grpc::proto::inference::ModelInferRequest;
+    use crate::grpc::inference::infer::FIELDS;
     use crate::grpc::proto::inference::model_infer_request::InferInputTensor;
+    use crate::grpc::proto::inference::{InferTensorContents, ModelInferRequest};
 
     fn of(request: &ModelInferRequest) -> usize {
-        weight(&request.encode_to_vec(), BYTES, usize::MAX).unwrap()
+        weight(&request.encode_to_vec(), &FIELDS, usize::MAX).unwrap()
     }
 
     #[test]
@@ -121,11 +145,28 @@ mod tests {
             ..Default::default()
         };
         assert!(of(&nested) >= 1000 * size_of::<i64>());
-        assert_eq!(weight(&many.encode_to_vec(), BYTES, 100_000), None);
+        // What one image takes does not depend on its values.
+        let of_values = |value: u8| {
+            of(&ModelInferRequest {
+                inputs: vec![InferInputTensor {
+                    contents: Some(InferTensorContents {
+                        uint_contents: vec![value.into(); 1000],
+                        fp32_contents: vec![f32::from_le_bytes([value; 4]); 1000],
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            })
+        };
+        let zeros = of_values(0);
+        assert!((16_000..18_000).contains(&zeros), "{zeros}");
+        assert_eq!(of_values(8), zeros);
+        assert_eq!(weight(&many.encode_to_vec(), &FIELDS, 100_000), None);
         // An empty group, which the parser skips.
         let after_group = [&[0x7b, 0x7c], &many.encode_to_vec()[..]].concat();
-        assert!(weight(&after_group, BYTES, usize::MAX).unwrap() > of(&many));
+        assert!(weight(&after_group, &FIELDS, usize::MAX).unwrap() > of(&many));
         // The parser reports what is broken.
-        assert_eq!(weight(b"\x0a\xff", BYTES, 1000), Some(0));
+        assert_eq!(weight(b"\x0a\xff", &FIELDS, 1000), Some(0));
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::core::limits::MAX_IMAGES;
+use crate::core::sent::Tensor;
 
 /// Values of a document outside of tensors. Many short values would take much more
 /// memory than their text.
@@ -28,17 +29,6 @@ pub(super) enum Node<'a> {
     List(Vec<Node<'a>>),
     /// In the order of the document.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
-}
-
-/// Numbers with a shape.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Tensor {
-    /// From the outermost list to the innermost.
-    pub(super) shape: Vec<usize>,
-    /// As many as the product of `shape`.
-    pub(super) values: Vec<f32>,
-    /// Whether a number is written with a fraction or an exponent.
-    pub(super) has_fractions: bool,
 }
 
 impl<'a> Node<'a> {
@@ -98,7 +88,7 @@ pub(super) fn bytes_of(text: Cow<'_, str>, body: &Bytes) -> Bytes {
 /// The bytes that parsing copies. Of a number, two characters become four bytes, in a
 /// vector whose capacity doubles when it is full, and one more byte as a pixel. Text
 /// with escapes is copied twice.
-pub(super) fn copies(body: &[u8]) -> usize {
+pub(crate) fn copies(body: &[u8]) -> usize {
     4 * body.len()
 }
 

@@ -12,20 +12,18 @@ use super::call::{Call, Entered};
 use super::document;
 use super::observe::LogFields;
 use super::problem::{Problem, ProblemType};
-use super::sent::Sent;
 use crate::core::admission::ByteShare;
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error;
-use crate::core::image::{EncodedImage, ImageInput};
 use crate::core::instance::Instance;
 use crate::core::request::Deadline;
-use crate::core::tensor::{Layout, PixelImage};
+use crate::core::sent::Sent;
 
 /// The name and the version of a model, where a request has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) name: Option<String>,
-    pub(super) version: Option<u64>,
+pub(crate) struct Named {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<u64>,
 }
 
 impl Named {
@@ -92,23 +90,23 @@ impl<R: Send + 'static> Inferred<R> {
 }
 
 /// The message of an error in the words of an API, where it has its own.
-pub(super) type Words = fn(&Error) -> Option<String>;
+pub(crate) type Words = fn(&Error) -> Option<String>;
 
 /// One request of an API that has its own words for errors.
-pub(super) struct Inference<'a> {
-    pub(super) call: &'a Call,
-    pub(super) words: Words,
+pub(crate) struct Inference<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) words: Words,
     /// What the forward pass returns besides the logits.
-    pub(super) outputs: Outputs,
+    pub(crate) needed: Outputs,
 }
 
 impl<'a> Inference<'a> {
     /// A request for probabilities, with the native words for errors.
-    pub(super) fn new(call: &'a Call) -> Self {
+    pub(crate) fn new(call: &'a Call) -> Self {
         Self {
             call,
             words: |_| None,
-            outputs: Outputs::default(),
+            needed: Outputs::default(),
         }
     }
 
@@ -144,49 +142,58 @@ impl<'a> Inference<'a> {
             (None, Some(found)) => found,
             (None, None) => find(Named::default(), fields).await?,
         };
-        if self.outputs.feature_map {
-            let maps = instance.network().has_class_maps();
-            maps.map_err(|error| self.problem(&Error::from(error)))?;
-        }
-        let share = Arc::new(read.share);
-        let images = parsed.images.into_iter();
-        let inputs = images.map(|image| input(image, &share)).collect();
-        drop(share);
-        let outcomes = call.run(&instance, inputs, self.outputs, read.deadline, fields);
-        let outcomes = outcomes.await.map_err(|error| self.problem(&error))?;
-        let outputs = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+        let (images, share, deadline) = (parsed.images, read.share, read.deadline);
+        let outputs = self.outputs(&instance, images, share, deadline, fields);
         Ok(Inferred {
+            outputs: outputs.await?,
             instance,
-            outputs: outputs.map_err(|error| self.problem(&error))?,
             rest: parsed.rest,
-            deadline: read.deadline,
+            deadline,
             _entered: entered,
         })
     }
 
-    /// An error as a problem in the words of the API.
-    pub(super) fn problem(&self, error: &Error) -> Problem {
-        let problem = self.call.problem(error);
-        match (self.words)(error) {
-            Some(words) => problem.with_detail(words),
-            None => problem,
+    /// Runs images, whose bytes are counted in `share`. The first error of an image
+    /// ends the request.
+    pub(crate) async fn outputs(
+        &self,
+        instance: &Instance,
+        images: Vec<Sent>,
+        share: ByteShare,
+        deadline: Deadline,
+        fields: &mut LogFields,
+    ) -> Result<Vec<ImageOutput>, Problem> {
+        if self.needed.feature_map {
+            let maps = instance.network().has_class_maps();
+            maps.map_err(|error| self.problem(&Error::from(error)))?;
         }
+        let share = Arc::new(share);
+        let images = images.into_iter();
+        let inputs = images.map(|image| image.into_input(&share)).collect();
+        drop(share);
+        let outcomes = self
+            .call
+            .run(instance, inputs, self.needed, deadline, fields);
+        let outcomes = outcomes.await.map_err(|error| self.problem(&error))?;
+        let outputs = outcomes.into_iter().collect::<Result<Vec<_>, _>>();
+        outputs.map_err(|error| self.problem(&error))
+    }
+
+    /// An error as a problem in the words of the API.
+    pub(crate) fn problem(&self, error: &Error) -> Problem {
+        in_words(self.call.problem(error), error, self.words)
+    }
+}
+
+/// The problem of an error in the words of an API, where it has its own.
+pub(crate) fn in_words(problem: Problem, error: &Error, words: Words) -> Problem {
+    match words(error) {
+        Some(words) => problem.with_detail(words),
+        None => problem,
     }
 }
 
 /// A request that a parser rejected.
-pub(super) fn malformed(reason: String) -> Problem {
+pub(crate) fn malformed(reason: String) -> Problem {
     Problem::new(ProblemType::MalformedRequest, reason)
-}
-
-fn input(image: Sent, share: &Arc<ByteShare>) -> ImageInput {
-    let share = Arc::clone(share);
-    match image {
-        Sent::File(bytes, encoding) => {
-            ImageInput::Encoded(EncodedImage::new(bytes, encoding, share))
-        }
-        Sent::Pixels { size, rgb } => {
-            ImageInput::Pixels(PixelImage::new(size, Layout::ChannelsLast, rgb, share))
-        }
-    }
 }

@@ -303,6 +303,9 @@ fn is_health_method(path: &str) -> bool {
     const READY: [&str; 3] = ["ServerLive", "ServerReady", "ModelReady"];
     match path.strip_prefix("/inference.GRPCInferenceService/") {
         Some(method) => READY.contains(&method),
-        None => path.starts_with("/grpc.health.v1.Health/"),
+        None => {
+            path.starts_with("/grpc.health.v1.Health/")
+                || path == "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Ping"
+        }
     }
 }

@@ -31,6 +31,8 @@ struct Mounted {
     dialect: Dialect,
     public: fn(&Protocols) -> Router<Arc<Serving>>,
     admin: fn(&Protocols) -> Router<Arc<Serving>>,
+    /// The routes that most requests with images use.
+    images: fn(&Protocols) -> Vec<&'static str>,
 }
 
 /// All dialects besides the native API. No two of them have the same method on the
@@ -40,46 +42,55 @@ static DIALECTS: [Mounted; 9] = [
         dialect: oip::OIP,
         public: |_| oip::public(),
         admin: |_| oip::admin(),
+        images: |_| vec![oip::INFER],
     },
     Mounted {
         dialect: torchserve::DIALECT,
         public: torchserve::public,
         admin: torchserve::admin,
+        images: |_| vec![torchserve::PREDICTIONS],
     },
     Mounted {
         dialect: tfserving::DIALECT,
         public: tfserving::public,
         admin: none,
+        images: |_| vec![tfserving::MODELS],
     },
     Mounted {
         dialect: huggingface::DIALECT,
         public: huggingface::public,
         admin: none,
+        images: |_| vec!["/"],
     },
     Mounted {
         dialect: sagemaker::DIALECT,
         public: sagemaker::public,
         admin: none,
+        images: sagemaker::images,
     },
     Mounted {
         dialect: photoprism::DIALECT,
         public: photoprism::public,
         admin: none,
+        images: |_| vec![photoprism::LABELS],
     },
     Mounted {
         dialect: roboflow::DIALECT,
         public: roboflow::public,
         admin: none,
+        images: |_| vec![roboflow::CLASSIFY],
     },
     Mounted {
         dialect: deepstack::DIALECT,
         public: deepstack::public,
         admin: none,
+        images: |_| vec![deepstack::SCENE],
     },
     Mounted {
         dialect: grpc::DIALECT,
-        public: |_| grpc::public(),
-        admin: |_| grpc::admin(),
+        public: grpc::public,
+        admin: grpc::admin,
+        images: grpc::images,
     },
 ];
 
@@ -90,11 +101,7 @@ fn none(_: &Protocols) -> Router<Arc<Serving>> {
 
 /// The routes of the public listener.
 pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
-    // There from the start, so that the first request shows as a rate.
-    for route in [CLASSIFY, EMBED, EXPLAIN] {
-        let protocol = NATIVE.protocol.name();
-        serving.metrics().expect(protocol, route, 200);
-    }
+    expect(&serving, protocols);
     let routes = read_only()
         .merge(descriptions())
         .route(CLASSIFY, post(classify::classify))
@@ -155,6 +162,23 @@ pub fn admin(serving: Arc<Serving>, protocols: &Protocols) -> Router {
             ))
         })
         .with_state(serving)
+}
+
+/// Creates the counters of requests with images, so that the first request of each
+/// protocol shows as a rate.
+fn expect(serving: &Serving, protocols: &Protocols) {
+    let native = [CLASSIFY, EMBED, EXPLAIN].map(|route| (NATIVE, route));
+    let others = mounted(protocols).flat_map(|mounted| {
+        let routes = (mounted.images)(protocols).into_iter();
+        routes.map(|route| (mounted.dialect, route))
+    });
+    let vertex = vertex::predict_path(protocols).filter(|_| protocols.has(Protocol::VertexAi));
+    let vertex = vertex.map(|route| (vertex::DIALECT, route));
+    for (dialect, route) in native.into_iter().chain(others).chain(vertex) {
+        serving
+            .metrics()
+            .expect(dialect.protocol.name(), route, 200);
+    }
 }
 
 fn mounted(protocols: &Protocols) -> impl Iterator<Item = &'static Mounted> {

@@ -14,14 +14,22 @@ skip() { echo "skipped: clients: $*"; exit 0; }
 command -v python3 > /dev/null || skip "python3 is not installed"
 [ -x "$binary" ] || { echo "there is no $binary; run cargo build --release"; exit 1; }
 mkdir -p "$work"
-if ! cmp --silent "$here/requirements.txt" "$work/installed.txt"; then
+wanted=$(cat "$here"/requirements*.txt)
+if [ "$wanted" != "$(cat "$work/installed.txt" 2> /dev/null)" ]; then
     python3 -m venv --clear "$work/venv" || skip "python3 has no venv module"
     # uv needs a tenth of pip's CPU time for so many packages.
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check uv==0.13.9 || skip "PyPI cannot be reached"
-    "$work/venv/bin/uv" pip install --quiet --python "$work/venv/bin/python" --requirement "$here/requirements.txt" \
+    install() { "$work/venv/bin/uv" pip install --quiet --python "$work/venv/bin/python" "$@"; }
+    install --requirement "$here/requirements.txt" && install --no-deps --requirement "$here/requirements-alone.txt" \
         || skip "PyPI cannot be reached"
-    cp "$here/requirements.txt" "$work/installed.txt"
+    echo "$wanted" > "$work/installed.txt"
 fi
+# Messages of clients that are not on PyPI, and those that tensorflow-serving-api imports
+# from TensorFlow, which is large and not installed.
+mkdir -p "$work/generated"
+(cd "$here/protos" && find . -name '*.proto' -print0 | xargs -0 "$work/venv/bin/python" -m grpc_tools.protoc \
+    --proto_path . --python_out "$work/generated" --grpc_python_out "$work/generated")
+export PYTHONPATH=$work/generated
 
 log=$work/server.log
 : > "$log"

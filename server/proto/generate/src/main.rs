@@ -1,6 +1,6 @@
 //! Writes the Rust types of the `.proto` files, and their descriptors for
-//! reflection, to `../generated`. With `--check` it only says whether they are
-//! current. It needs no protoc.
+//! reflection, to `../generated`, whose `mod.rs` has a module for each package. With
+//! `--check` it only says whether they are current. It needs no protoc.
 
 use std::error::Error;
 use std::fs;
@@ -9,7 +9,14 @@ use std::process::ExitCode;
 
 use prost::Message;
 
-const FILES: [&str; 2] = ["health.proto", "inference.proto"];
+const FILES: [&str; 6] = [
+    "health.proto",
+    "inference.proto",
+    "tensorflow.proto",
+    "tensorflow_serving.proto",
+    "torchserve_inference.proto",
+    "torchserve_management.proto",
+];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let check = std::env::args().any(|argument| argument == "--check");
@@ -25,6 +32,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     prost_build::Config::new()
         .bytes(["."])
         .out_dir(&target)
+        .include_file("mod.rs")
         .compile_fds(descriptors)?;
     if !check {
         return Ok(ExitCode::SUCCESS);

@@ -9,7 +9,7 @@ use crate::core::instance::Instance;
 use crate::grpc::proto::inference::model_infer_response::InferOutputTensor;
 use crate::grpc::proto::inference::{ModelInferRequest, ModelInferResponse};
 use crate::grpc::unary::{Infer, Inference};
-use crate::grpc::weight::BytesField;
+use crate::grpc::weight::Fields;
 use crate::http::call::Call;
 use crate::http::oip::errors::{all_or_first_error, problem};
 use crate::http::problem::Problem;
@@ -21,15 +21,19 @@ use crate::oip::outputs::{OutputTensor, Wanted, needed, outputs, size};
 /// pool.
 const SMALL_VALUES: usize = 64 << 10;
 
-/// Raw contents, and the elements of BYTES tensors.
-pub(in crate::grpc) const BYTES: &[BytesField] = &[&[7], &[5, 5, 8]];
+/// Raw contents, and the elements of BYTES tensors; integers and floats.
+pub(in crate::grpc) const FIELDS: Fields = Fields {
+    bytes: &[&[7], &[5, 5, 8]],
+    integers: &[&[5, 5, 4]],
+    floats: &[&[5, 5, 6]],
+};
 
 pub(super) struct ModelInfer;
 
 impl Infer for ModelInfer {
     type Request = ModelInferRequest;
     type Response = ModelInferResponse;
-    const BYTES: &'static [BytesField] = BYTES;
+    const FIELDS: Fields = FIELDS;
 
     async fn call(
         inference: Inference<'_>,
@@ -42,6 +46,7 @@ impl Infer for ModelInfer {
             mut deadline,
             fields,
         } = inference;
+        let share = Arc::new(share);
         let failed = |failure: Failure| problem(call, &failure);
         let name = request.model_name.clone();
         let version = version(&name, &request.model_version);

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, post};
 
+use super::exchange::exchange;
+use super::services::INFERENCE;
 use super::unary::{infer as images, query};
 use crate::core::serving::Serving;
 use crate::http::problem::{Problem, ProblemType};
-
-const SERVICE: &str = "/inference.GRPCInferenceService";
 
 /// Triton's methods for extensions that this server does not have.
 const UNSUPPORTED: [&str; 4] = [
@@ -39,7 +39,10 @@ const REGIONS: [&str; 4] = [
 pub(super) fn public() -> Router<Arc<Serving>> {
     let routes = both()
         .route(&path("ModelInfer"), post(images::<infer::ModelInfer>))
-        .route(&path("ModelStreamInfer"), post(stream::infer))
+        .route(
+            &path("ModelStreamInfer"),
+            post(exchange::<stream::ModelStreamInfer>),
+        )
         .route(&path("RepositoryModelLoad"), post(repository::refuse))
         .route(&path("RepositoryModelUnload"), post(repository::refuse));
     let routes = REGIONS.iter().fold(routes, |routes, method| {
@@ -81,7 +84,7 @@ fn both() -> Router<Arc<Serving>> {
 }
 
 fn path(method: &str) -> String {
-    format!("{SERVICE}/{method}")
+    format!("/{INFERENCE}/{method}")
 }
 
 async fn unsupported() -> Problem {

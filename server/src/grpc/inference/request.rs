@@ -8,6 +8,7 @@ use half::{bf16, f16};
 
 use crate::core::error::Error;
 use crate::core::image::Encoding;
+use crate::core::limits::LONGEST_ID;
 use crate::grpc::proto::inference::infer_parameter::ParameterChoice;
 use crate::grpc::proto::inference::model_infer_request::{
     InferInputTensor, InferRequestedOutputTensor,
@@ -58,6 +59,10 @@ pub(super) fn parse(request: ModelInferRequest) -> Result<Parsed, Failure> {
             request.inputs.len(),
             request.outputs.len()
         )));
+    }
+    if request.id.len() > LONGEST_ID {
+        let text = format!("'id' must have at most {LONGEST_ID} bytes");
+        return Err(Failure::Invalid(text));
     }
     let timeout = check_parameters(&request.parameters)?;
     let [input] = <[InferInputTensor; 1]>::try_from(request.inputs).map_err(|inputs| {

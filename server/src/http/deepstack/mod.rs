@@ -21,8 +21,8 @@ use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
 use super::response::json;
-use super::scores::best;
-use super::sent::Sent;
+use crate::core::scores::best;
+use crate::core::sent::Sent;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -31,9 +31,12 @@ pub(super) const DIALECT: Dialect = Dialect {
     render,
 };
 
+/// The only route.
+pub(super) const SCENE: &str = "/v1/vision/scene";
+
 /// The routes of the public listener.
 pub(super) fn public(_: &Protocols) -> Router<Arc<Serving>> {
-    Router::new().route("/v1/vision/scene", post(scene))
+    Router::new().route(SCENE, post(scene))
 }
 
 fn render(problem: &Problem, _: &str) -> ErrorResponse {

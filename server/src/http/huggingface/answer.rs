@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::http::scores::Score;
+use crate::core::scores::Score;
 
 /// One class.
 #[derive(Serialize)]

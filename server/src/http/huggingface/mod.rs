@@ -24,8 +24,8 @@ use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
 use super::response::{counted, json as json_response};
-use super::scores::best;
 use crate::core::admission::ByteShare;
+use crate::core::scores::best;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use weights::Activation;
 
 use crate::core::answer::TOP_K;
+use crate::core::sent::Sent;
 use crate::http::document::{Node, bytes_of};
 use crate::http::fields::encoding;
-use crate::http::sent::Sent;
 
 /// A request.
 #[derive(Debug, PartialEq)]

@@ -8,6 +8,8 @@ mod numbers;
 mod repository;
 mod request;
 mod response;
+#[cfg(test)]
+mod round_trip;
 mod server;
 
 use std::sync::Arc;
@@ -28,6 +30,9 @@ pub(super) const OIP: Dialect = Dialect {
 const MODEL: &str = "/v2/models/{name}";
 const VERSION: &str = "/v2/models/{name}/versions/{version}";
 const REPOSITORY: &str = "/v2/repository";
+
+/// The route of most requests with images.
+pub(super) const INFER: &str = "/v2/models/{name}/infer";
 
 /// The routes of the public listener. Models cannot be loaded there, as in a Triton
 /// that does not allow it.

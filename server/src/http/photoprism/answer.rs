@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::http::scores::Score;
+use crate::core::scores::Score;
 
 /// Labels of an answer.
 pub(super) const MOST_LABELS: usize = 5;

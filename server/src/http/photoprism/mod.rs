@@ -21,7 +21,7 @@ use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
 use super::response::json;
-use super::scores::best;
+use crate::core::scores::best;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -30,14 +30,16 @@ pub(super) const DIALECT: Dialect = Dialect {
     render,
 };
 
+/// The route of most requests with images.
+pub(super) const LABELS: &str = "/api/v1/vision/labels";
+
 /// The routes of the public listener. PhotoPrism calls the address in its
 /// `vision.yml`; these are the paths of its own service.
 pub(super) fn public(_: &Protocols) -> Router<Arc<Serving>> {
-    let path = "/api/v1/vision/labels";
     Router::new()
-        .route(path, post(labels))
-        .route(&format!("{path}/{{name}}"), post(labels))
-        .route(&format!("{path}/{{name}}/{{version}}"), post(labels))
+        .route(LABELS, post(labels))
+        .route(&format!("{LABELS}/{{name}}"), post(labels))
+        .route(&format!("{LABELS}/{{name}}/{{version}}"), post(labels))
 }
 
 fn render(problem: &Problem, _: &str) -> ErrorResponse {

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use crate::core::limits::LONGEST_ID;
+use crate::core::sent::Sent;
 use crate::http::document::{Node, bytes_of};
-use crate::http::sent::Sent;
 
 /// A request.
 #[derive(Debug, PartialEq)]

@@ -25,8 +25,8 @@ use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
 use super::response::{counted, json};
-use super::scores::best;
 use crate::core::registry::status::ModelStatus;
+use crate::core::scores::best;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -35,10 +35,13 @@ pub(super) const DIALECT: Dialect = Dialect {
     render,
 };
 
+/// The route of requests with images.
+pub(super) const CLASSIFY: &str = "/infer/classification";
+
 /// The routes of the public listener.
 pub(super) fn public(_: &Protocols) -> Router<Arc<Serving>> {
     Router::new()
-        .route("/infer/classification", post(classify))
+        .route(CLASSIFY, post(classify))
         .route("/model/registry", get(registry))
         .route("/model/add", post(add))
 }

@@ -10,7 +10,6 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, finish};
@@ -21,17 +20,21 @@ use super::observe::LogFields;
 use super::problem::Problem;
 use super::protocol::{Protocol, Protocols};
 use super::query::CheckedQuery;
-use super::torchserve::answer::{CLASSES, printed};
-use super::torchserve::error::{render, words};
+use super::torchserve::error::render;
 use super::torchserve::predict;
+use super::torchserve::response::printed;
 use crate::core::admission::ByteShare;
 use crate::core::serving::Serving;
+use crate::torchserve::answer::{CLASSES, health};
+use crate::torchserve::failure::words;
 
 /// Its name and its errors, which are TorchServe's.
 pub(super) const DIALECT: Dialect = Dialect {
     protocol: Protocol::SageMaker,
     render,
 };
+
+const INVOCATIONS: &str = "/invocations";
 
 /// The routes of the public listener, unless TorchServe has them.
 pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
@@ -41,20 +44,29 @@ pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
     }
 }
 
+/// The route of requests with images, unless TorchServe has it.
+pub(super) fn images(protocols: &Protocols) -> Vec<&'static str> {
+    match protocols.has(Protocol::TorchServe) {
+        true => Vec::new(),
+        false => vec![INVOCATIONS],
+    }
+}
+
 /// The routes of a container.
 pub(super) fn container() -> Router<Arc<Serving>> {
     Router::new()
         .route("/ping", any(ping))
-        .route("/invocations", any(invocations))
+        .route(INVOCATIONS, any(invocations))
 }
 
 /// Whether requests can be served.
 pub(super) async fn ping(State(serving): State<Arc<Serving>>) -> Result<Response, Problem> {
-    let (status, text) = match serving.ready() {
-        Ok(_) => (StatusCode::OK, "Healthy"),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Unhealthy"),
+    let is_ready = serving.ready().is_ok();
+    let status = match is_ready {
+        true => StatusCode::OK,
+        false => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    printed(status, &json!({"status": text}))
+    printed(status, &health(is_ready))
 }
 
 /// The query of `/invocations`.

@@ -1,7 +1,7 @@
 //! What TensorFlow Serving answers: indented JSON with lists of numbers on one
 //! line.
 
-use crate::http::scores::Score;
+use crate::core::scores::Score;
 
 /// How the values are arranged, as in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,24 +17,25 @@ use axum::routing::get;
 use bytes::Bytes;
 use serde_json::json;
 
-use self::path::{Verb, Version};
+use self::path::Verb;
 use self::status::{Status, VersionStatus};
 use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, finish};
 use super::dialect::{Dialect, ErrorResponse};
-use super::inference::{Inference, Inferred, Named, Parsed};
+use super::inference::{Inference, Inferred, Named, Parsed, in_words};
 use super::observe::LogFields;
 use super::problem::{Problem, ProblemType};
 use super::protocol::{Protocol, Protocols};
 use super::response::counted_bytes;
-use super::scores::best;
 use super::target::PathText;
 use super::torchserve::predict;
 use crate::core::admission::ByteShare;
 use crate::core::answer::TOP_K;
-use crate::core::error::Error;
-use crate::core::registry::status::ModelStatus;
+use crate::core::scores::best;
 use crate::core::serving::Serving;
+use crate::tfserving::failure::{Failure, words};
+use crate::tfserving::state::{described, states};
+use crate::tfserving::version::Version;
 
 /// Its name and its errors.
 pub(super) const DIALECT: Dialect = Dialect {
@@ -42,14 +43,21 @@ pub(super) const DIALECT: Dialect = Dialect {
     render,
 };
 
+/// Why there are no regressions.
+const NO_REGRESS: &str = "Expected regression signature method_name to be \
+                          tensorflow/serving/regress. Was: tensorflow/serving/predict";
+
 /// Bytes of a number and of its text in a response.
 const NUMBER_BYTES: usize = 32;
+
+/// The route of the requests for a model.
+pub(super) const MODELS: &str = "/v1/models/{*path}";
 
 /// The routes of the public listener.
 pub(super) fn public(_: &Protocols) -> Router<Arc<Serving>> {
     Router::new()
         .route("/v1/models", get(list))
-        .route("/v1/models/{*path}", get(describe).post(infer))
+        .route(MODELS, get(describe).post(infer))
 }
 
 fn render(problem: &Problem, _: &str) -> ErrorResponse {
@@ -64,19 +72,6 @@ fn render(problem: &Problem, _: &str) -> ErrorResponse {
         content_type: "application/json",
         body: answer::error(problem.detail()).into(),
         headers: Vec::new(),
-    }
-}
-
-/// Messages that clients look for.
-fn words(error: &Error) -> Option<String> {
-    match error {
-        Error::UnknownModel { name } => {
-            Some(format!("Servable not found for request: Latest({name})"))
-        }
-        Error::UnknownVersion { name, version, .. } => Some(format!(
-            "Servable not found for request: Specific({name}, {version})"
-        )),
-        _ => None,
     }
 }
 
@@ -95,32 +90,17 @@ async fn describe(
 ) -> Result<Response, Problem> {
     let request = path::parse(&path).filter(|request| !request.verb.is_post());
     let request = request.ok_or_else(|| malformed(&Method::GET, &uri))?;
-    let unknown = |_| missing(format!("Could not find any versions of model {path}"));
-    let name = &request.model;
-    let model = serving.registry().status(name).map_err(unknown)?;
-    let version = number(&request.version, name, &model)?;
-    let versions = model.versions.iter();
-    let mut versions = versions.filter(|v| version.is_none_or(|number| number == v.version));
+    let (name, registry) = (&request.model, serving.registry());
     if request.verb == Verb::Metadata {
-        let mut loaded = versions.filter_map(|v| v.instance.as_ref());
-        let instance = loaded
-            .next_back()
-            .ok_or_else(|| missing(format!("Servable not found for request: Latest({name})")))?;
+        let instance = described(registry, name, &request.version).map_err(|f| problem(&f))?;
         let classes = instance.network().info().classes;
         return json(&status::metadata(name, instance.version(), classes));
     }
-    let states: Vec<VersionStatus<'_>> = versions
-        .by_ref()
-        .map(|v| VersionStatus::new(v.version, v.state.name(), v.reason.as_deref()))
-        .collect();
-    if let (true, Some(number)) = (states.is_empty(), version) {
-        let text = format!("Could not find version {number} of model {name}");
-        return Err(missing(text));
-    }
+    let (states, version) = states(registry, name, &request.version).map_err(|f| problem(&f))?;
     json(&Status {
-        model_version_status: states,
+        model_version_status: states.iter().map(VersionStatus::from).collect(),
         name,
-        ready: serving.registry().model_ready(name, version).is_ok(),
+        ready: registry.model_ready(name, version).is_ok(),
     })
 }
 
@@ -145,7 +125,7 @@ async fn respond(
     body: IncomingBody,
     fields: &mut LogFields,
 ) -> Result<Response, Problem> {
-    let model = named(call, request)?;
+    let model = named(&call.serving, &request.model, &request.version)?;
     let inference = Inference {
         words,
         ..Inference::new(call)
@@ -173,10 +153,7 @@ async fn respond(
             Ok(json_text(answer::classes(&images)))
         }
         Verb::Explain => predict::explain_images(call, model, body, fields).await,
-        Verb::Regress | Verb::Status | Verb::Metadata => Err(Problem::bad_parameter(
-            "Expected regression signature method_name to be tensorflow/serving/regress. Was: \
-             tensorflow/serving/predict",
-        )),
+        Verb::Regress | Verb::Status | Verb::Metadata => Err(Problem::bad_parameter(NO_REGRESS)),
     }
 }
 
@@ -215,53 +192,31 @@ fn predicted(
     Ok(response)
 }
 
-/// The model and the version of a path. A label stands for a version: `stable` for
-/// the one that requests without a version get, `latest` for the newest.
-fn named(call: &Call, request: &path::Request) -> Result<Named, Problem> {
-    let name = request.model.as_str();
-    let version = match &request.version {
+/// The model and the version that a request names.
+///
+/// # Errors
+/// An unknown label, or an unknown model with a version.
+pub(crate) fn named(serving: &Serving, name: &str, version: &Version) -> Result<Named, Problem> {
+    let number = match version {
         Version::Any => None,
         version => {
-            let model = call.serving.registry().status(name);
-            let model = model.map_err(|error| in_words(&error))?;
-            number(version, name, &model)?
+            let model = serving.registry().status(name);
+            let model = model.map_err(|error| in_words(Problem::from(&error), &error, words))?;
+            version.number(&model, name).map_err(|f| problem(&f))?
         }
     };
     Ok(Named {
         name: Some(name.to_owned()),
-        version,
+        version: number,
     })
 }
 
-fn number(version: &Version, name: &str, model: &ModelStatus) -> Result<Option<u64>, Problem> {
-    match version {
-        Version::Any => Ok(None),
-        Version::Number(text) => text.parse().map(Some).map_err(|_| {
-            missing(format!(
-                "Servable not found for request: Specific({name}, {text})"
-            ))
-        }),
-        Version::Label(label) => match label.as_str() {
-            "stable" => Ok(None),
-            "latest" => Ok(model.versions.last().map(|v| v.version)),
-            _ => Err(Problem::bad_parameter(format!(
-                "Unrecognized servable version label: {}",
-                label.escape_default()
-            ))),
-        },
+/// A failure as a problem.
+pub(crate) fn problem(failure: &Failure) -> Problem {
+    match failure.is_missing() {
+        true => Problem::new(ProblemType::ModelNotFound, failure.to_string()),
+        false => Problem::bad_parameter(failure.to_string()),
     }
-}
-
-fn in_words(error: &Error) -> Problem {
-    let problem = Problem::from(error);
-    match words(error) {
-        Some(words) => problem.with_detail(words),
-        None => problem,
-    }
-}
-
-fn missing(text: String) -> Problem {
-    Problem::new(ProblemType::ModelNotFound, text)
 }
 
 fn malformed(method: &Method, uri: &Uri) -> Problem {

@@ -1,22 +1,14 @@
 //! The paths of TensorFlow Serving and of KServe v1 below `/v1/models`:
 //! `NAME[/versions/V|/labels/L][:VERB|/metadata]`.
 
+use crate::tfserving::version::Version;
+
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) model: String,
     pub(super) version: Version,
     pub(super) verb: Verb,
-}
-
-/// Which version of the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    /// None is named.
-    Any,
-    /// A number: more digits than fit are a number that does not exist.
-    Number(String),
-    Label(String),
 }
 
 /// What to do with the model.

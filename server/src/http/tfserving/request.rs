@@ -4,11 +4,9 @@
 use bytes::Bytes;
 
 use super::answer::Layout;
-use crate::http::document::{Node, Tensor, bytes_of};
-use crate::http::sent::{Sent, too_many};
-
-/// The signatures that a request may name.
-pub(super) const SIGNATURES: [&str; 3] = ["serving_default", "predict", "classify"];
+use crate::core::sent::{Sent, Tensor, too_many};
+use crate::http::document::{Node, bytes_of};
+use crate::tfserving::signature::{SIGNATURES, is_signature};
 
 /// The images of a request.
 #[derive(Debug, PartialEq)]
@@ -77,7 +75,7 @@ fn document(body: &Bytes) -> Result<Node<'_>, String> {
     }
     match document.take("signature_name") {
         None => Ok(document),
-        Some(Node::Text(name)) if name.is_empty() || SIGNATURES.contains(&&*name) => Ok(document),
+        Some(Node::Text(name)) if is_signature(&name) => Ok(document),
         Some(Node::Text(name)) => Err(format!(
             "Serving signature name: \"{}\" not found in signature def; use one of {}",
             name.escape_default(),

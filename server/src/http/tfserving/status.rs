@@ -3,9 +3,10 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::ser::{PrettyFormatter, Serializer as JsonSerializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::request::SIGNATURES;
+use crate::tfserving::signature::{ElementType, Tensor, signatures};
+use crate::tfserving::state::{State, VersionState};
 
 /// The body of a status request. `name` and `ready` are what a client of KServe
 /// reads at the same path.
@@ -37,21 +38,21 @@ fn as_text<S: Serializer>(version: &u64, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_str(version)
 }
 
-impl<'a> VersionStatus<'a> {
-    /// The version with this state (`State::name`) and reason.
-    pub(super) fn new(version: u64, state: &str, reason: Option<&'a str>) -> Self {
-        let (state, error_code) = match state {
-            "ready" => ("AVAILABLE", "OK"),
-            "loading" => ("LOADING", "OK"),
-            "failed" => ("END", "UNKNOWN"),
-            _ => ("END", "OK"),
-        };
+impl<'a> From<&'a VersionState> for VersionStatus<'a> {
+    fn from(version: &'a VersionState) -> Self {
         Self {
-            version,
-            state,
+            version: version.version,
+            state: match version.state {
+                State::Loading => "LOADING",
+                State::Available => "AVAILABLE",
+                State::End => "END",
+            },
             status: Code {
-                error_code,
-                error_message: reason.filter(|_| error_code != "OK").unwrap_or_default(),
+                error_code: match version.error {
+                    Some(_) => "UNKNOWN",
+                    None => "OK",
+                },
+                error_message: version.error.as_deref().unwrap_or_default(),
             },
         }
     }
@@ -59,41 +60,36 @@ impl<'a> VersionStatus<'a> {
 
 /// The metadata of a version whose network has this many classes.
 pub(super) fn metadata(name: &str, version: u64, classes: usize) -> Value {
-    let tensor = |name: &str, dtype: &str, shape: &[i64]| {
-        let dim = |size: &i64| json!({"size": size.to_string(), "name": ""});
-        let shape: Vec<Value> = shape.iter().map(dim).collect();
+    let dim = |size: &i64| json!({"size": size.to_string(), "name": ""});
+    let tensor = |tensor: &Tensor| {
+        let dtype = match tensor.element {
+            ElementType::Float => "DT_FLOAT",
+            ElementType::Text => "DT_STRING",
+        };
+        let shape: Vec<Value> = tensor.shape.iter().map(dim).collect();
         json!({
             "dtype": dtype,
             "tensor_shape": {"dim": shape, "unknown_rank": false},
-            "name": format!("{name}:0"),
+            "name": format!("{}:0", tensor.name),
         })
     };
-    let classes = i64::try_from(classes).unwrap_or(-1);
-    let predict = json!({
-        "inputs": {"image": tensor("image", "DT_STRING", &[-1])},
-        "outputs": {"probabilities": tensor("probabilities", "DT_FLOAT", &[-1, classes])},
-        "method_name": "tensorflow/serving/predict",
+    let named = |of: &Tensor| (of.key.to_owned(), tensor(of));
+    let signatures = signatures(classes).into_iter().map(|signature| {
+        let outputs: Map<String, Value> = signature.outputs.iter().map(named).collect();
+        let described = json!({
+            "inputs": Map::from_iter([named(&signature.input)]),
+            "outputs": outputs,
+            "method_name": signature.method,
+        });
+        (signature.name.to_owned(), described)
     });
-    let classify = json!({
-        "inputs": {"inputs": tensor("examples", "DT_STRING", &[-1])},
-        "outputs": {
-            "classes": tensor("classes", "DT_STRING", &[-1, -1]),
-            "scores": tensor("scores", "DT_FLOAT", &[-1, -1]),
-        },
-        "method_name": "tensorflow/serving/classify",
-    });
-    let [default, named, examples] = SIGNATURES;
     json!({
         "model_spec": {
             "name": name,
             "signature_name": "",
             "version": version.to_string(),
         },
-        "metadata": {
-            "signature_def": {
-                "signature_def": {default: predict.clone(), named: predict, examples: classify},
-            },
-        },
+        "metadata": {"signature_def": {"signature_def": signatures.collect::<Map<_, _>>()}},
     })
 }
 
@@ -109,14 +105,24 @@ pub(super) fn printed(body: &impl Serialize) -> Result<Vec<u8>, serde_json::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tfserving::signature::SIGNATURES;
 
     #[test]
     fn a_status_lists_the_versions_in_the_form_of_protobuf() {
+        let states = [
+            VersionState {
+                version: 1,
+                state: State::Available,
+                error: None,
+            },
+            VersionState {
+                version: 2,
+                state: State::End,
+                error: Some("no such file".into()),
+            },
+        ];
         let status = Status {
-            model_version_status: vec![
-                VersionStatus::new(1, "ready", None),
-                VersionStatus::new(2, "failed", Some("no such file")),
-            ],
+            model_version_status: states.iter().map(VersionStatus::from).collect(),
             name: "cat",
             ready: true,
         };

@@ -4,10 +4,10 @@
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::answer::cache_headers;
-use crate::core::error::Error;
+use super::response::cache_headers;
 use crate::http::dialect::ErrorResponse;
 use crate::http::problem::{Problem, ProblemType};
+use crate::torchserve::failure::VERSION;
 
 /// An error body.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -16,23 +16,6 @@ struct Failure<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
-}
-
-/// The start of the messages of [`words`] for a version.
-const VERSION: &str = "Model version: ";
-
-/// The messages that clients of TorchServe look for.
-pub(in crate::http) fn words(error: &Error) -> Option<String> {
-    match error {
-        Error::UnknownModel { name } => Some(format!("Model not found: {name}")),
-        Error::UnknownVersion { name, version, .. } => Some(format!(
-            "{VERSION}{version} does not exist for model: {name}"
-        )),
-        Error::ModelExists { name } => Some(format!(
-            "Model version 1.0 is already registered for model {name}"
-        )),
-        _ => None,
-    }
 }
 
 /// Renders a problem. An image that cannot be read is the client's error, unlike
@@ -97,6 +80,8 @@ impl<'a> Failure<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::error::Error;
+    use crate::torchserve::failure::words;
 
     fn rendered(error: &Error) -> (u16, serde_json::Value) {
         let problem = Problem::from(error);

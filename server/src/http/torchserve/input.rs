@@ -3,21 +3,21 @@
 
 use bytes::Bytes;
 
+use crate::core::sent::Sent;
 use crate::http::document::{Node, bytes_of};
 use crate::http::fields::{Field, encoding, fields, last};
-use crate::http::sent::Sent;
 
 /// The fields that may contain the image.
-const IMAGE_FIELDS: [&str; 2] = ["data", "body"];
+pub(crate) const IMAGE_FIELDS: [&str; 2] = ["data", "body"];
 
 /// What a request contains.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// In order.
-    pub(super) images: Vec<Sent>,
+    pub(crate) images: Vec<Sent>,
     /// Whether they are the `instances` of KServe's JSON, and the answer is an
     /// object with a list.
-    pub(super) is_envelope: bool,
+    pub(crate) is_envelope: bool,
     /// The class to explain, where the request names one.
     pub(super) target: Option<String>,
     /// The model, where the body names it.
@@ -71,16 +71,18 @@ impl Input {
     }
 
     /// The images in a value: JSON if it starts like JSON, else one image.
-    fn of_value(value: Bytes, most: usize) -> Result<Self, String> {
-        match value.trim_ascii_start().first() {
-            None => Err(
+    ///
+    /// # Errors
+    /// There is no image, or more than `most`.
+    pub(crate) fn of_value(value: Bytes, most: usize) -> Result<Self, String> {
+        if value.trim_ascii_start().is_empty() {
+            return Err(
                 "the request has no image; send the bytes of one, as `curl -T cat.jpg` does".into(),
-            ),
-            Some(b'{' | b'[' | b'"') => {
-                let json = Node::parse(&value)?;
-                Self::of_json(json, &value, most)
-            }
-            _ => Ok(Self::one(value)),
+            );
+        }
+        match is_json(&value) {
+            true => Self::of_json(Node::parse(&value)?, &value, most),
+            false => Ok(Self::one(value)),
         }
     }
 
@@ -107,6 +109,11 @@ impl Input {
             model: None,
         })
     }
+}
+
+/// Whether a value starts like JSON; otherwise it is one image.
+pub(crate) fn is_json(value: &[u8]) -> bool {
+    matches!(value.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
 }
 
 /// The base64 text of an image: a string, or an object with one.

@@ -8,31 +8,28 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::answer::printed;
-use super::describe::{List, Server};
-use super::error::words;
-use super::predict::version_of;
-use crate::config::name::is_name;
-use crate::config::source::{derive_name, model_source};
+use super::response::printed;
 use crate::core::error::Error;
-use crate::core::registry::status::ModelStatus;
 use crate::core::serving::Serving;
 use crate::http::call::ImageRequest;
+use crate::http::inference::in_words;
 use crate::http::problem::Problem;
 use crate::http::query::{CheckedQuery, Pairs};
 use crate::http::target::Target;
-
-/// Models of a page unless the request says how many, and at most.
-const PAGE: usize = 100;
+use crate::torchserve::describe::List;
+use crate::torchserve::failure::{Failure, words};
+use crate::torchserve::management::{
+    Change, PAGE, Registration, Scaling, describe as described, register as add, scale as scaled,
+    set_default as prefer, unregister as take_out,
+};
 
 /// `GET /models`.
 pub(in crate::http) async fn list(
     State(serving): State<Arc<Serving>>,
     CheckedQuery(query): CheckedQuery<Pairs>,
 ) -> Result<Response, Problem> {
-    let number = |name| value(&query, name).and_then(|text| text.parse().ok());
-    let limit = number("limit").unwrap_or(PAGE).min(PAGE);
-    let token = number("next_page_token").unwrap_or(0);
+    let limit = count(&query, "limit").unwrap_or(PAGE).min(PAGE);
+    let token = count(&query, "next_page_token").unwrap_or(0);
     let models = serving.registry().list();
     printed(StatusCode::OK, &List::new(&models, limit, token))
 }
@@ -42,28 +39,8 @@ pub(in crate::http) async fn describe(
     State(serving): State<Arc<Serving>>,
     target: Target,
 ) -> Result<Response, Problem> {
-    let model = status(&serving, &target)?;
-    let server = Server {
-        limits: serving.limits(),
-        in_flight: usize::try_from(serving.metrics().images_in_flight.get()).unwrap_or(0),
-    };
-    let newest = || model.versions.iter().next_back().map(|v| v.version);
-    let wanted = match target.version_text() {
-        Some("all") => None,
-        Some(_) => Some(version_of(&target)?),
-        None => Some(newest()),
-    };
-    let versions = model.versions.iter();
-    let versions = versions.filter(|v| wanted.is_none_or(|wanted| wanted == Some(v.version)));
-    let found: Vec<_> = versions.map(|v| server.describe(&model, v)).collect();
-    match (found.is_empty(), wanted) {
-        (true, Some(Some(version))) => {
-            let available = model.versions.iter().map(|v| v.version);
-            let error = Error::unknown_version(&model.name, version, available);
-            Err(problem(&error))
-        }
-        _ => printed(StatusCode::OK, &found),
-    }
+    let versions = described(&serving, name(&target), target.version_text());
+    printed(StatusCode::OK, &versions.map_err(|f| problem(&f))?)
 }
 
 /// `POST /models?url=...`: adds a model from a source that `--model` accepts.
@@ -75,82 +52,29 @@ pub(super) async fn register(
     let mut share = serving.admission().bytes();
     let body = body.read_small(serving.limits(), &mut share).await?;
     let query = parameters(query, headers, &body)?;
-    let Some(url) = value(&query, "url") else {
-        return Err(Problem::bad_parameter("Parameter url is required."));
+    let registration = Registration {
+        url: value(&query, "url"),
+        name: value(&query, "model_name"),
+        batch: count(&query, "batch_size"),
+        workers: count(&query, "initial_workers").unwrap_or(0),
+        waits: value(&query, "synchronous") != Some("false"),
     };
-    if url.contains("://") {
-        return Err(Problem::bad_parameter(
-            "url must be a checkpoint file, a folder or a repository of the Hugging Face Hub: \
-             archives are not downloaded",
-        ));
-    }
-    let source = model_source(url).map_err(|reason| {
-        Problem::bad_parameter(format!("url is `{}`; it {reason}", url.escape_default()))
-    })?;
-    let name = match value(&query, "model_name") {
-        Some(name) => name.to_owned(),
-        None => derive_name(url).map_err(Problem::bad_parameter)?,
-    };
-    let registry = serving.registry();
-    if !is_name(&name) {
-        return Err(Problem::bad_parameter(
-            "model_name must start with a letter or digit, and contain only letters, digits, `.`, \
-             `_` and `-`",
-        ));
-    }
-    let batch = value(&query, "batch_size").and_then(|text| text.parse().ok());
-    registry
-        .add(&name, source, batch.filter(|batch| *batch > 1))
-        .map_err(|error| problem(&error))?;
-    let workers = count(&query, "initial_workers").unwrap_or(0);
-    let registered = format!("Model \"{name}\" Version: 1.0 registered with {workers} initial");
-    match (workers, value(&query, "synchronous")) {
-        (0, _) => {
-            let hint = "workers. Use scale workers API to add workers for the model.";
-            accepted(StatusCode::OK, &format!("{registered} {hint}"))
-        }
-        (_, Some("false")) => accepted(StatusCode::ACCEPTED, "Processing worker updates..."),
-        _ => {
-            // A model that cannot be loaded is not registered.
-            if let Err(error) = registry.load(&name, None).await {
-                let _ = registry.remove(&name);
-                return Err(problem(&error));
-            }
-            accepted(StatusCode::OK, &format!("{registered} workers"))
-        }
-    }
+    changed(add(serving.registry(), registration).await)
 }
 
-/// `PUT /models/{name}[/{version}]?min_worker=...`: each version has the workers
-/// that the machine has threads for; only the answer is TorchServe's.
+/// `PUT /models/{name}[/{version}]?min_worker=...`.
 pub(super) async fn scale(
     State(serving): State<Arc<Serving>>,
     target: Target,
     CheckedQuery(query): CheckedQuery<Pairs>,
 ) -> Result<Response, Problem> {
-    let model = status(&serving, &target)?;
-    let fewest = count(&query, "min_worker").unwrap_or(1);
-    let most = count(&query, "max_worker").unwrap_or(fewest);
-    if most < fewest {
-        return Err(Problem::bad_parameter(
-            "max_worker cannot be less than min_worker.",
-        ));
-    }
-    let version = version_of(&target)?;
-    if value(&query, "synchronous") != Some("true") {
-        return accepted(StatusCode::ACCEPTED, "Processing worker updates...");
-    }
-    let registry = serving.registry();
-    if registry.model_ready(&model.name, version).is_err() {
-        let loaded = registry.load(&model.name, version).await;
-        loaded.map_err(|error| problem(&error))?;
-    }
-    let name = &model.name;
-    let mut text = format!("Workers scaled to {fewest} for model: {name}");
-    if let Some(version) = target.version_text() {
-        text += &format!(", version: {version}");
-    }
-    accepted(StatusCode::OK, &text)
+    let scaling = Scaling {
+        version: target.version_text(),
+        fewest: count(&query, "min_worker"),
+        most: count(&query, "max_worker"),
+        waits: value(&query, "synchronous") == Some("true"),
+    };
+    changed(scaled(serving.registry(), name(&target), scaling).await)
 }
 
 /// `DELETE /models/{name}[/{version}]`: takes the model, or unloads a version.
@@ -158,14 +82,8 @@ pub(super) async fn unregister(
     State(serving): State<Arc<Serving>>,
     target: Target,
 ) -> Result<Response, Problem> {
-    let model = status(&serving, &target)?;
-    let removed = match version_of(&target)? {
-        Some(version) => serving.registry().unload(&model.name, Some(version)),
-        None => serving.registry().remove(&model.name),
-    };
-    removed.map_err(|error| problem(&error))?;
-    let name = target.name().unwrap_or_default();
-    accepted(StatusCode::OK, &format!("Model \"{name}\" unregistered"))
+    let version = target.version_text();
+    changed(take_out(serving.registry(), name(&target), version))
 }
 
 /// `PUT /models/{name}/{version}/set-default`: the version gets all requests that
@@ -174,16 +92,8 @@ pub(super) async fn set_default(
     State(serving): State<Arc<Serving>>,
     target: Target,
 ) -> Result<Response, Problem> {
-    let model = status(&serving, &target)?;
-    let version = version_of(&target)?.unwrap_or_default();
-    let set = serving.registry().set_default_version(&model.name, version);
-    set.map_err(|error| problem(&error))?;
-    let text = format!(
-        "Default version successfully updated for model \"{}\" to \"{}\"",
-        model.name,
-        target.version_text().unwrap_or_default()
-    );
-    accepted(StatusCode::OK, &text)
+    let version = target.version_text().unwrap_or_default();
+    changed(prefer(serving.registry(), name(&target), version))
 }
 
 /// The parameters of the query, or those of a JSON body.
@@ -220,23 +130,27 @@ fn count(query: &[(String, String)], name: &str) -> Option<usize> {
     value(query, name).and_then(|text| text.parse().ok())
 }
 
-fn status(serving: &Serving, target: &Target) -> Result<ModelStatus, Problem> {
-    let found = serving.registry().status(target.name().unwrap_or_default());
-    found.map_err(|error| problem(&error))
+fn name(target: &Target) -> &str {
+    target.name().unwrap_or_default()
 }
 
-fn problem(error: &Error) -> Problem {
-    let problem = Problem::from(error);
-    let problem = match error {
-        Error::ModelExists { .. } => problem.with_status(StatusCode::CONFLICT),
-        _ => problem,
+fn changed(change: Result<Change, Failure>) -> Result<Response, Problem> {
+    let change = change.map_err(|failure| problem(&failure))?;
+    let status = match change.is_done {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
     };
-    match words(error) {
-        Some(words) => problem.with_detail(words),
-        None => problem,
-    }
+    printed(status, &json!({"status": change.text}))
 }
 
-fn accepted(status: StatusCode, text: &str) -> Result<Response, Problem> {
-    printed(status, &json!({"status": text}))
+/// A failure as a problem.
+pub(crate) fn problem(failure: &Failure) -> Problem {
+    let text = failure.to_string();
+    match failure {
+        Failure::Invalid(_) => Problem::bad_parameter(text),
+        Failure::Core(error @ Error::ModelExists { .. }) => Problem::from(error)
+            .with_status(StatusCode::CONFLICT)
+            .with_detail(text),
+        Failure::Core(error) => in_words(Problem::from(error), error, words),
+    }
 }

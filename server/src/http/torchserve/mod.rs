@@ -1,14 +1,13 @@
 //! The API of TorchServe: predictions and explanations of its image classifier,
 //! health, and the management of models on the admin listener.
 
-pub(super) mod answer;
-mod describe;
 pub(super) mod error;
-mod input;
-mod management;
+pub(crate) mod input;
+pub(crate) mod management;
 pub(super) mod metrics;
 mod openapi;
 pub(super) mod predict;
+pub(super) mod response;
 
 use std::sync::Arc;
 
@@ -26,10 +25,13 @@ pub(super) const DIALECT: Dialect = Dialect {
     render: error::render,
 };
 
+/// The route of most requests with images.
+pub(super) const PREDICTIONS: &str = "/predictions/{name}";
+
 /// The routes of the public listener.
 pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
     let routes = Router::new()
-        .route("/predictions/{name}", any(predict::predictions))
+        .route(PREDICTIONS, any(predict::predictions))
         .route("/predictions/{name}/{version}", any(predict::predictions))
         .route("/explanations/{name}", any(predict::explanations))
         .route("/explanations/{name}/{version}", any(predict::explanations))

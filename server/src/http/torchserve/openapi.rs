@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::answer::printed;
+use super::response::printed;
 use crate::http::problem::Problem;
 
 /// A route: its path, its method, its operation id and what it does.

@@ -7,20 +7,21 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::answer::{CLASSES, Predictions, explanation, printed};
-use super::error::words;
 use super::input::Input;
+use super::response::{printed, written};
 use crate::core::batch::ImageOutput;
 use crate::core::error::Error;
 use crate::core::explain::{Classes, OUTPUTS, explain, find_classes};
 use crate::core::instance::Instance;
 use crate::http::body::IncomingBody;
 use crate::http::call::{Call, ImageRequest, finish};
-use crate::http::inference::{Inference, Inferred, Named, Parsed};
+use crate::http::inference::{Inference, Inferred, Named, Parsed, in_words};
 use crate::http::observe::LogFields;
 use crate::http::problem::{Problem, ProblemType};
-use crate::http::scores::best;
 use crate::http::target::{PathText, Target};
+use crate::torchserve::answer::{explanation, predictions as answer};
+use crate::torchserve::failure::words;
+use crate::torchserve::version::number;
 
 /// What the parser found besides the images.
 pub(in crate::http) struct Rest {
@@ -74,21 +75,12 @@ fn named(target: &Target) -> Result<Named, Problem> {
     })
 }
 
-/// The version of a path, which is written `2` or `2.0`.
-pub(super) fn version_of(target: &Target) -> Result<Option<u64>, Problem> {
-    let version = target.version_text().map(|text| {
-        let number = text.strip_suffix(".0").unwrap_or(text);
-        number.parse().map_err(|_| {
-            let error = Error::UnknownVersion {
-                name: target.name().unwrap_or_default().to_owned(),
-                version: text.to_owned(),
-                available: String::new(),
-            };
-            let problem = Problem::from(&error);
-            problem.with_detail(words(&error).unwrap_or_default())
-        })
-    });
-    version.transpose()
+/// The version of a path.
+fn version_of(target: &Target) -> Result<Option<u64>, Problem> {
+    let name = target.name().unwrap_or_default();
+    let version = target.version_text().map(|text| number(name, text));
+    let problem = |error| in_words(Problem::from(&error), &error, words);
+    version.transpose().map_err(problem)
 }
 
 /// The images of a request whose body names the model or not.
@@ -133,32 +125,18 @@ pub(in crate::http) fn answered<R>(
     inferred: &Inferred<R>,
     rest: &Rest,
 ) -> Result<Response, Problem> {
-    match rest.is_envelope {
-        true => envelope(inferred),
-        false => {
-            let mut images = images(inferred);
-            printed(
-                StatusCode::OK,
-                &images.next().ok_or_else(Problem::internal)?,
-            )
-        }
-    }
-}
-
-fn images<R>(inferred: &Inferred<R>) -> impl Iterator<Item = Predictions<'_>> {
     let interpretation = inferred.instance.interpretation();
-    let outputs = inferred.outputs.iter();
-    outputs.map(move |output| Predictions(best(interpretation, &output.logits, CLASSES)))
+    let json = answer(interpretation, &inferred.outputs, rest.is_envelope);
+    written(StatusCode::OK, json)
 }
 
 /// The answer to a request of KServe.
 pub(in crate::http) fn envelope<R>(inferred: &Inferred<R>) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Envelope<'a> {
-        predictions: Vec<Predictions<'a>>,
-    }
-    let predictions = images(inferred).collect();
-    printed(StatusCode::OK, &Envelope { predictions })
+    let interpretation = inferred.instance.interpretation();
+    written(
+        StatusCode::OK,
+        answer(interpretation, &inferred.outputs, true),
+    )
 }
 
 /// The class activation maps of the images of a request.
@@ -170,7 +148,7 @@ pub(in crate::http) async fn explain_images(
 ) -> Result<Response, Problem> {
     let inference = Inference {
         words,
-        outputs: OUTPUTS,
+        needed: OUTPUTS,
         ..Inference::new(call)
     };
     let inferred = inference

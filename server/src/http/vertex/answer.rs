@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::http::scores::Score;
+use crate::core::scores::Score;
 
 /// The body of an answer.
 #[derive(Serialize)]

@@ -23,10 +23,10 @@ use super::dialect::{Dialect, ErrorResponse};
 use super::inference::{Inference, Inferred, Parsed};
 use super::observe::LogFields;
 use super::problem::Problem;
-use super::protocol::{Paths, Protocol, Protocols};
+use super::protocol::{Protocol, Protocols};
 use super::response::{counted, json as json_response};
-use super::scores::best;
 use crate::core::admission::ByteShare;
+use crate::core::scores::best;
 use crate::core::serving::Serving;
 
 /// Its name and its errors.
@@ -37,23 +37,28 @@ pub(super) const DIALECT: Dialect = Dialect {
 
 /// The routes at the paths of the variables, unless a mounted API has them already.
 pub(super) fn public(protocols: &Protocols) -> Router<Arc<Serving>> {
-    let Paths {
-        health: checks,
-        predict: images,
-    } = protocols.vertex_paths();
-    let is_valid = |path: &&String| path.starts_with('/') && !path.contains(['{', '}', '*']);
+    let checks = protocols.vertex_paths().health.as_deref();
     let mut routes = Router::new();
-    if let Some(path) = checks.as_ref().filter(is_valid)
+    if let Some(path) = checks.filter(|path| is_valid(path))
         && !others::has_health(path, protocols)
     {
         routes = routes.route(path, get(health));
     }
-    if let Some(path) = images.as_ref().filter(is_valid)
-        && !others::predicts(path, protocols)
-    {
+    if let Some(path) = predict_path(protocols) {
         routes = routes.route(path, post(predict));
     }
     routes
+}
+
+/// The path of predictions, unless a mounted API has it already.
+pub(super) fn predict_path(protocols: &Protocols) -> Option<&str> {
+    let path = protocols.vertex_paths().predict.as_deref();
+    let path = path.filter(|path| is_valid(path));
+    path.filter(|path| !others::predicts(path, protocols))
+}
+
+fn is_valid(path: &str) -> bool {
+    path.starts_with('/') && !path.contains(['{', '}', '*'])
 }
 
 #[derive(Serialize)]

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use crate::core::answer::TOP_K;
+use crate::core::sent::Sent;
 use crate::http::document::{Node, bytes_of};
-use crate::http::sent::Sent;
 
 /// Where the base64 of an instance is.
 const KEYS: [&str; 5] = ["content", "b64", "image", "image_bytes", "data"];

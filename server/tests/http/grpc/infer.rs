@@ -207,6 +207,14 @@ async fn wrong_requests_have_codes_and_say_why() {
         ),
         (
             ModelInferRequest {
+                id: "x".repeat(257),
+                ..images(&[grey(98)])
+            },
+            Code::InvalidArgument,
+            "'id' must have at most 256 bytes",
+        ),
+        (
+            ModelInferRequest {
                 outputs: vec![logits; 17],
                 ..images(&[grey(98)])
             },

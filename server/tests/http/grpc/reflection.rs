@@ -35,20 +35,35 @@ struct Service {
     name: String,
 }
 
+/// The services that are listed.
+pub(super) async fn services(client: &Client) -> Vec<String> {
+    listed(client, V1).await
+}
+
+async fn listed(client: &Client, path: &'static str) -> Vec<String> {
+    let list_services = "*".to_owned();
+    let requests = stream::iter([ListServices { list_services }]);
+    let mut responses = client.stream(path, requests).await.unwrap();
+    let listed: Listed = responses.message().await.unwrap().unwrap();
+    let services = listed.response.unwrap().services;
+    services.into_iter().map(|service| service.name).collect()
+}
+
 #[tokio::test]
 async fn both_versions_list_the_services() {
     let server = server().await;
     let listening = listen(&server, connections(10)).await;
     let client = Client::new(&listening).await;
     for path in [V1, V1_ALPHA] {
-        let list_services = "*".to_owned();
-        let requests = stream::iter([ListServices { list_services }]);
-        let mut responses = client.stream(path, requests).await.unwrap();
-        let listed: Listed = responses.message().await.unwrap().unwrap();
-        let services = listed.response.unwrap().services;
-        let names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
-        for name in ["grpc.health.v1.Health", "inference.GRPCInferenceService"] {
-            assert!(names.contains(&name), "{path}: {names:?}");
+        let names = listed(&client, path).await;
+        for name in [
+            "grpc.health.v1.Health",
+            "inference.GRPCInferenceService",
+            "org.pytorch.serve.grpc.inference.InferenceAPIsService",
+            "tensorflow.serving.PredictionService",
+            "tensorflow.serving.ModelService",
+        ] {
+            assert!(names.iter().any(|found| found == name), "{path}: {names:?}");
         }
     }
 }

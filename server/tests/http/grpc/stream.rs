@@ -43,6 +43,21 @@ async fn each_request_has_a_response_in_order() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_too_long_is_an_error_and_is_not_repeated() {
+    let server = server().await;
+    let listening = listen(&server, connections(10)).await;
+    let client = Client::new(&listening).await;
+    let (longest, too_long) = ("x".repeat(256), "x".repeat(257));
+    let requests = [&longest, &too_long].map(|id| request(id, &[grey(1)]));
+    let mut responses = client.stream(STREAM, stream::iter(requests)).await.unwrap();
+    let first: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();
+    assert_eq!(first.infer_response.unwrap().id, longest);
+    let second: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();
+    assert!(second.error_message.contains("256 bytes"), "{second:?}");
+    assert_eq!(second.infer_response.unwrap().id, "");
+}
+
+#[tokio::test]
 async fn a_shutdown_answers_what_has_arrived_and_ends_the_stream() {
     let server = server().await;
     let listening = listen(&server, connections(10)).await;

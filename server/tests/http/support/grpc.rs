@@ -21,27 +21,16 @@ use super::listening::Listening;
     unreachable_pub,
     reason = "generated code"
 )]
-pub(crate) mod inference {
+mod messages {
     include!(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/proto/generated/inference.rs"
+        "/proto/generated/mod.rs"
     ));
 }
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    dead_code,
-    missing_docs,
-    unreachable_pub,
-    reason = "generated code"
-)]
-pub(crate) mod health {
-    include!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/proto/generated/grpc.health.v1.rs"
-    ));
-}
+pub(crate) use messages::grpc::health::v1 as health;
+pub(crate) use messages::org::pytorch::serve::grpc as torchserve;
+pub(crate) use messages::{inference, tensorflow};
 
 /// A client with one connection.
 #[derive(Clone)]

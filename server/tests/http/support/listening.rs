@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use resnet_server::http::protocol::Protocols;
 use resnet_server::http::{listen, routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,11 +34,20 @@ pub(crate) fn connections(most: usize) -> listen::Connections {
 }
 
 pub(crate) async fn listen(server: &Server, connections: listen::Connections) -> Listening {
+    let router = routes::public(Arc::clone(&server.serving), &Protocols::default());
+    listen_to(server, router, connections).await
+}
+
+/// A server on an unused port that has these routes.
+pub(crate) async fn listen_to(
+    server: &Server,
+    router: Router,
+    connections: listen::Connections,
+) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let serving = Arc::clone(&server.serving);
-    let router = routes::public(Arc::clone(&serving), &Protocols::default());
     let stopped = async { drop(stopped.await) };
     let sockets = listen::serve(listener, router, connections, serving, stopped);
     Listening {

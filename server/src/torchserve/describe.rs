@@ -9,7 +9,7 @@ use crate::core::registry::status::{ModelStatus, VersionStatus};
 /// A page of the list of models.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct List<'a> {
+pub struct List<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
     models: Vec<Listed<'a>>,
@@ -24,7 +24,8 @@ struct Listed<'a> {
 
 impl<'a> List<'a> {
     /// The models from position `token`, at most `limit`.
-    pub(super) fn new(models: &'a [ModelStatus], limit: usize, token: usize) -> Self {
+    #[must_use]
+    pub fn new(models: &'a [ModelStatus], limit: usize, token: usize) -> Self {
         let listed = |model: &'a ModelStatus| Listed {
             model_name: &model.name,
             model_url: &model.source,
@@ -40,10 +41,10 @@ impl<'a> List<'a> {
 /// One version of a model.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Description<'a> {
-    model_name: &'a str,
+pub struct Description {
+    model_name: String,
     model_version: String,
-    model_url: &'a str,
+    model_url: String,
     runtime: &'static str,
     min_workers: usize,
     max_workers: usize,
@@ -75,19 +76,17 @@ struct JobQueue {
 }
 
 /// What all descriptions have in common.
-pub(super) struct Server<'a> {
-    pub(super) limits: &'a Limits,
+pub struct Server<'a> {
+    /// The limits of the server.
+    pub limits: &'a Limits,
     /// Images in flight.
-    pub(super) in_flight: usize,
+    pub in_flight: usize,
 }
 
 impl Server<'_> {
     /// A version of a model. A version that is not loaded has no worker.
-    pub(super) fn describe<'a>(
-        &self,
-        model: &'a ModelStatus,
-        version: &VersionStatus,
-    ) -> Description<'a> {
+    #[must_use]
+    pub fn describe(&self, model: &ModelStatus, version: &VersionStatus) -> Description {
         let instance = version.instance.as_ref();
         let device = instance.map(|instance| instance.network().info().device.to_string());
         let is_gpu = device.as_ref().is_some_and(|device| device != "cpu");
@@ -100,9 +99,9 @@ impl Server<'_> {
             gpu_usage: "N/A",
         });
         Description {
-            model_name: &model.name,
+            model_name: model.name.clone(),
             model_version: format!("{}.0", version.version),
-            model_url: &model.source,
+            model_url: model.source.clone(),
             runtime: "python",
             min_workers: 1,
             max_workers: 1,

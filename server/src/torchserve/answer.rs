@@ -1,20 +1,20 @@
 //! What TorchServe's image classifier answers: an object with the labels of five
 //! classes and their probabilities, best first.
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Value, json};
 
+use crate::core::answer::Interpretation;
+use crate::core::batch::ImageOutput;
 use crate::core::explain::ClassMap;
-use crate::http::problem::Problem;
-use crate::http::scores::Score;
+use crate::core::scores::{Score, best};
 
 /// Classes of an answer.
-pub(in crate::http) const CLASSES: usize = 5;
+pub const CLASSES: usize = 5;
 
 /// The probabilities of one image by label.
-pub(super) struct Predictions<'a>(pub(super) Vec<Score<'a>>);
+struct Predictions<'a>(Vec<Score<'a>>);
 
 impl Serialize for Predictions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,35 +46,48 @@ fn spelled(score: &Score<'_>) -> String {
 
 /// An explanation: the class activation map of one class as one channel,
 /// `[1, height, width]`.
-pub(super) fn explanation(map: &ClassMap) -> [Vec<Vec<f32>>; 1] {
+#[must_use]
+pub fn explanation(map: &ClassMap) -> [Vec<Vec<f32>>; 1] {
     let rows = map.grid.values.chunks(map.grid.width.max(1));
     [rows.map(<[f32]>::to_vec).collect()]
 }
 
-/// A response with `body` as indented JSON and a newline.
-pub(in crate::http) fn printed(
-    status: StatusCode,
-    body: &impl Serialize,
-) -> Result<Response, Problem> {
-    let mut json = serde_json::to_vec_pretty(body).map_err(|_| Problem::internal())?;
+/// A value as indented JSON and a newline.
+///
+/// # Errors
+/// None in practice.
+pub fn json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(value)?;
     json.push(b'\n');
-    let content_type = [(CONTENT_TYPE, "application/json")];
-    let mut response = (status, content_type, json).into_response();
-    response.headers_mut().extend(cache_headers());
-    Ok(response)
+    Ok(json)
 }
 
-/// The headers of all responses, which keep browsers from storing them.
-pub(super) fn cache_headers() -> Vec<(HeaderName, HeaderValue)> {
-    let header = |name, value| (name, HeaderValue::from_static(value));
-    vec![
-        header(PRAGMA, "no-cache"),
-        header(
-            CACHE_CONTROL,
-            "no-cache; no-store, must-revalidate, private",
-        ),
-        header(EXPIRES, "Thu, 01 Jan 1970 00:00:00 UTC"),
-    ]
+/// What health checks get.
+#[must_use]
+pub fn health(is_ready: bool) -> Value {
+    json!({"status": if is_ready { "Healthy" } else { "Unhealthy" }})
+}
+
+/// The answer for the images of a request: that of the only one, or a list in the
+/// form of KServe.
+///
+/// # Errors
+/// None in practice.
+pub fn predictions(
+    interpretation: Interpretation<'_>,
+    images: &[ImageOutput],
+    is_list: bool,
+) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        predictions: Vec<Predictions<'a>>,
+    }
+    let image = |image: &ImageOutput| Predictions(best(interpretation, &image.logits, CLASSES));
+    let predictions: Vec<_> = images.iter().map(image).collect();
+    match &predictions[..] {
+        [only] if !is_list => json(only),
+        _ => json(&Envelope { predictions }),
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,23 @@
 //! The classes of an image with their values, as the APIs of other servers
 //! return them: not rounded, and without a category.
 
-use crate::core::answer::Interpretation;
-use crate::core::top_k::top_k;
+use super::answer::Interpretation;
+use super::top_k::top_k;
 
 /// One class and its value: a probability, or the output of a regression.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Score<'a> {
+pub struct Score<'a> {
     /// Position among the network's outputs.
-    pub(super) index: usize,
-    pub(super) label: &'a str,
-    pub(super) value: f64,
+    pub index: usize,
+    /// Its name.
+    pub label: &'a str,
+    /// Its value.
+    pub value: f64,
 }
 
 /// The best `k` classes of an image with these `logits` `[classes]`, best first.
-pub(super) fn best<'a>(
-    interpretation: Interpretation<'a>,
-    logits: &[f32],
-    k: usize,
-) -> Vec<Score<'a>> {
+#[must_use]
+pub fn best<'a>(interpretation: Interpretation<'a>, logits: &[f32], k: usize) -> Vec<Score<'a>> {
     let values = interpretation.scale.values(logits);
     let score = |index: usize| Score {
         index,
