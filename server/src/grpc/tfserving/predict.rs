@@ -23,7 +23,7 @@ use crate::tfserving::signature::OUTPUT;
 
 /// Values of a response that are computed at once; more are a job of the thread
 /// pool.
-const SMALL_VALUES: usize = 16 << 10;
+const SMALL_VALUES: usize = 8 << 10;
 
 pub(super) struct Predict;
 

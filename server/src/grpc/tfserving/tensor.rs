@@ -54,7 +54,10 @@ pub(super) fn images(
             found.map_or("of an unknown type", |found| found.as_str_name())
         )),
     };
-    images.map_err(malformed)
+    match images {
+        Ok(images) if images.is_empty() => Err(malformed("the tensor has no image".into())),
+        images => images.map_err(malformed),
+    }
 }
 
 /// The dimensions of a tensor, if it has a shape.

@@ -183,7 +183,7 @@ async fn limits_and_deadlines_hold() {
     let large = predict(&client, request(vec![0; limits.max_body])).await;
     assert_eq!(large.unwrap_err().code(), Code::ResourceExhausted);
     // JSON that is copied counts as memory of bodies.
-    let json = json!({"data": "A".repeat(limits.max_body - 4096)});
+    let json = json!({"data": "A".repeat(limits.max_body / 4)});
     let json = request(json.to_string());
     let mut held = server.serving.admission().bytes();
     held.grow(limits.body_memory - limits.max_body).unwrap();
