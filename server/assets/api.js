@@ -1,5 +1,7 @@
 // The requests that the page sends, and errors in words.
 
+import { fetchWithKey } from "./key.js";
+
 /** Why a request has no result, in words. `again` is the wait before a retry, in ms. */
 export class Refused extends Error {
   constructor({ title, detail, type, request_id, status }, again) {
@@ -12,7 +14,7 @@ export class Refused extends Error {
 export async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetchWithKey(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused({

@@ -1,6 +1,7 @@
 // "Try it": sends a request of the contract to this server and shows the response.
 
 import { h, milliseconds } from "./dom.js";
+import { fetchWithKey } from "./key.js";
 
 const MOST_TEXT = 20_000; // characters of a response that are shown
 const SHOWN_HEADERS = ["content-type", "server-timing", "x-request-id", "retry-after", "x-embedding-shape"];
@@ -50,7 +51,7 @@ function addressOf(path, fields) {
 async function send(url, options) {
   const start = performance.now();
   try {
-    const response = await fetch(url, options);
+    const response = await fetchWithKey(url, options);
     const blob = await response.blob();
     const time = milliseconds(performance.now() - start);
     const headers = SHOWN_HEADERS.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`);

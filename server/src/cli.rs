@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     bench, calibrate, classify, completions, convert, duplicates, embed, evaluate, explain,
-    healthcheck, inspect, man, models, quantize, search, serve,
+    healthcheck, inspect, key, man, models, quantize, search, serve,
 };
 use crate::config::serve::ServeFlags;
 
@@ -60,6 +60,8 @@ enum Command {
     Models(models::Flags),
     /// Print the layers, operations and memory of a model
     Inspect(inspect::Flags),
+    /// Make an API key for `serve --api-keys`
+    Key(key::Flags),
     /// Check whether a running server is ready; the exit status is 0 if it is
     Healthcheck(healthcheck::Flags),
     /// Print the completions of a shell
@@ -91,6 +93,7 @@ impl Cli {
             Command::Calibrate(flags) => Ok(calibrate::run(&flags)?),
             Command::Models(flags) => Ok(models::run(&flags)?),
             Command::Inspect(flags) => Ok(inspect::run(&flags)?),
+            Command::Key(flags) => Ok(key::run(&flags)?),
             Command::Healthcheck(flags) => Ok(healthcheck::run(&flags)?),
             Command::Completions(flags) => Ok(completions::run(&flags, Self::command())?),
             Command::Man(flags) => Ok(man::run(&flags, Self::command())?),

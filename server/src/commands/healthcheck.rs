@@ -2,10 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::commands::output::{self, print_line};
+use crate::config::transport::{self, ListenOn};
+use crate::config::units::Address;
 
 /// Time limit for the connection, and for the response.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,20 +23,35 @@ pub struct Flags {
     /// Port that the server listens on
     #[arg(long, env = "RESNET_PORT", default_value = "8000")]
     port: u16,
+
+    /// Addresses that the server listens on, in place of --host and --port; the first
+    /// one is asked
+    #[arg(long, env = "RESNET_LISTEN", value_name = "ADDRESS")]
+    listen: Option<String>,
+
+    /// Address of the server's admin API, in place of the others: it speaks no TLS
+    #[arg(long, env = "RESNET_ADMIN", value_name = "HOST:PORT")]
+    admin: Option<String>,
 }
 
 /// Why the state of the server is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server does not respond.
-    #[error("no response from {host}:{port}: {source}")]
+    #[error("no response from {address}: {source}")]
     NoResponse {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Where it should listen.
+        address: String,
         /// The error of the operating system.
         source: io::Error,
+    },
+    /// The address cannot be used.
+    #[error("the address `{address}` cannot be used: {reason}")]
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong.
+        reason: String,
     },
     /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
@@ -46,15 +64,13 @@ pub enum Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
-    // a server that listens on all addresses listens on the loopback too
-    let host = match flags.host.as_str() {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
-    let status = status(host, flags.port).map_err(|source| Error::NoResponse {
-        host: host.to_owned(),
-        port: flags.port,
+    let address = flags.address()?;
+    let status = status(&address).map_err(|source| Error::NoResponse {
+        address: match &address {
+            ListenOn::Tcp(Address { host, port }) => format!("{host}:{port}"),
+            ListenOn::Unix(path) => format!("unix:{}", path.display()),
+            ListenOn::Systemd => "systemd".into(),
+        },
         source,
     })?;
     print_line!("{status}")?;
@@ -62,21 +78,63 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
     Ok(output::exit_status(ready))
 }
 
+impl Flags {
+    /// The admin listener if there is one, else the first public one.
+    fn address(&self) -> Result<ListenOn, Error> {
+        let admin = self.admin.as_deref().filter(|admin| *admin != "off");
+        let first = |list: &str| list.split(',').next().unwrap_or_default().trim().to_owned();
+        let given = admin
+            .map(str::to_owned)
+            .or(self.listen.as_deref().map(first));
+        let Some(given) = given else {
+            return Ok(ListenOn::Tcp(Address {
+                host: self.host.clone(),
+                port: self.port,
+            }));
+        };
+        transport::address(&given).map_err(|reason| Error::Address {
+            address: given,
+            reason,
+        })
+    }
+}
+
 /// The status line of `GET /health/ready`.
-fn status(host: &str, port: u16) -> io::Result<String> {
+fn status(address: &ListenOn) -> io::Result<String> {
+    let Address { host, port } = match address {
+        ListenOn::Tcp(address) => address,
+        ListenOn::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            return request(stream);
+        }
+        ListenOn::Systemd => {
+            let reason = "the sockets of systemd have no address here; give --admin or --listen";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+    };
+    // a server that listens on all addresses listens on the loopback too
+    let host = match host.trim_matches(['[', ']']) {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
+    for address in (host, *port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
-            Ok(stream) => return request(stream),
+            Ok(stream) => {
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                stream.set_write_timeout(Some(TIMEOUT))?;
+                return request(stream);
+            }
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-fn request(mut stream: TcpStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn request(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n")?;
     let mut response = String::new();
     stream.take(4096).read_to_string(&mut response)?;

@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod bench;
+pub mod bind;
 pub mod calibrate;
 pub mod calibration;
 mod class_names;
@@ -19,6 +20,7 @@ pub mod healthcheck;
 pub mod hedging;
 pub mod images;
 pub mod inspect;
+pub mod key;
 mod load;
 pub mod man;
 pub mod models;
@@ -26,6 +28,7 @@ mod output;
 pub mod pipeline;
 pub mod quantize;
 pub mod read;
+mod reload;
 pub mod result;
 pub mod search;
 pub mod serve;

@@ -1,30 +1,29 @@
 //! `resnet serve`: listens at once, loads the models, serves until a signal
 //! arrives, and then finishes the requests in flight.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::future::Future;
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::ThreadPool;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use weights::Hub;
 
+use super::bind::{self, BindError};
+use super::reload::{Reload, follow};
 use crate::config::errors::ConfigErrors;
+use crate::config::keys::KeysError;
 use crate::config::serve::{Config, ServeFlags};
-use crate::config::units::Address;
 use crate::core::registry::checkpoints::Checkpoints;
-use crate::core::registry::watch::watch as watch_files;
 use crate::core::serving::Serving;
 use crate::descriptors;
-use crate::http::{listen, routes};
+use crate::http::listener::Listener;
+use crate::http::tls::{Tls, TlsError};
+use crate::http::{cors, listen, routes};
 use crate::logs;
 use crate::shutdown::{self, Hangup, Signals};
 
@@ -38,18 +37,15 @@ pub enum Error {
     /// Flags, environment variables or the configuration file.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The address cannot be listened on.
-    #[error("cannot listen on {host}:{port}: {source}; choose another address with {flags}")]
-    Bind {
-        /// As configured.
-        host: String,
-        /// As configured.
-        port: u16,
-        /// The operating system's error.
-        source: io::Error,
-        /// The flags that set the address.
-        flags: &'static str,
-    },
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate cannot be used.
+    #[error("the certificate cannot be used: {0}")]
+    Tls(#[from] TlsError),
+    /// The API keys cannot be used.
+    #[error("the API keys cannot be used: {0}")]
+    Keys(#[from] KeysError),
     /// No model can be served.
     #[error("no model can be loaded:{0}")]
     NoModel(String),
@@ -91,7 +87,10 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     let serving = Serving::new(config.limits.clone(), config.model_memory, pool, loader);
     let serving = Arc::new(serving.with_min_confidence(config.min_confidence));
     serving.metrics().count_dropped_lines(logs::dropped_lines);
-    let (port, stop, listeners) = listen_on_all(&config, &serving).await?;
+    let tls = config.transport.tls.clone().map(Tls::load).transpose()?;
+    let tls = tls.map(Arc::new);
+    serving.keys().replace(config.access.keys()?);
+    let listening = listen_on_all(&config, &serving, tls.as_ref()).await?;
 
     let registry = serving.registry();
     registry.apply(config.models.clone(), &config.default_model);
@@ -100,8 +99,8 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
         () = registry.wait_until_loaded() => {}
         () = &mut signal => return Ok(()),
     }
-    check_loaded(&serving, port, began)?;
-    let reload = Arc::new(Reload::new(flags, config.repository.as_deref()));
+    check_loaded(&serving, &listening.example, began)?;
+    let reload = Arc::new(Reload::new(flags, &config, tls));
     let following = tokio::spawn(follow(Arc::clone(&serving), hangup, config.watch, reload));
     signal.await;
     following.abort();
@@ -112,8 +111,8 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
         tokio::time::sleep(delay).await;
     }
     let finish = async {
-        drop(stop);
-        for listener in listeners {
+        drop(listening.stop);
+        for listener in listening.tasks {
             // A panic there has been logged.
             let _ = listener.await;
         }
@@ -123,53 +122,59 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves the public listener and, where it is configured, the admin listener,
-/// until the sender is dropped. Returns the port of the public one too.
+/// Serves the public listeners and, where it is configured, the admin listener,
+/// until the sender is dropped.
 async fn listen_on_all(
     config: &Config,
     serving: &Arc<Serving>,
-) -> Result<(u16, watch::Sender<()>, Vec<JoinHandle<()>>), Error> {
+    tls: Option<&Arc<Tls>>,
+) -> Result<Listening, Error> {
     let (stop, stopped) = watch::channel(());
-    let mut listeners = Vec::new();
-    let mut start = |listener: TcpListener, router, connections| {
+    let mut tasks = Vec::new();
+    let mut start = |listeners, router, connections| {
         let mut stopped = stopped.clone();
         let stop = async move { while stopped.changed().await.is_ok() {} };
         let serving = Arc::clone(serving);
-        let serve = listen::serve(listener, router, connections, serving, stop);
-        listeners.push(tokio::spawn(serve));
+        let serve = listen::serve(listeners, router, connections, serving, stop);
+        tasks.push(tokio::spawn(serve));
     };
-    let public = bind(&config.host, config.port, "--host and --port").await?;
-    let address = public.local_addr()?;
-    tracing::info!(%address, "listening; the models are being loaded");
-    let connections = descriptors::fitted(config.connections);
-    start(
-        public,
-        routes::public(Arc::clone(serving), &config.protocols),
-        connections,
-    );
-    if let Some(Address { host, port }) = &config.admin {
-        let admin = bind(host, *port, "--admin").await?;
-        let address = admin.local_addr()?;
-        tracing::info!(%address, "listening for administration");
-        let router = routes::admin(Arc::clone(serving), &config.protocols);
-        start(admin, router, descriptors::of_admin(connections));
+    let public = bind::public(&config.transport, tls).await?;
+    for listener in &public {
+        let (address, tls) = (listener.address()?, listener.has_tls());
+        tracing::info!(address, tls, "listening; the models are being loaded");
     }
-    Ok((address.port(), stop, listeners))
+    let example = public.first().map(Listener::example).transpose()?;
+    let connections = descriptors::fitted(config.connections);
+    let router = routes::public(Arc::clone(serving), &config.protocols);
+    let router = match &config.access.origins {
+        Some(origins) => cors::allow(router, origins),
+        None => router,
+    };
+    start(public, router, connections);
+    if let Some(address) = &config.admin {
+        let admin: Listener = bind::tcp(address, "--admin").await?.into();
+        tracing::info!(address = admin.address()?, "listening for administration");
+        let router = routes::admin(Arc::clone(serving), &config.protocols);
+        start(vec![admin], router, descriptors::of_admin(connections));
+    }
+    Ok(Listening {
+        example: example.unwrap_or_default(),
+        stop,
+        tasks,
+    })
 }
 
-async fn bind(host: &str, port: u16, flags: &'static str) -> Result<TcpListener, Error> {
-    TcpListener::bind((host, port))
-        .await
-        .map_err(|source| Error::Bind {
-            host: host.to_owned(),
-            port,
-            source,
-            flags,
-        })
+/// The listeners, while they accept connections.
+struct Listening {
+    /// A command that sends an image to the first public address.
+    example: String,
+    /// Stops them when it is dropped.
+    stop: watch::Sender<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Logs what is served; an error if it is nothing.
-fn check_loaded(serving: &Serving, port: u16, began: Instant) -> Result<(), Error> {
+fn check_loaded(serving: &Serving, example: &str, began: Instant) -> Result<(), Error> {
     let failed = serving.registry().readiness().failed;
     let all = serving.registry().list();
     if !all.is_empty() && failed.len() == all.len() {
@@ -181,96 +186,9 @@ fn check_loaded(serving: &Serving, port: u16, began: Instant) -> Result<(), Erro
         models = ?names,
         failed = failed.len(),
         startup_ms = began.elapsed().as_millis() as u64,
-        "ready; try: curl --data-binary @cat.jpg localhost:{port}/classify"
+        "ready; try: {example}"
     );
     Ok(())
-}
-
-/// Follows changed files and SIGHUP until it is aborted.
-async fn follow(
-    serving: Arc<Serving>,
-    mut hangup: Hangup,
-    interval: Option<Duration>,
-    reload: Arc<Reload>,
-) {
-    let files = async {
-        let Some(interval) = interval else { return };
-        let (reload, serving) = (Arc::clone(&reload), Arc::clone(&serving));
-        let registry = serving.registry().clone();
-        let rescan = move || {
-            if reload.repository_changed() {
-                reload.apply(&serving);
-            }
-        };
-        watch_files(registry, interval, rescan).await;
-    };
-    let signals = async {
-        loop {
-            hangup.next().await;
-            tracing::info!("SIGHUP: reloading the configuration and changed models");
-            let (reload, serving) = (Arc::clone(&reload), Arc::clone(&serving));
-            let reread = move || {
-                reload.apply(&serving);
-                let registry = serving.registry();
-                registry.retry_failed();
-                // Twice: the second scan finds the files unchanged and loads them.
-                registry.scan();
-                registry.scan();
-            };
-            // File systems may block. A panic has been logged.
-            let _ = tokio::task::spawn_blocking(reread).await;
-        }
-    };
-    tokio::join!(files, signals);
-}
-
-/// Reads the configuration again while the server runs. Only the models follow
-/// it; other settings need a restart.
-struct Reload {
-    flags: ServeFlags,
-    repository: Option<std::path::PathBuf>,
-    listed: Mutex<Option<BTreeSet<OsString>>>,
-}
-
-impl Reload {
-    fn new(flags: ServeFlags, repository: Option<&Path>) -> Self {
-        Self {
-            flags,
-            repository: repository.map(Path::to_owned),
-            listed: Mutex::new(repository.and_then(names)),
-        }
-    }
-
-    fn apply(&self, serving: &Serving) {
-        match self.flags.check() {
-            Ok(config) => {
-                let registry = serving.registry();
-                registry.apply(config.models, &config.default_model);
-            }
-            Err(errors) => tracing::error!(%errors, "the configuration is not reloaded"),
-        }
-    }
-
-    /// Whether models have been added to the repository's folder or removed
-    /// since the last call.
-    fn repository_changed(&self) -> bool {
-        let Some(folder) = &self.repository else {
-            return false;
-        };
-        let found = names(folder);
-        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
-        // A folder that cannot be listed for a moment removes no model.
-        let changed = found.is_some() && *listed != found;
-        if changed {
-            *listed = found;
-        }
-        changed
-    }
-}
-
-fn names(folder: &Path) -> Option<BTreeSet<OsString>> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    Some(entries.flatten().map(|entry| entry.file_name()).collect())
 }
 
 async fn drain(finish: impl Future<Output = ()>, limit: Duration) {

@@ -1,10 +1,12 @@
 //! Configuration: flags, environment variables and the configuration file, read
 //! and checked before anything starts. All errors are reported together.
 
+pub mod access;
 pub mod answers;
 pub mod connections;
 pub mod errors;
 pub mod file;
+pub mod keys;
 pub mod limits;
 pub mod logs;
 pub mod model;
@@ -18,6 +20,7 @@ pub mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod transport;
 pub mod units;
 pub mod value;
 pub mod vertex;

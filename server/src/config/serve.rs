@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Command};
 
+use crate::config::access::{Access, AccessFlags};
 use crate::config::answers::AnswerFlags;
 use crate::config::connections::ConnectionFlags;
 use crate::config::errors::ConfigErrors;
@@ -14,6 +15,7 @@ use crate::config::logs::{LogConfig, LogFlags};
 use crate::config::models::{Common, ModelsFlags};
 use crate::config::run::RunFlags;
 use crate::config::settings::Settings;
+use crate::config::transport::{ListenOn, Transport, TransportFlags};
 use crate::config::units::{self, Address};
 use crate::config::vertex::VertexFlags;
 use crate::core::limits::{Limits, MAX_IMAGES};
@@ -24,10 +26,10 @@ use crate::http::protocol::Protocols;
 /// What `serve` runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Address or host name to listen on.
-    pub host: String,
-    /// Port to listen on; 0 for any free one.
-    pub port: u16,
+    /// Who may send requests.
+    pub access: Access,
+    /// The public addresses and their certificate.
+    pub transport: Transport,
     /// Where the admin API listens, if it does.
     pub admin: Option<Address>,
     /// The protocols that are spoken.
@@ -97,14 +99,11 @@ pub struct ServeFlags {
     )]
     config: Option<PathBuf>,
 
-    /// Address to listen on; 0.0.0.0 accepts connections from other machines
-    /// [default: 127.0.0.1]
-    #[arg(long, env = "RESNET_HOST", help_heading = "Server")]
-    host: Option<String>,
+    #[command(flatten)]
+    transport: TransportFlags,
 
-    /// Port to listen on; 0 for any free port [default: 8000]
-    #[arg(long, env = "RESNET_PORT", help_heading = "Server")]
-    port: Option<String>,
+    #[command(flatten)]
+    access: AccessFlags,
 
     /// Address of the admin API, which loads and unloads models, or off; do not
     /// expose it to clients [default: off]
@@ -259,15 +258,8 @@ impl ServeFlags {
             &mut settings,
         );
         let config = Config {
-            host: settings.read("host", self.host.as_deref(), "127.0.0.1", |text| {
-                Ok::<_, String>(text.to_owned())
-            }),
-            port: settings.read(
-                "port",
-                self.port.as_deref().or(self.vertex.port()),
-                "8000",
-                |text| units::count(text, 0..=65_535),
-            ),
+            access: self.access.read(&mut settings),
+            transport: self.transport.read(self.vertex.port(), &mut settings),
             admin: settings.read("admin", self.admin.as_deref(), "off", |text| {
                 units::or_off(text, units::address)
             }),
@@ -368,10 +360,11 @@ impl ServeFlags {
 
     /// The admin API never shares the public port.
     fn check_admin(&self, config: &Config, settings: &mut Settings) {
-        if let Some(admin) = &config.admin
-            && admin.port == config.port
-            && admin.port != 0
-        {
+        let is_public = |admin: &Address| {
+            let same = |public: &ListenOn| matches!(public, ListenOn::Tcp(public) if public.port == admin.port);
+            admin.port != 0 && config.transport.listen.iter().any(same)
+        };
+        if config.admin.as_ref().is_some_and(is_public) {
             settings.contradiction(
                 "admin",
                 self.admin.as_deref(),

@@ -100,6 +100,29 @@ pub enum Error {
         /// Images of all requests.
         limit: usize,
     },
+    /// A key has sent too many requests.
+    #[error("the key `{key}` may send {limit} requests a second; retry later")]
+    KeyRate {
+        /// The name of the key.
+        key: String,
+        /// Requests a second.
+        limit: u32,
+        /// Until the next one is accepted.
+        wait: Duration,
+    },
+    /// A key has too many images in flight.
+    #[error(
+        "no capacity for {requested} more image(s) of the key `{key}`, which may have {limit} in \
+         flight; retry later"
+    )]
+    KeyInFlight {
+        /// The name of the key.
+        key: String,
+        /// Images of this request.
+        requested: usize,
+        /// Images of all requests with the key.
+        limit: usize,
+    },
     /// The bodies of all requests hold too many bytes.
     #[error("request bodies hold {limit} bytes, which is the limit; retry later")]
     BodyMemory {
@@ -223,9 +246,11 @@ impl Error {
             | Self::UnknownLabel { .. }
             | Self::AmbiguousLabel { .. } => ErrorClass::InvalidArgument,
             Self::UnknownModel { .. } | Self::UnknownVersion { .. } => ErrorClass::NotFound,
-            Self::TooManyInFlight { .. } | Self::BodyMemory { .. } | Self::QueueFull => {
-                ErrorClass::ResourceExhausted
-            }
+            Self::TooManyInFlight { .. }
+            | Self::KeyRate { .. }
+            | Self::KeyInFlight { .. }
+            | Self::BodyMemory { .. }
+            | Self::QueueFull => ErrorClass::ResourceExhausted,
             Self::DeadlineExceeded { .. } => ErrorClass::DeadlineExceeded,
             Self::Starting { .. }
             | Self::Draining
@@ -247,6 +272,8 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let seconds = match self {
+            // whole seconds, as in the header `Retry-After`
+            Self::KeyRate { wait, .. } => wait.as_secs_f64().ceil().max(1.0) as u64,
             Self::Draining | Self::DeviceLost { .. } | Self::Stalled { .. } => 5,
             _ => match self.class() {
                 ErrorClass::ResourceExhausted | ErrorClass::Unavailable => 1,

@@ -18,7 +18,7 @@ use super::image::{ImageInput, Prepared};
 use super::limits::Limits;
 use super::metrics::{Metrics, ModelLabels};
 use super::network::Network;
-use super::round_robin::Position;
+use super::round_robin::{Class, Position, Turn};
 use super::scheduler::{Flow, Scheduler};
 use super::statistics::Statistics;
 use super::tensor::FloatRange;
@@ -186,7 +186,11 @@ impl Instance {
             metrics: Arc::clone(&self.metrics),
         };
         let arrived = Instant::now();
-        let position = self.flow.spawn_ranked(rank.index, move |position| {
+        let turn = Turn {
+            class: rank.class,
+            rank: rank.before,
+        };
+        let position = self.flow.spawn_ranked(turn, move |position| {
             decode.run(position, reply, arrived);
         });
         let _stay = Stay {
@@ -199,18 +203,25 @@ impl Instance {
     }
 }
 
-/// The place of an image in its request.
+/// The place of an image among those of its client.
 #[derive(Clone, Copy, Debug)]
 pub struct Rank {
-    /// Images before it.
-    pub index: usize,
+    /// Images of its client before it: of the same request, and of others with the
+    /// same key.
+    pub before: usize,
     /// All images of the request.
     pub of: usize,
+    /// The class of the request.
+    pub class: Class,
 }
 
 impl Rank {
     /// The only image of its request.
-    pub const ALONE: Self = Self { index: 0, of: 1 };
+    pub const ALONE: Self = Self {
+        before: 0,
+        of: 1,
+        class: Class::Normal,
+    };
 }
 
 /// An image in flight. When it is dropped, nothing of it waits any more.

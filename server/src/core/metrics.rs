@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::key_metrics::KeyMetrics;
 use super::totals::Totals;
 
 /// Upper bounds in seconds, from half a millisecond to half a minute.
@@ -50,6 +51,8 @@ pub struct Metrics {
     connections_closed: Family<ReasonLabels, Counter>,
     log_lines_dropped: Counter,
     log_source: OnceLock<fn() -> u64>,
+    /// What each API key has sent.
+    pub keys: KeyMetrics,
     /// The sums of each model.
     pub totals: Totals,
     /// Open connections.
@@ -144,6 +147,7 @@ impl Metrics {
             connections_closed: Family::default(),
             log_lines_dropped: Counter::default(),
             log_source: OnceLock::new(),
+            keys: KeyMetrics::default(),
             totals: Totals::default(),
             connections: Gauge::default(),
             queue_depth: Gauge::default(),
@@ -168,6 +172,7 @@ impl Metrics {
             "Time from a request's headers to its response, by route and protocol",
             self.request_seconds.clone(),
         );
+        self.keys.register(registry);
         registry.register(
             "queue_depth",
             "Decoded images that wait for the device",

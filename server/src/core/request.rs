@@ -12,6 +12,7 @@ use super::batch::ImageOutput;
 use super::error::Error;
 use super::image::ImageInput;
 use super::instance::{Instance, Rank};
+use super::keys::Caller;
 use super::serving::Serving;
 use super::statistics::Timings;
 
@@ -70,13 +71,13 @@ pub async fn find(
     deadline.wait_for(found).await?
 }
 
-/// Runs the images of a request, all or none of which are admitted. An error of
-/// one image does not affect the others.
+/// Runs the images of a caller's request, all or none of which are admitted. An
+/// error of one image does not affect the others.
 ///
 /// # Errors
 /// Too many images, for a request or at the moment.
 pub async fn run(
-    serving: &Serving,
+    (serving, caller): (&Serving, &Caller),
     instance: &Instance,
     images: Vec<ImageInput>,
     outputs: Outputs,
@@ -88,13 +89,19 @@ pub async fn run(
         if of > most {
             return Err(Error::TooManyImages { most });
         }
-        serving.admission().admit(of).await
+        let counted = caller.images(of)?;
+        Ok((serving.admission().admit(of).await?, counted))
     };
-    let permits = admitted.await.inspect_err(|_| {
+    let (permits, counted) = admitted.await.inspect_err(|_| {
         instance.statistics().failed(began.elapsed());
     })?;
     let infer = async |(index, (image, permit))| {
-        let output = instance.infer(image, outputs, permit, Rank { index, of });
+        let rank = Rank {
+            before: counted.before() + index,
+            of,
+            class: caller.class(),
+        };
+        let output = instance.infer(image, outputs, permit, rank);
         deadline.wait_for(output).await?
     };
     let images = images.into_iter().zip(permits).enumerate();

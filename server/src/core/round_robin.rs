@@ -4,11 +4,31 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Which images are served first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The default.
+    #[default]
+    Normal,
+    /// While no normal image waits.
+    Low,
+}
+
 pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// The place of an image among those of its client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    /// Its class.
+    pub class: Class,
+    /// Images of the same client before it.
+    pub rank: usize,
+}
 
 /// The position of an image in the order of its flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    class: Class,
     /// The round in which it is served. Within a round, the first images of their
     /// requests go first, then those that arrived first.
     round: u64,
@@ -48,14 +68,15 @@ impl FlowQueue {
         self.jobs.is_empty() && self.batch.is_none()
     }
 
-    /// Adds the job of an image that has `rank` images of its request before it.
+    /// Adds the job of an image.
     pub(super) fn push(
         &mut self,
-        rank: usize,
+        Turn { class, rank }: Turn,
         job: impl FnOnce(Position) + Send + 'static,
     ) -> Position {
         self.queued += 1;
         let position = Position {
+            class,
             round: self.round + rank as u64,
             rank,
             number: self.queued,
@@ -71,7 +92,8 @@ impl FlowQueue {
             None => true,
             Some(_) if batch.patience == 0 => true,
             // Images of the same round join the batch of the lone one.
-            Some(next) => (batch.lone)().is_some_and(|lone| lone.round < next.round),
+            Some(next) => (batch.lone)()
+                .is_some_and(|lone| (lone.class, lone.round) < (next.class, next.round)),
         };
         if let Some(batch) = self.batch.take_if(is_due) {
             return Some(batch.job);

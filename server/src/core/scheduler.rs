@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use model::ThreadPool;
 
 use super::progress::Progress;
-use super::round_robin::{FlowQueue, Job, PendingBatch, Position};
+use super::round_robin::{FlowQueue, Job, PendingBatch, Position, Turn};
 
 /// The jobs of all flows on one thread pool.
 #[derive(Clone)]
@@ -91,17 +91,16 @@ impl Scheduler {
 impl Flow {
     /// Queues a job and returns at once. A panic of the job is logged.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        self.spawn_ranked(0, move |_| job());
+        self.spawn_ranked(Turn::default(), move |_| job());
     }
 
-    /// Queues the job of an image that has `rank` images of its request before
-    /// it. Returns its position in the queue.
+    /// Queues the job of an image. Returns its position in the queue.
     pub fn spawn_ranked(
         &self,
-        rank: usize,
+        turn: Turn,
         job: impl FnOnce(Position) + Send + 'static,
     ) -> Position {
-        let position = lock(&self.scheduler.flows).push(self.id.id, rank, job);
+        let position = lock(&self.scheduler.flows).push(self.id.id, turn, job);
         self.wake_one();
         position
     }
@@ -170,10 +169,10 @@ impl Flows {
     fn push(
         &mut self,
         id: u64,
-        rank: usize,
+        turn: Turn,
         job: impl FnOnce(Position) + Send + 'static,
     ) -> Position {
-        self.active(id).push(rank, job)
+        self.active(id).push(turn, job)
     }
 
     fn push_batch(&mut self, id: u64, batch: PendingBatch) {
@@ -287,7 +286,11 @@ mod tests {
         let flow = scheduler.flow();
         let spawn = |name: &'static str, rank: usize| {
             let done = done.clone();
-            flow.spawn_ranked(rank, move |_| done.send(name).unwrap());
+            let turn = Turn {
+                rank,
+                ..Turn::default()
+            };
+            flow.spawn_ranked(turn, move |_| done.send(name).unwrap());
         };
         for (rank, name) in ["a0", "a1", "a2"].into_iter().enumerate() {
             spawn(name, rank);
@@ -314,7 +317,11 @@ mod tests {
             let flow = scheduler.flow();
             for rank in [0, 0, 1, 2] {
                 let done = done.clone();
-                flow.spawn_ranked(rank, move |_| done.send("image").unwrap());
+                let turn = Turn {
+                    rank,
+                    ..Turn::default()
+                };
+                flow.spawn_ranked(turn, move |_| done.send("image").unwrap());
             }
             flow.spawn_batch(patience, move || lone, move || done.send("batch").unwrap());
             drop(release);

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, oneshot};
 use super::admission::Admission;
 use super::answer::MIN_CONFIDENCE;
 use super::error::Error;
+use super::keys::Keys;
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::registry::loader::Loader;
@@ -24,6 +25,7 @@ pub struct Serving {
     min_confidence: f64,
     metrics: Arc<Metrics>,
     admission: Admission,
+    keys: Keys,
     registry: Registry,
     /// For work that belongs to no model.
     flow: Flow,
@@ -63,6 +65,7 @@ impl Serving {
                 scheduler.clone(),
                 Arc::clone(&metrics),
             ),
+            keys: Keys::default(),
             flow: scheduler.flow(),
             scheduler,
             limits,
@@ -106,6 +109,12 @@ impl Serving {
     #[must_use]
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// The API keys.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The models.

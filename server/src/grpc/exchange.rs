@@ -52,7 +52,7 @@ pub(super) async fn exchange<E: Exchange + 'static>(
         arriving,
         stopping,
     } = requests;
-    let call = Arc::new(Call::new(serving, head.headers, id));
+    let call = Arc::new(Call::new(serving, head, id));
     let responses = messages.map(move |message| {
         let (call, share) = (Arc::clone(&call), arriving.take());
         async move {

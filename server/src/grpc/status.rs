@@ -24,6 +24,8 @@ const fn code(problem: ProblemType) -> Code {
         | P::NoClassMaps
         | P::UriTooLong
         | P::HeadTooLarge => Code::InvalidArgument,
+        P::Unauthorized => Code::Unauthenticated,
+        P::Forbidden => Code::PermissionDenied,
         P::ModelNotFound => Code::NotFound,
         // Clients take it for a service or a method that the server lacks.
         P::NotFound | P::MethodNotAllowed | P::UnsupportedEncoding => Code::Unimplemented,

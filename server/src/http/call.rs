@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use model::Outputs;
@@ -19,11 +20,13 @@ use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
 use super::problem::Problem;
 use super::target::Target;
+use super::timeout;
 use crate::core::admission::ByteShare;
 use crate::core::batch::ImageOutput;
 use crate::core::error::{Error, ErrorClass};
 use crate::core::image::{EncodedImage, ImageInput};
 use crate::core::instance::Instance;
+use crate::core::keys::Caller;
 use crate::core::request::{self, Deadline, Outcome};
 use crate::core::serving::{InFlight, Serving};
 
@@ -41,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) id: RequestId,
     /// The parameters `name` and `version` of the path.
     pub(super) target: Target,
+    /// Who sent it.
+    caller: Caller,
 }
 
 impl FromRequest<Arc<Serving>> for ImageRequest {
@@ -53,14 +58,21 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
         let target = Target::from_request_parts(&mut parts, serving).await;
         let target = target.map_err(IntoResponse::into_response)?;
         let body = IncomingBody::new(&parts.headers, body);
+        let caller = caller(&parts.extensions);
         let call = Call {
             serving: Arc::clone(serving),
             headers: parts.headers,
             id,
             target,
+            caller,
         };
         Ok(Self { call, body })
     }
+}
+
+/// Who sent a request, as the layers have found.
+fn caller(extensions: &Extensions) -> Caller {
+    extensions.get::<Caller>().cloned().unwrap_or_default()
 }
 
 /// A request that is in flight: a shutdown waits until it is dropped.
@@ -106,10 +118,11 @@ pub(crate) struct Received<P> {
 
 impl Call {
     /// A request whose path names no model.
-    pub(crate) fn new(serving: Arc<Serving>, headers: HeaderMap, id: RequestId) -> Self {
+    pub(crate) fn new(serving: Arc<Serving>, head: Parts, id: RequestId) -> Self {
         Self {
             serving,
-            headers,
+            caller: caller(&head.extensions),
+            headers: head.headers,
             id,
             target: Target::default(),
         }
@@ -123,9 +136,14 @@ impl Call {
         self.serving.admission().check().await?;
         Ok(Entered {
             codings,
-            deadline: Deadline::after(self.serving.limits().request_timeout),
+            deadline: Deadline::after(self.time_limit()?),
             _in_flight: in_flight,
         })
+    }
+
+    /// The time that the request may take.
+    fn time_limit(&self) -> Result<Duration, Problem> {
+        timeout::limit(&self.headers, self.serving.limits().request_timeout)
     }
 
     /// The model of a request; without a name, the default one.
@@ -154,7 +172,7 @@ impl Call {
         let mut share = self.serving.admission().bytes();
         let bytes = body.read(limits, &mut share).await?;
         fields.bytes = bytes.len();
-        let deadline = Deadline::after(limits.request_timeout);
+        let deadline = Deadline::after(self.time_limit()?);
         let bytes = match entered.codings.is_identity() {
             true => bytes,
             false => {
@@ -179,7 +197,8 @@ impl Call {
         fields: &mut LogFields,
     ) -> Result<Vec<Outcome>, Error> {
         fields.images = images.len();
-        let outcomes = request::run(&self.serving, instance, images, outputs, deadline).await?;
+        let from = (&*self.serving, &self.caller);
+        let outcomes = request::run(from, instance, images, outputs, deadline).await?;
         fields.timings = request::slowest(&outcomes);
         Ok(outcomes)
     }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::listener::Unsecured;
 use super::room::Stay;
 use super::seat::{CHUNKED, Seat};
 use super::shared::{LAST_REQUEST, Served, Shared};
@@ -27,8 +27,18 @@ use crate::core::serving::Serving;
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// Serves the requests of a connection until it is closed.
-pub(super) async fn run(stream: TcpStream, stay: Stay, shared: Shared) {
+pub(super) async fn run(stream: Unsecured, stay: Stay, shared: Shared) {
     let seat = Arc::clone(&stay.seat);
+    let secured = tokio::select! {
+        secured = timeout(shared.header_timeout, stream.secured()) => secured,
+        () = seat.close.notified() => return,
+        () = stopped(&seat, shared.stopped.clone()) => return,
+    };
+    let stream = match secured {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => return,
+    };
     let metrics = Arc::clone(shared.serving.metrics());
     let mut socket = Socket::new(stream, Arc::clone(&seat), metrics, shared.write_timeout);
     let first = tokio::select! {

@@ -1,18 +1,17 @@
-//! The listening socket: limits on connections and request headers, and how
+//! The listening sockets: limits on connections and request headers, and how
 //! connections are closed at a shutdown.
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,17 +19,15 @@ use tokio::time::timeout;
 use super::connection;
 use super::head::MAX_HEADERS;
 use super::http2;
+use super::listener::{Accepted, Listener};
 use super::observe::refused;
 use super::room::{self, Room};
 use super::shared::Shared;
+use super::stream::Stream;
 use crate::core::serving::Serving;
 
 /// Largest size of the request line and headers.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Bytes of a response that the operating system takes before the client has read them.
-/// It would take megabytes for each connection, which no limit of ours counts.
-const SEND_BUFFER: usize = 128 << 10;
 
 /// Longest time between two warnings about the same thing.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(1);
@@ -62,16 +59,34 @@ impl Connections {
     }
 }
 
-/// Serves `router` until `stop` completes, then closes idle connections and
-/// waits until the others have sent their responses.
+/// Serves `router` on all listeners, which share the limits, until `stop` completes.
+/// Then closes idle connections and waits until the others have sent their responses.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     router: Router,
     connections: Connections,
     serving: Arc<Serving>,
     stop: impl Future<Output = ()>,
 ) {
     let (stopped, is_stopped) = watch::channel(());
+    let shared = shared(router, connections, serving, is_stopped);
+    let stop = stop.shared();
+    let accept = listeners
+        .into_iter()
+        .map(|listener| accept_all(listener, &shared, stop.clone()));
+    let mut open = join_all(accept).await;
+    drop(stopped);
+    for open in &mut open {
+        while open.join_next().await.is_some() {}
+    }
+}
+
+fn shared(
+    router: Router,
+    connections: Connections,
+    serving: Arc<Serving>,
+    stopped: watch::Receiver<()>,
+) -> Shared {
     let mut http1 = http1::Builder::new();
     http1
         .timer(TokioTimer::new())
@@ -84,7 +99,7 @@ pub async fn serve(
         connections.header_timeout,
         Arc::clone(serving.metrics()),
     );
-    let shared = Shared {
+    Shared {
         http1,
         http2: http2::builder(MAX_HEAD_BYTES as u32),
         router,
@@ -93,8 +108,16 @@ pub async fn serve(
         turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
         header_timeout: connections.header_timeout,
         write_timeout: connections.write_timeout,
-        stopped: is_stopped,
-    };
+        stopped,
+    }
+}
+
+/// Accepts connections until `stop` completes. Returns those that are open.
+async fn accept_all(
+    listener: Listener,
+    shared: &Shared,
+    stop: impl Future<Output = ()>,
+) -> JoinSet<()> {
     let mut open = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut warned = None;
@@ -104,15 +127,13 @@ pub async fn serve(
             accepted = accept(&listener, &shared.room, &mut warned) => accepted,
             Some(_) = open.join_next() => continue,
         };
-        spawn(accepted, &shared, &mut open);
+        spawn(accepted, shared, &mut open);
     }
     // Connections that the operating system has accepted are served as well.
     while let Some(Ok(accepted)) = now(listener.accept()).await {
-        spawn(accepted, &shared, &mut open);
+        spawn(accepted, shared, &mut open);
     }
-    drop(listener);
-    drop(stopped);
-    while open.join_next().await.is_some() {}
+    open
 }
 
 /// The output of a future that is ready.
@@ -120,16 +141,18 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     timeout(Duration::ZERO, future).await.ok()
 }
 
-fn spawn((stream, peer): (TcpStream, SocketAddr), shared: &Shared, open: &mut JoinSet<()>) {
-    // Responses are small and must not wait for an ACK.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-    match shared.room.enter(peer.ip()) {
-        Ok(stay) => open.spawn(connection::run(stream, stay, shared.clone())),
+fn spawn(Accepted { stream, address }: Accepted, shared: &Shared, open: &mut JoinSet<()>) {
+    match shared.room.enter(address) {
+        Ok(stay) => {
+            open.spawn(connection::run(stream, stay, shared.clone()));
+        }
         Err(problem) => {
             let response = refused(shared.serving.metrics(), &problem);
-            let place = Arc::clone(&shared.turned_away).try_acquire_owned().ok();
-            open.spawn(turn_away(stream, response, place))
+            // A handshake would cost more than a connection that is refused is worth.
+            if let Some(stream) = stream.plain() {
+                let place = Arc::clone(&shared.turned_away).try_acquire_owned().ok();
+                open.spawn(turn_away(stream, response, place));
+            }
         }
     };
 }
@@ -137,7 +160,7 @@ fn spawn((stream, peer): (TcpStream, SocketAddr), shared: &Shared, open: &mut Jo
 /// Writes a response to a connection that is closed after it. If there is a place, what
 /// the client sends is read for a moment: it would find its connection reset, and not
 /// the response.
-async fn turn_away(mut stream: TcpStream, response: Vec<u8>, place: Option<OwnedSemaphorePermit>) {
+async fn turn_away(mut stream: Stream, response: Vec<u8>, place: Option<OwnedSemaphorePermit>) {
     let write = async {
         stream.write_all(&response).await?;
         stream.shutdown().await
@@ -150,11 +173,7 @@ async fn turn_away(mut stream: TcpStream, response: Vec<u8>, place: Option<Owned
 }
 
 /// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    room: &Room,
-    warned: &mut Option<Instant>,
-) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &Listener, room: &Room, warned: &mut Option<Instant>) -> Accepted {
     loop {
         room.wait().await;
         match listener.accept().await {

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use super::access::KeyName;
 use super::body::IncomingBody;
 use super::dialect::{Dialect, NATIVE};
 use super::problem::{Problem, ProblemType};
@@ -135,6 +136,7 @@ pub(crate) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
         path: String::new(),
         route: "other".to_owned(),
         protocol: NATIVE.protocol,
+        key: String::new(),
         started: Instant::now(),
         status: status.as_u16(),
         problem: problem.problem_type.type_uri(),
@@ -183,6 +185,8 @@ struct LogEntry {
     path: String,
     route: String,
     protocol: Protocol,
+    /// The name of the caller's key.
+    key: String,
     started: Instant,
     status: u16,
     problem: String,
@@ -200,6 +204,7 @@ impl LogEntry {
             // One label for all unknown paths keeps their number bounded.
             route: route.map_or("other", MatchedPath::as_str).to_owned(),
             protocol,
+            key: String::new(),
             started: Instant::now(),
             status: CLIENT_CLOSED_REQUEST,
             problem: String::new(),
@@ -213,6 +218,9 @@ impl LogEntry {
         self.status = http_status(response.headers()).unwrap_or(status);
         let extensions = response.extensions();
         self.fields = extensions.get().cloned().unwrap_or_default();
+        if let Some(KeyName(name)) = extensions.get() {
+            self.key.clone_from(name);
+        }
         if let Some(problem) = extensions.get::<Problem>() {
             self.problem = problem.problem_type.type_uri();
         }
@@ -242,6 +250,9 @@ impl Drop for LogEntry {
         let protocol = self.protocol.name();
         let metrics = &self.metrics;
         metrics.responded(protocol, &self.route, self.status, total);
+        if !self.key.is_empty() {
+            metrics.keys.responded(&self.key, self.status);
+        }
         self.count_model(total);
         let LogFields {
             model,
@@ -257,6 +268,7 @@ impl Drop for LogEntry {
                     method = %self.method,
                     path = self.path,
                     protocol,
+                    key = self.key,
                     status = self.status,
                     problem = self.problem,
                     model,

@@ -33,10 +33,10 @@ macro_rules! photos {
 }
 
 /// The files of `server/assets`.
-const FILES: [(&str, &[u8]); 27] = assets!(
+const FILES: [(&str, &[u8]); 28] = assets!(
     "index.html" "docs.html" "status.html" "icon.svg"
     "base.css" "page.css" "photo.css" "docs.css" "status.css"
-    "dom.js" "api.js" "queue.js" "photos.js" "intake.js" "grid.js" "overlay.js" "heat.js"
+    "dom.js" "key.js" "api.js" "queue.js" "photos.js" "intake.js" "grid.js" "overlay.js" "heat.js"
     "detail.js" "models.js" "snippets.js" "export.js" "page.js"
     "schema.js" "try.js" "docs.js" "metrics.js" "status.js"
 );

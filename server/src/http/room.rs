@@ -66,7 +66,7 @@ struct Open {
 pub(super) struct Stay {
     room: Arc<Room>,
     pub(super) seat: Arc<Seat>,
-    address: IpAddr,
+    address: Option<IpAddr>,
     number: u64,
 }
 
@@ -143,22 +143,15 @@ impl Room {
         longest.is_some()
     }
 
-    /// Admits a connection.
+    /// Admits a connection. Those of Unix sockets have no address.
     ///
     /// # Errors
     /// 429 when its address has too many of them.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Stay, Problem> {
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Stay, Problem> {
         let mut open = self.lock();
-        let count = open.addresses.entry(address).or_default();
-        if let Some(limit) = self.per_address.filter(|limit| *count >= *limit) {
-            let detail = format!(
-                "{address} has {count} open connections, and the limit is {limit}; close some, or \
-                 send requests one after the other over a connection"
-            );
-            self.metrics.connection_closed("per_address");
-            return Err(Problem::overloaded(detail));
+        if let Some(address) = address {
+            self.count(address, &mut open)?;
         }
-        *count += 1;
         open.next += 1;
         let number = open.next;
         let seat = Arc::new(Seat::new());
@@ -170,6 +163,24 @@ impl Room {
             address,
             number,
         })
+    }
+
+    /// Counts one more connection of an address.
+    ///
+    /// # Errors
+    /// 429 when it has too many.
+    fn count(&self, address: IpAddr, open: &mut Open) -> Result<(), Problem> {
+        let count = open.addresses.entry(address).or_default();
+        if let Some(limit) = self.per_address.filter(|limit| *count >= *limit) {
+            let detail = format!(
+                "{address} has {count} open connections, and the limit is {limit}; close some, or \
+                 send requests one after the other over a connection"
+            );
+            self.metrics.connection_closed("per_address");
+            return Err(Problem::overloaded(detail));
+        }
+        *count += 1;
+        Ok(())
     }
 
     /// Admits one more stream of gRPC.
@@ -206,10 +217,12 @@ impl Drop for Stay {
     fn drop(&mut self) {
         let mut open = self.room.lock();
         open.seats.remove(&self.number);
-        if let Some(count) = open.addresses.get_mut(&self.address) {
+        if let Some(address) = self.address
+            && let Some(count) = open.addresses.get_mut(&address)
+        {
             *count -= 1;
             if *count == 0 {
-                open.addresses.remove(&self.address);
+                open.addresses.remove(&address);
             }
         }
         self.room.metrics.connections.dec();

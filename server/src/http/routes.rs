@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::access::{self, Access};
 use super::dialect::{Dialect, NATIVE};
 use super::observe::Observed;
 use super::problem::{Problem, ProblemType};
@@ -17,6 +18,7 @@ use super::{
     admin, classify, deepstack, embed, explain, health, huggingface, models, observe, oip, pages,
     photoprism, roboflow, sagemaker, tfserving, torchserve, vertex,
 };
+use crate::core::keys::Scope;
 use crate::core::serving::Serving;
 use crate::grpc;
 
@@ -119,13 +121,14 @@ pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/openapi.yaml", get(pages::openapi_yaml))
         .route("/openapi.json", get(pages::openapi_json));
-    let native = native(routes, &serving);
+    let scoped = (&serving, Scope::Infer);
+    let native = native(routes, scoped);
     let others = mounted(protocols)
         .fold(native, |all, dialect| {
             all.merge(with_layers(
                 (dialect.public)(protocols),
                 dialect.dialect,
-                &serving,
+                scoped,
             ))
         })
         .with_state(Arc::clone(&serving));
@@ -134,7 +137,7 @@ pub fn public(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         return others;
     }
     // Its paths are free to choose, and win over all others.
-    let routes = with_layers(vertex::public(protocols), vertex::DIALECT, &serving);
+    let routes = with_layers(vertex::public(protocols), vertex::DIALECT, scoped);
     routes.with_state(serving).fallback_service(others)
 }
 
@@ -152,13 +155,14 @@ pub fn admin(serving: Arc<Serving>, protocols: &Protocols) -> Router {
         .route(&format!("{MODEL}/unload"), post(admin::unload))
         .route(&format!("{VERSION}/load"), post(admin::load))
         .route(&format!("{VERSION}/unload"), post(admin::unload));
-    let native = native(routes, &serving);
+    let scoped = (&serving, Scope::Admin);
+    let native = native(routes, scoped);
     mounted(protocols)
         .fold(native, |all, dialect| {
             all.merge(with_layers(
                 (dialect.admin)(protocols),
                 dialect.dialect,
-                &serving,
+                scoped,
             ))
         })
         .with_state(serving)
@@ -206,20 +210,25 @@ fn descriptions() -> Router<Arc<Serving>> {
 }
 
 /// The native routes, and what answers paths that are no routes.
-fn native(routes: Router<Arc<Serving>>, serving: &Arc<Serving>) -> Router<Arc<Serving>> {
+fn native(routes: Router<Arc<Serving>>, serving: (&Arc<Serving>, Scope)) -> Router<Arc<Serving>> {
     with_layers(routes.fallback(not_found), NATIVE, serving)
 }
 
 fn with_layers(
     routes: Router<Arc<Serving>>,
     dialect: Dialect,
-    serving: &Arc<Serving>,
+    (serving, scope): (&Arc<Serving>, Scope),
 ) -> Router<Arc<Serving>> {
     let observed = Observed {
         serving: Arc::clone(serving),
         dialect,
     };
+    let access = Access {
+        serving: Arc::clone(serving),
+        scope,
+    };
     routes
+        .layer(middleware::from_fn_with_state(access, access::authorize))
         .layer(middleware::from_fn(observe::reject))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(observed, observe::observe))

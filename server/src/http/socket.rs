@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::head::{LineScan, Scanned, bad_head, head_too_large};
+use super::linger::Linger;
 use super::observe::refused;
 use super::problem::{Problem, ProblemType};
 use super::seat::{CHUNKED, Seat};
 use super::stall::Writes;
+use super::stream::Stream;
 use crate::core::metrics::Metrics;
 
 /// Bytes of a head that are read at a time.
@@ -27,16 +28,9 @@ const READ: usize = 8 << 10;
 /// The first bytes of an HTTP/2 connection (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// After the last response, what the client still sends is thrown away, so that
-/// it can read the response instead of finding its connection reset: for so
-/// long, up to so many bytes, and while it does not pause.
-const LINGER: Duration = Duration::from_secs(30);
-const LINGER_PAUSE: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 64 << 20;
-
 /// A connection's socket.
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     seat: Arc<Seat>,
     metrics: Arc<Metrics>,
     /// Longest time without progress while a response is sent.
@@ -53,7 +47,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         seat: Arc<Seat>,
         metrics: Arc<Metrics>,
         write_timeout: Duration,
@@ -98,6 +92,7 @@ impl Socket {
             stream: self.stream,
             ahead: self.ahead,
             writes: self.writes,
+            linger: None,
         }
     }
 
@@ -105,24 +100,16 @@ impl Socket {
     /// the client has read it.
     pub(super) async fn close(mut self) {
         if let Some(words) = self.last_words.take() {
-            let _ = timeout(self.write_timeout, self.stream.write_all(&words)).await;
+            let write = async {
+                self.stream.write_all(&words).await?;
+                self.stream.flush().await
+            };
+            let _ = timeout(self.write_timeout, write).await;
         }
         if self.stream.shutdown().await.is_err() || self.ended {
             return;
         }
-        let rest = async {
-            let mut buffer = vec![0; READ];
-            let mut read = 0;
-            while let Ok(Ok(length @ 1..)) =
-                timeout(LINGER_PAUSE, self.stream.read(&mut buffer)).await
-            {
-                read += length;
-                if read > LINGER_BYTES {
-                    break;
-                }
-            }
-        };
-        let _ = timeout(LINGER, rest).await;
+        Linger::new().end(&mut self.stream).await;
     }
 
     /// Ends the connection with this problem.
@@ -236,8 +223,9 @@ impl AsyncWrite for Socket {
         writes.poll_write(stream, context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writes.flushed();
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, writes, .. } = &mut *self;
+        ready!(writes.poll_flush(stream, context))?;
         self.seat.flushed();
         Poll::Ready(Ok(()))
     }
@@ -250,10 +238,12 @@ impl AsyncWrite for Socket {
 
 /// The socket of an HTTP/2 connection.
 pub(super) struct Http2Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// The first bytes of the connection.
     ahead: BytesMut,
     writes: Writes,
+    /// Once the last frame has been sent.
+    linger: Option<Linger>,
 }
 
 impl AsyncRead for Http2Socket {
@@ -281,13 +271,18 @@ impl AsyncWrite for Http2Socket {
         writes.poll_write(stream, context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writes.flushed();
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, writes, .. } = &mut *self;
+        writes.poll_flush(stream, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, linger, .. } = &mut *self;
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        let linger = linger.get_or_insert_with(Linger::new);
+        linger.poll(stream, context).map(Ok)
     }
 }
 

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::stream::Stream;
 use crate::core::metrics::Metrics;
 
 /// Bytes a second that a client has to read on average, once it lags behind.
@@ -42,7 +42,7 @@ impl Writes {
     /// Fails when the client has read too little for too long.
     pub(super) fn poll_write(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -58,12 +58,24 @@ impl Writes {
         }
     }
 
-    /// All bytes have been handed to the operating system.
-    pub(super) fn flushed(&mut self) {
-        self.stalled = None;
+    /// Completes when all bytes have been handed to the operating system: TLS may
+    /// hold some. Fails as [`Writes::poll_write`] does.
+    pub(super) fn poll_flush(
+        &mut self,
+        stream: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(stream).poll_flush(context);
+        match flushed {
+            Poll::Ready(_) => {
+                self.stalled = None;
+                flushed
+            }
+            Poll::Pending => self.poll_stalled(context),
+        }
     }
 
-    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let timeout = self.timeout;
         let stalled = self.stalled.get_or_insert_with(|| Stalled {
             since: Instant::now(),

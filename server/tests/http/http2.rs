@@ -301,3 +301,25 @@ async fn a_shutdown_completes_the_requests_in_progress() {
     client.closed().await;
     timeout(LONG, listening.sockets).await.unwrap().unwrap();
 }
+
+/// Otherwise the operating system resets the connection, and a proxy loses responses
+/// that it has not read yet.
+#[tokio::test]
+async fn a_connection_that_has_ended_reads_on_until_the_client_closes_it() {
+    let server = server().await;
+    let listening = listen(&server, connections(10)).await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut stream = listening.send(&[PREFACE, &settings].concat()).await;
+    // The connection must be HTTP/2's before the server stops.
+    stream.read_u8().await.unwrap();
+    listening.stop.send(()).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    let window_update = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 100];
+    for _ in 0..3 {
+        stream.write_all(&window_update).await.unwrap();
+        tokio::time::sleep(SHORT).await;
+    }
+    assert!(stream.into_std().unwrap().take_error().unwrap().is_none());
+    listening.sockets.await.unwrap();
+}

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod access;
 mod answers;
 mod batching;
 mod connections;
@@ -23,4 +24,5 @@ mod pages;
 mod refusals;
 mod sockets;
 mod support;
+mod transports;
 mod unread;

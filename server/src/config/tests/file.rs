@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::errors::{ConfigErrors, Origin};
 use crate::config::serve::Config;
-use crate::config::tests::{Folder, WRONG, check};
+use crate::config::tests::{Folder, WRONG, check, listens_on};
 
 /// The configuration of a file and flags.
 fn read(name: &str, text: &str, flags: &[&str]) -> Result<Config, ConfigErrors> {
@@ -38,7 +38,7 @@ fn a_file_sets_what_flags_set() {
         log = "debug"
     "#;
     let config = read("file-sets", text, &[]).unwrap();
-    assert_eq!((config.host.as_str(), config.port), ("0.0.0.0", 80));
+    assert_eq!(listens_on(&config), ("0.0.0.0", 80));
     assert_eq!(config.limits.max_batch, 8);
     assert_eq!(config.limits.max_body, 1 << 20);
     assert_eq!(config.watch, None);
@@ -50,7 +50,7 @@ fn a_file_sets_what_flags_set() {
 fn a_flag_overrides_the_file() {
     let text = "port = 80\nmax-batch = 8\n[[model]]\nname = 'a'\nsource = 'o/a'\ndtype = 'bf16'\nmax-batch = 4\n";
     let config = read("file-flag", text, &["--port=81"]).unwrap();
-    assert_eq!((config.port, config.limits.max_batch), (81, 8));
+    assert_eq!((listens_on(&config).1, config.limits.max_batch), (81, 8));
     let spec = &config.models[0];
     assert_eq!(
         (spec.max_batch, spec.options.dtype),

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::config::errors::{ConfigError, ConfigErrors, Origin, variable};
 use crate::config::serve::{Config, ServeFlags};
+use crate::config::transport::ListenOn;
 use crate::config::units::Address;
 use crate::core::answer::MIN_CONFIDENCE;
 
@@ -42,16 +43,19 @@ fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
 }
 
 /// A value for each setting that it does not accept.
-const WRONG: [(&str, &str); 28] = [
+const WRONG: [(&str, &str); 31] = [
     ("admin", "9000"),
+    ("api-keys", "/no/such/file"),
     ("body-memory", "1 potato"),
     ("body-timeout", "soon"),
+    ("cors-origin", "example.org"),
     ("device", "tpu"),
     ("drain-timeout", "2d"),
     ("dtype", "f8"),
     ("engine", "torch"),
     ("header-timeout", ""),
     ("isa", "sse"),
+    ("listen", "80"),
     ("log", "server=loud"),
     ("log-format", "xml"),
     ("max-batch", "0"),
@@ -73,10 +77,18 @@ const WRONG: [(&str, &str); 28] = [
     ("watch", "never"),
 ];
 
+/// Host and port of the first public address.
+pub(super) fn listens_on(config: &Config) -> (&str, u16) {
+    match &config.transport.listen[0] {
+        ListenOn::Tcp(address) => (&address.host, address.port),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn the_defaults_are_valid() {
     let config = check(&[]).unwrap();
-    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
+    assert_eq!(listens_on(&config), ("127.0.0.1", 8000));
     assert_eq!(config.limits.max_in_flight, 256);
     assert_eq!(config.limits.max_body, 32 << 20);
     assert_eq!(config.limits.request_timeout, Duration::from_secs(30));

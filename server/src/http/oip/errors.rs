@@ -34,6 +34,8 @@ fn status(problem: &Problem) -> StatusCode {
         P::MethodNotAllowed | P::BodyTimeout | P::UriTooLong | P::HeadTooLarge => {
             problem.dialect_status()
         }
+        P::Unauthorized => StatusCode::UNAUTHORIZED,
+        P::Forbidden => StatusCode::FORBIDDEN,
         P::NotFound | P::ModelNotFound => StatusCode::NOT_FOUND,
         P::Overloaded
         | P::Starting

@@ -38,6 +38,9 @@ impl<'a> Failure<'a> {
         use ProblemType as P;
         let message = problem.detail();
         let (code, kind, message) = match problem.problem_type {
+            // not 401, as in TorchServe
+            P::Unauthorized => (400, "InvalidKeyException", message),
+            P::Forbidden => (403, "InvalidKeyException", message),
             P::ModelNotFound if message.starts_with(VERSION) => {
                 (404, "ModelVersionNotFoundException", message)
             }

@@ -9,12 +9,15 @@ use axum::http::Request;
 use clap::Parser;
 use model::{ClassWeights, ModelInfo, NoClassMaps, Output, Outputs, ThreadPool, Usage};
 use resnet_server::config::serve::{Config, ServeFlags};
+use resnet_server::core::keys::{Key, KeyLimits, Scope};
 use resnet_server::core::network::Network;
 use resnet_server::core::registry::checkpoints::Checkpoints;
 use resnet_server::core::registry::loader::{LoadError, Loader};
+use resnet_server::core::round_robin::Class;
 use resnet_server::core::serving::Serving;
 use resnet_server::core::spec::ModelSpec;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use weights::{Activation, Hierarchy, Hub, Labels, Preprocessing};
 
 use super::bodies::described;
@@ -196,6 +199,12 @@ pub(crate) async fn ask(example: &Example) -> Response {
     }
     let (serving, ModelControl(model)) = ready().await;
     match state {
+        Some("guarded") => {
+            let digest = Sha256::digest("key of prometheus").into();
+            let (name, scopes) = ("prometheus".to_owned(), vec![Scope::Metrics]);
+            let key = Key::new(name, digest, scopes, KeyLimits::default(), Class::Normal);
+            serving.keys().replace(vec![key]);
+        }
         Some("draining") => serving.drain().await,
         Some("failing") => model.fails.store(true, Ordering::SeqCst),
         Some("opaque") => model.opaque.store(true, Ordering::SeqCst),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use resnet_server::http::listener::Listener;
 use resnet_server::http::protocol::Protocols;
 use resnet_server::http::{listen, routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,15 +47,26 @@ pub(crate) async fn listen_to(
 ) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let serving = Arc::clone(&server.serving);
-    let stopped = async { drop(stopped.await) };
-    let sockets = listen::serve(listener, router, connections, serving, stopped);
+    let (stop, sockets) = serve(server, router, vec![listener.into()], connections);
     Listening {
         address,
         stop,
-        sockets: tokio::spawn(sockets),
+        sockets,
     }
+}
+
+/// Serves these listeners until the sender is used or dropped.
+pub(crate) fn serve(
+    server: &Server,
+    router: Router,
+    listeners: Vec<Listener>,
+    connections: listen::Connections,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let serving = Arc::clone(&server.serving);
+    let stopped = async { drop(stopped.await) };
+    let sockets = listen::serve(listeners, router, connections, serving, stopped);
+    (stop, tokio::spawn(sockets))
 }
 
 impl Listening {
