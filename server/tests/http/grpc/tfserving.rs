@@ -80,9 +80,9 @@ async fn images_of_each_form_have_the_same_class() {
     assert!(file.len() < 128, "its length is one byte");
     let one = [1, side, side, 3];
     for tensor in [
-        files(&[], &[file.clone()]),
-        files(&[1], &[file.clone()]),
-        files(&[1, 1], &[file.clone()]),
+        files(&[], std::slice::from_ref(&file)),
+        files(&[1], std::slice::from_ref(&file)),
+        files(&[1, 1], std::slice::from_ref(&file)),
         tensor(DataType::DtString, &[1], content(packed)),
         tensor(DataType::DtUint8, &one, content(pixels(51))),
         tensor(DataType::DtUint8, &one, of_integers.clone()),
