@@ -1,9 +1,10 @@
 //! The Rust half of `make parity`: loads checkpoints as the server does, in f32 on
-//! the CPU, and prints their logits. Reads a JSON object per line from the standard
-//! input, and writes one to the standard output:
+//! the CPU (with `auto`, in the dtype that the server chooses), and prints their
+//! logits. Reads a JSON object per line from the standard input, and writes one to
+//! the standard output:
 //!
 //! ```text
-//! {"model": "PATH", "planes": "PATH", "runs": 0}
+//! {"model": "PATH", "planes": "PATH", "runs": 0, "auto": false}
 //! {"architecture": "resnet50", "why": "...", "logits": [...], "multiply_adds": 1, "seconds": 0.1}
 //! {"error": "..."}
 //! ```
@@ -26,6 +27,7 @@ struct Job {
     model: String,
     planes: PathBuf,
     runs: usize,
+    auto: bool,
 }
 
 #[derive(Serialize)]
@@ -47,7 +49,11 @@ fn answer(job: &Job, threads: &ThreadPool) -> Result<Answer, AnyError> {
     let source = Source::parse(&job.model)?;
     let checkpoint = source.open(&Hub::from_env(), &mut |_| {})?;
     let options = Options {
-        dtype: Choice::Named(Dtype::F32),
+        dtype: if job.auto {
+            Choice::Auto
+        } else {
+            Choice::Named(Dtype::F32)
+        },
         ..Options::default()
     };
     let model = Model::load(&checkpoint, &options, threads)?;

@@ -146,6 +146,10 @@ impl Calibration {
             else {
                 continue;
             };
+            // 8-bit weights are not rounded again
+            if checkpoint.steps(&name)?.is_some() {
+                continue;
+            }
             let weights = checkpoint.read(&name, &shape)?;
             let (cout, per_group) = (shape[0], shape[1]);
             let groups = graph.shape(step.inputs[0]).channels / per_group;

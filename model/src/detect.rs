@@ -32,12 +32,23 @@ pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<Detected> {
         Some([classes, _]) => *classes,
         _ => 0,
     };
+    let has_blocks = checkpoint.shape("layer1.0.conv1.weight").is_some();
+    if has_blocks && checkpoint.shape("fc.weight").is_none() {
+        let reason = format!(
+            "it has no classifier `{}`, so it can be trained further but names no classes",
+            checkpoint.name_in_file("fc.weight")
+        );
+        return Err(refuse(checkpoint, &reason));
+    }
     let metadata = checkpoint.metadata();
     if let Some(stated) = metadata.classes.filter(|stated| *stated != classes) {
         return Err(refuse(
             checkpoint,
             &format!("its configuration states {stated} classes, its classifier has {classes}"),
         ));
+    }
+    if let Some(reason) = channels(checkpoint) {
+        return Err(refuse(checkpoint, &reason));
     }
     let subject = Subject {
         checkpoint,
@@ -163,6 +174,38 @@ fn layers(checkpoint: &Checkpoint) -> Vec<usize> {
         (0..).take_while(exists).count()
     };
     (1..).map(blocks).take_while(|&blocks| blocks > 0).collect()
+}
+
+/// Why the channels that the first convolution reads are not those of images. A
+/// checkpoint of grey images has three by now.
+fn channels(checkpoint: &Checkpoint) -> Option<String> {
+    let stems = ["conv1.weight", "conv1.0.weight", "layer0.conv1.weight"];
+    let first = stems.iter().find(|name| checkpoint.shape(name).is_some())?;
+    let [_, channels, _, _] = *checkpoint.shape(first)? else {
+        return None;
+    };
+    let reads = if checkpoint.is_grey() { 1 } else { channels };
+    let name = checkpoint.name_in_file(first);
+    let stated = checkpoint.metadata().channels;
+    if let Some(stated) = stated.filter(|stated| *stated != reads) {
+        return Some(format!(
+            "its configuration states {stated} input channels, its first convolution `{name}` \
+             reads {reads}"
+        ));
+    }
+    let advice = match channels {
+        3 => return None,
+        1 => {
+            "quantized weights of grey images are not supported: save them before they are quantized"
+        }
+        _ => {
+            "images have red, green and blue; there is no alpha or infrared to give it. Train it \
+             with 3 input channels, or with 1 for grey images"
+        }
+    };
+    Some(format!(
+        "its first convolution `{name}` reads {channels} channels; {advice}"
+    ))
 }
 
 fn refuse(checkpoint: &Checkpoint, reason: &str) -> Error {

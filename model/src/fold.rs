@@ -13,6 +13,9 @@ pub(crate) struct Folded {
     pub(crate) weight: Vec<f32>,
     /// `[Cout]`
     pub(crate) bias: Vec<f32>,
+    /// Of 8-bit weights, the step between the values of each output channel. It is
+    /// negative where the batch norm's scale is.
+    pub(crate) steps: Option<Vec<f32>>,
 }
 
 /// A batch norm as `x * scale + shift`, `[C]` each.
@@ -67,6 +70,10 @@ pub(crate) fn conv(
     let mut weight = p.next().unwrap_or_default();
     let channels = graph.nodes[node].shape.channels;
     let mut bias = p.next().unwrap_or_else(|| vec![0.0; channels]);
+    let mut steps = match conv.standardised {
+        Some(_) => None,
+        None => steps(graph, node, checkpoint)?,
+    };
     if let Some(epsilon) = conv.standardised {
         weight
             .chunks_exact_mut(weight_len(graph, node))
@@ -79,8 +86,14 @@ pub(crate) fn conv(
             row.iter_mut().for_each(|w| *w *= scale[c]);
             bias[c] = bias[c] * scale[c] + shift[c];
         }
+        let steps = steps.iter_mut().flatten();
+        steps.zip(&scale).for_each(|(step, scale)| *step *= scale);
     }
-    Ok(Folded { weight, bias })
+    Ok(Folded {
+        weight,
+        bias,
+        steps,
+    })
 }
 
 /// The weights of the classifier, unchanged.
@@ -90,7 +103,15 @@ pub(crate) fn linear(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Res
     Ok(Folded {
         weight,
         bias: p.next().unwrap_or_default(),
+        steps: steps(graph, node, checkpoint)?,
     })
+}
+
+/// The steps of the weights of a node, if the file has them in 8 bits.
+fn steps(graph: &Graph, node: usize, checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
+    let parameters = graph.parameters_of(&graph.nodes[node]);
+    let weights = parameters.first().map(|(name, _)| checkpoint.steps(name));
+    Ok(weights.transpose()?.flatten())
 }
 
 /// Number of weights of one output channel: Cin / groups * K * K.

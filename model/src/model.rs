@@ -258,6 +258,7 @@ pub fn complete_metadata(checkpoint: &Checkpoint) -> Result<Metadata> {
         preprocessing: Some(preprocessing(row, checkpoint)),
         labels: Some(labels.expect(classes)?),
         classes: own.classes,
+        channels: own.channels,
         activation: Some(activation(checkpoint, classes)),
         stride_on_first_1x1: Some(row.stride_on == StrideOn::Conv1),
         pooled_shortcut: Some(row.shortcut == Shortcut::AvgPoolProjection),

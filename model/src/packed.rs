@@ -3,7 +3,9 @@
 
 use weights::Checkpoint;
 
-use crate::cpu::{Activation, Affine, ConvAffines, ConvSpec, Element, PackedConv, SupportedIsa};
+use crate::cpu::{
+    Activation, Affine, ConvAffines, ConvSpec, ConvWeights, Element, PackedConv, SupportedIsa,
+};
 use crate::error::Result;
 use crate::fold;
 use crate::fuse::{Kind, Step};
@@ -36,7 +38,11 @@ impl Packed {
     ) -> Result<Self> {
         let channels = |value: Value| graph.shape(value).channels;
         let packed = |spec: ConvSpec, folded: &fold::Folded, relu: bool| {
-            let weights = (&folded.weight[..], &folded.bias[..]);
+            let weights = ConvWeights {
+                values: &folded.weight,
+                bias: &folded.bias,
+                steps: folded.steps.as_deref(),
+            };
             let input = affine(step.inputs[0]);
             let affines = ConvAffines {
                 input,

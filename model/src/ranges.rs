@@ -52,6 +52,8 @@ pub(crate) fn affines(
             Kind::Linear { .. } => Affine::IDENTITY,
             // the output of max pooling keeps the quantization of its input
             Kind::MaxPool { .. } => affines[step.inputs[0]],
+            // so does an average, if the checkpoint has no range for it
+            Kind::GlobalAvgPool if !ranges.contains_key(&key) => affines[step.inputs[0]],
             _ => {
                 let [low, high] = *ranges.get(&key).ok_or_else(|| Error::Option {
                     option: "dtype int8".into(),

@@ -239,3 +239,44 @@ fn what_was_decided_and_from_what_is_known() {
     );
     assert_eq!(decisions.activation, "the metadata of the weights");
 }
+
+/// A stem of four channels could be one of RGBA, of infrared, of depth: nothing says
+/// which, and images have three.
+#[test]
+fn a_stem_that_does_not_read_rgb_is_refused() {
+    let row = family::find("resnet18").unwrap();
+    for (channels, refused) in [(3, false), (1, false), (4, true), (12, true)] {
+        let mut parameters = build::build(row, row.input, 10).parameters();
+        for (name, shape) in &mut parameters {
+            if name == "conv1.weight" {
+                shape[1] = channels;
+            }
+        }
+        let stated = |stated: Option<usize>| {
+            let metadata = Metadata {
+                channels: stated,
+                ..Metadata::default()
+            };
+            let checkpoint = Checkpoint::synthetic("network", metadata, parameters.clone());
+            let complete = complete_metadata(&checkpoint.unwrap());
+            complete.err().map(|error| error.to_string())
+        };
+        for other in [1, 3] {
+            let error = stated(Some(other));
+            let contradicts = error.is_some_and(|error| {
+                error.ends_with(&format!(
+                    "states {other} input channels, its first convolution `conv1.weight` reads {channels}"
+                ))
+            });
+            assert_eq!(contradicts, channels != other, "{channels}, {other}");
+        }
+        let error = stated(None);
+        assert_eq!(error.is_some(), refused, "{channels}: {error:?}");
+        if let Some(error) = error {
+            let start = format!(
+                "network cannot be served: its first convolution `conv1.weight` reads {channels} channels; "
+            );
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The tensors of a checkpoint under torchvision's names. Each is read on
 //! request, so that a large file is not in memory twice.
 
+mod read;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::sync::OnceLock;
 use safetensors::Dtype;
 
 use crate::bytes::{Access, Bytes, sha256};
+use crate::converted;
 use crate::error::{Error, Result};
 use crate::grey;
 use crate::metadata::Metadata;
@@ -17,7 +20,6 @@ use crate::naming::Naming;
 use crate::open::Opened;
 use crate::origin::{Configuration, Origin, Origins};
 use crate::parts::Parts;
-use crate::quantized;
 use crate::tensor::{Tensor, Values};
 
 /// A set of named tensors with their metadata.
@@ -39,6 +41,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
     /// The scales of 8-bit weights, by the canonical name of the weights.
     scales: BTreeMap<String, Tensor>,
+    /// Whether the network reads grey images.
+    grey: bool,
     /// What was decided while the file was read.
     notes: Vec<String>,
     origins: Origins,
@@ -136,6 +140,7 @@ impl Checkpoint {
         let Parts {
             network,
             scales,
+            zero_points,
             unused,
         } = Parts::of(opened.tensors, &naming);
         match &unused[..] {
@@ -146,7 +151,14 @@ impl Checkpoint {
                 unused.len()
             )),
         }
-        let mut tensors = BTreeMap::new();
+        if let Some(tensor) = zero_points.iter().find(|zero| !zero.is_zero(&opened.files)) {
+            let reason = format!(
+                "its weights are quantized with zero points other than 0, in `{}`; quantize them symmetrically",
+                tensor.name
+            );
+            return Err(Error::malformed(origin, reason));
+        }
+        let (mut tensors, mut grey) = (BTreeMap::new(), false);
         for mut tensor in network {
             let canonical = naming.canonical(&tensor.name);
             // A classifier stored as a 1x1 convolution, [N, C, 1, 1].
@@ -154,7 +166,7 @@ impl Checkpoint {
                 tensor.flatten_classifier();
             }
             if let Some(rgb) = grey::spread(&canonical, &tensor, &opened.files) {
-                tensor = rgb;
+                (tensor, grey) = (rgb, true);
                 notes.push("it expects grey images: it gets the luminance of the pixels".into());
             }
             match tensors.entry(canonical) {
@@ -174,7 +186,13 @@ impl Checkpoint {
         if tensors.is_empty() {
             return Err(Error::malformed(origin, "it contains no tensors"));
         }
+        let converted = converted::unfold(&mut tensors, &opened.files);
+        let ranges = converted.map_err(|reason| Error::malformed(origin, reason))?;
+        if ranges.is_some() {
+            notes.push("weights and activations are quantized by PyTorch".into());
+        }
         let mut metadata = opened.metadata;
+        metadata.ranges = metadata.ranges.or(ranges);
         let origins = Origins::of(&metadata, Origin::File);
         if metadata.architecture.is_none() {
             metadata.pooled_shortcut = metadata.pooled_shortcut.or(naming.pooled_shortcut());
@@ -187,6 +205,7 @@ impl Checkpoint {
             naming,
             tensors,
             scales,
+            grey,
             notes,
             origins,
             digest: OnceLock::new(),
@@ -260,6 +279,13 @@ impl Checkpoint {
         &self.notes
     }
 
+    /// Whether the network was trained on grey images; its tensors are those of a
+    /// network of RGB images that reads the luminance.
+    #[must_use]
+    pub fn is_grey(&self) -> bool {
+        self.grey
+    }
+
     /// Where the fields of the metadata are from.
     #[must_use]
     pub fn origins(&self) -> Origins {
@@ -307,77 +333,6 @@ impl Checkpoint {
             Some(tensor) => tensor.name.clone(),
             None => self.naming.in_file(name),
         }
-    }
-
-    /// The values of tensor `name` in row-major order, converted to f32.
-    ///
-    /// # Errors
-    /// When the tensor is missing, its shape is not `shape`, its dtype is not
-    /// supported, or a value is not finite.
-    pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let origin = self.origin.clone();
-        let tensor = self.name_in_file(name);
-        let Some(entry) = self.tensors.get(name) else {
-            let expected = shape.to_vec();
-            return Err(Error::Missing {
-                origin,
-                tensor,
-                expected,
-            });
-        };
-        if entry.shape != shape {
-            let (found, expected) = (entry.shape.clone(), shape.to_vec());
-            return Err(Error::Shape {
-                origin,
-                tensor,
-                found,
-                expected,
-            });
-        }
-        let Some(mut values) = entry.widen(&self.files) else {
-            let dtype = entry.dtype.to_string();
-            return Err(Error::Dtype {
-                origin,
-                tensor,
-                dtype,
-            });
-        };
-        if matches!(entry.values, Values::Stored(_)) && entry.dtype == Dtype::I8 {
-            quantized::dequantize(&mut values, &self.scales(name, shape)?);
-        }
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(index) => {
-                let value = values[index];
-                Err(Error::NotFinite {
-                    origin,
-                    tensor,
-                    index,
-                    value,
-                })
-            }
-            None => Ok(values),
-        }
-    }
-
-    /// The scale of each output channel of 8-bit weights `name`.
-    fn scales(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let tensor = self.name_in_file(name) + quantized::SCALE;
-        let expected = vec![shape.first().copied().unwrap_or(0)];
-        let missing = || Error::Missing {
-            origin: self.origin.clone(),
-            tensor: tensor.clone(),
-            expected: expected.clone(),
-        };
-        let scales = self.scales.get(name).ok_or_else(missing)?;
-        if scales.shape != expected {
-            return Err(Error::Shape {
-                origin: self.origin.clone(),
-                tensor,
-                found: scales.shape.clone(),
-                expected,
-            });
-        }
-        scales.widen(&self.files).ok_or_else(missing)
     }
 }
 

@@ -3,7 +3,16 @@
 //! format.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::LazyLock;
+
+use crate::error::{Error, Result};
+use crate::labels::{Label, Labels};
+
+/// Largest file of a hierarchy in bytes.
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// Most lines of a hierarchy.
 const MAX_CATEGORIES: usize = 100_000;
@@ -60,12 +69,40 @@ impl Hierarchy {
         &WORDNET
     }
 
+    /// Reads a file in the text format.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is too large, or [`Hierarchy::parse`] fails.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let invalid =
+            |reason: String| Error::field(&path.display().to_string(), "hierarchy", reason);
+        let mut text = String::new();
+        let mut file = File::open(path).map_err(read)?.take(MAX_FILE_BYTES + 1);
+        if file.read_to_string(&mut text).map_err(read)? as u64 > MAX_FILE_BYTES {
+            return Err(invalid(format!("it has more than {MAX_FILE_BYTES} bytes")));
+        }
+        Self::parse(&text).map_err(invalid)
+    }
+
+    /// The classes of `labels` that have no line here, so that no category is above
+    /// them.
+    pub fn without_line<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = &'a Label> {
+        labels.iter().filter(|label| {
+            self.find(label.wnid.as_ref().unwrap_or(&label.name))
+                .is_none()
+        })
+    }
+
     /// Parses the text format.
     ///
     /// # Errors
     /// Which line or category is wrong: no id, an id that occurs twice, a parent
     /// that does not exist, a cycle, or more categories than supported.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let mut categories = Vec::new();
         let mut parents = Vec::new();
         let mut by_id = HashMap::new();
@@ -133,7 +170,7 @@ impl Hierarchy {
 
     /// Computes the level of each category and the categories above it, parents
     /// first.
-    fn connect(&mut self) -> Result<(), String> {
+    fn connect(&mut self) -> std::result::Result<(), String> {
         let mut children = vec![Vec::new(); self.categories.len()];
         let mut waiting = Vec::with_capacity(self.categories.len());
         for (index, category) in self.categories.iter().enumerate() {
@@ -162,7 +199,7 @@ impl Hierarchy {
         }
     }
 
-    fn connect_one(&mut self, index: usize) -> Result<(), String> {
+    fn connect_one(&mut self, index: usize) -> std::result::Result<(), String> {
         let mut above = BTreeSet::new();
         let mut level = 0;
         for &parent in &self.categories[index].parents {
@@ -186,7 +223,7 @@ impl Hierarchy {
 }
 
 /// The category of a line, and the ids of its parents.
-fn line_of(line: &str) -> Result<(Category, Vec<&str>), String> {
+fn line_of(line: &str) -> std::result::Result<(Category, Vec<&str>), String> {
     let mut fields = line.split('\t').map(str::trim);
     let id = fields.next().unwrap_or_default();
     let name = fields.next().unwrap_or_default();
@@ -213,7 +250,6 @@ fn line_of(line: &str) -> Result<(Category, Vec<&str>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::Labels;
 
     #[test]
     fn every_imagenet_class_has_categories_with_names() {

@@ -23,6 +23,9 @@ pub struct Metadata {
     pub labels: Option<Labels>,
     /// Number of classes that the configuration states.
     pub classes: Option<usize>,
+    /// Number of input channels that the configuration states: 3, or 1 for grey
+    /// images.
+    pub channels: Option<usize>,
     /// The function that turns outputs into probabilities.
     pub activation: Option<Activation>,
     /// Whether a bottleneck block has its stride on the first 1x1 convolution
@@ -95,6 +98,7 @@ impl Metadata {
             preprocessing: strings.parse("preprocess", preprocessing)?,
             labels: strings.parse("labels", labels)?,
             classes: None,
+            channels: None,
             activation: strings.parse("activation", activation)?,
             stride_on_first_1x1: strings.flag("stride_on", spec.stride_on, STRIDE_ON)?,
             pooled_shortcut: strings.flag("shortcut", spec.shortcut, SHORTCUT)?,
@@ -153,6 +157,7 @@ impl Metadata {
             preprocessing: self.preprocessing.or(other.preprocessing),
             labels: self.labels.or(other.labels),
             classes: self.classes.or(other.classes),
+            channels: self.channels.or(other.channels),
             activation: self.activation.or(other.activation),
             stride_on_first_1x1: self.stride_on_first_1x1.or(other.stride_on_first_1x1),
             pooled_shortcut: self.pooled_shortcut.or(other.pooled_shortcut),

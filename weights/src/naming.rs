@@ -129,8 +129,19 @@ const SEQUENCE: Dialect = Dialect {
     rules: &[("fc.{0}.", "fc.")],
 };
 
+/// The classifier of networks that PyTorch has quantized: the weights and the bias
+/// are items of one tuple, before PyTorch 1.5 tensors.
+const PACKED: Dialect = Dialect {
+    marker: "fc._packed_params.",
+    rules: &[
+        ("fc._packed_params._packed_params.0", "fc.weight"),
+        ("fc._packed_params._packed_params.1", "fc.bias"),
+        ("fc._packed_params.", "fc."),
+    ],
+};
+
 /// The first one with a rule for a name applies.
-const DIALECTS: [Dialect; 10] = [
+const DIALECTS: [Dialect; 11] = [
     POOLED,
     CONV_SHORTCUT,
     SHORTCUT,
@@ -141,6 +152,7 @@ const DIALECTS: [Dialect; 10] = [
     HEAD,
     CLASSIFIER,
     SEQUENCE,
+    PACKED,
 ];
 
 /// Prefixes that training frameworks add to every name, and the length beyond
@@ -159,8 +171,40 @@ const PREFIXES: [&str; 10] = [
 ];
 const MAX_PREFIX_BYTES: usize = 64;
 
+/// How the names of the network's own modules begin. A file may have tensors of one
+/// of them only.
+const LAYERS: [&str; 13] = [
+    "conv",
+    "bn",
+    "layer",
+    "fc",
+    "maxpool",
+    "norm",
+    "stem",
+    "stages",
+    "head",
+    "classifier",
+    "linear",
+    "last_linear",
+    "resnet.",
+];
+
 /// Modules beside the network that training scripts save with it.
 const OF_TRAINING: [&str; 4] = ["criterion.", "loss.", "loss_fn.", "loss_function."];
+
+/// The first part of all names, with its dot, if it is no layer: the attribute of a
+/// module that wraps the network.
+fn common<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let part = |name: &'a str| name.split_inclusive('.').next();
+    let Some(first) = names.next().and_then(part) else {
+        return String::new();
+    };
+    let is_layer = LAYERS.iter().any(|layer| first.starts_with(layer)) || !first.ends_with('.');
+    if is_layer || names.any(|name| part(name) != Some(first)) {
+        return String::new();
+    }
+    first.to_owned()
+}
 
 /// The naming of the tensors in one file.
 #[derive(Clone, Default)]
@@ -173,7 +217,7 @@ pub(crate) struct Naming {
 impl Naming {
     /// Detects the naming of a file from the names of all its tensors.
     pub(crate) fn detect<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let mut prefix = String::new();
+        let mut prefix = common(names.clone());
         while let Some(next) = PREFIXES.iter().find(|next| {
             let wrapped = |name: &str| {
                 name.strip_prefix(&prefix)

@@ -13,6 +13,8 @@ pub(crate) struct Parts {
     pub(crate) network: Vec<Tensor>,
     /// The scales of 8-bit weights, by the canonical name of the weights.
     pub(crate) scales: BTreeMap<String, Tensor>,
+    /// The zero points of 8-bit weights.
+    pub(crate) zero_points: Vec<Tensor>,
     /// The names of tensors that only the training uses.
     pub(crate) unused: Vec<String>,
 }
@@ -29,13 +31,18 @@ impl Parts {
         let mut parts = Self {
             network: Vec::new(),
             scales: BTreeMap::new(),
+            zero_points: Vec::new(),
             unused: Vec::new(),
         };
         for tensor in tensors {
-            let weights = tensor.name.strip_suffix(quantized::SCALE);
-            let quantised = weights.filter(|name| by_name.get(*name) == Some(&Dtype::I8));
-            if let Some(weights) = quantised {
+            let of_integers = |suffix| {
+                let weights = tensor.name.strip_suffix(suffix);
+                weights.filter(|name| by_name.get(*name) == Some(&Dtype::I8))
+            };
+            if let Some(weights) = of_integers(quantized::SCALE) {
                 parts.scales.insert(naming.canonical(weights), tensor);
+            } else if of_integers(quantized::ZERO_POINT).is_some() {
+                parts.zero_points.push(tensor);
             } else if is_counter(&tensor, &by_name) {
                 // every batch norm has one
             } else if naming.is_of_training(&tensor.name) {

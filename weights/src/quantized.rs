@@ -10,6 +10,8 @@
 
 /// Suffix of the name of a tensor of scales.
 pub(crate) const SCALE: &str = "_scale";
+/// Suffix of the name of a tensor of zero points, which must be 0.
+pub(crate) const ZERO_POINT: &str = "_zero_point";
 
 /// Quantizes `values` `[channels, ..]`: integers from -127 to 127, and the scale
 /// of each channel. All 8-bit weights of this project are rounded here.
@@ -27,6 +29,24 @@ pub fn quantize(values: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
         scales.push(scale);
     }
     (integers, scales)
+}
+
+/// The integers of 8-bit weights that were multiplied by these scales: the inverse
+/// of [`dequantize`]. Other quantizations than [`quantize`] use -128 as well, and
+/// not always 127.
+#[must_use]
+pub fn integers(values: &[f32], scales: &[f32]) -> Vec<i8> {
+    let len = (values.len() / scales.len().max(1)).max(1);
+    let row = |(row, scale): (&[f32], &f32)| {
+        let scale = *scale;
+        // a scale of 0 makes all values 0
+        let integer = move |value: &f32| match scale {
+            0.0 => 0,
+            scale => (value / scale).round_ties_even() as i8,
+        };
+        row.iter().map(integer).collect::<Vec<i8>>()
+    };
+    values.chunks(len).zip(scales).flat_map(row).collect()
 }
 
 /// Multiplies integers, given as floats, by the scales of their channels.
@@ -54,6 +74,18 @@ fn rows(values: &[f32], channels: usize) -> impl Iterator<Item = &[f32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_of_any_quantization_are_recovered() {
+        let every: Vec<i8> = (-128..=127).collect();
+        let scales = [0.003_921_6, -1.7e-5, 0.0];
+        let mut values: Vec<f32> = every.repeat(3).into_iter().map(f32::from).collect();
+        dequantize(&mut values, &scales);
+        let recovered = integers(&values, &scales);
+        assert_eq!(recovered[..256], every);
+        assert_eq!(recovered[256..512], every);
+        assert_eq!(recovered[512..], [0; 256]);
+    }
 
     #[test]
     fn dequantized_values_are_within_half_a_scale() {

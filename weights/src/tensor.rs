@@ -67,6 +67,34 @@ impl Tensor {
             None => values,
         }
     }
+
+    /// The only value of a tensor of integers; `None` for another tensor.
+    pub(crate) fn integer(&self, files: &[Bytes]) -> Option<i64> {
+        if self.shape.iter().product::<usize>() != 1 {
+            return None;
+        }
+        let Values::Stored(location) = &self.values else {
+            return None;
+        };
+        let bytes = &files[location.file][location.range.clone()];
+        match self.dtype {
+            Dtype::I64 => bytes.try_into().ok().map(i64::from_le_bytes),
+            Dtype::I32 => bytes.try_into().ok().map(i32::from_le_bytes).map(i64::from),
+            _ => None,
+        }
+    }
+
+    /// Whether all bits are 0.
+    pub(crate) fn is_zero(&self, files: &[Bytes]) -> bool {
+        match &self.values {
+            Values::Stored(location) => {
+                let bytes = &files[location.file][location.range.clone()];
+                bytes.iter().all(|byte| *byte == 0)
+            }
+            Values::InMemory(values) => values.iter().all(|value| *value == 0.0),
+            Values::Synthetic => false,
+        }
+    }
 }
 
 /// Converts little-endian bytes to f32; `None` for an unsupported dtype.

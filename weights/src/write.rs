@@ -14,20 +14,21 @@ use tempfile::NamedTempFile;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
-use crate::quantized::{SCALE, quantize};
+use crate::quantized::{SCALE, integers, quantize};
 
 /// The dtype of the weights in a file. All but [`StoredDtype::Kept`] apply to
 /// convolutions and linear layers only: norms and biases are small and keep
 /// their dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoredDtype {
-    /// The dtypes of the checkpoint; 8-bit and 64-bit weights become f32.
+    /// The dtypes of the checkpoint; 64-bit weights become f32.
     Kept,
     /// IEEE half precision: 11 bits of significand, at most 65504.
     F16,
     /// bfloat16: 8 bits of significand, the range of f32.
     Bf16,
-    /// 8-bit integers, with a scale for each output channel.
+    /// 8-bit integers, with a scale for each output channel. Integers of the
+    /// checkpoint do not change.
     Int8,
 }
 
@@ -105,18 +106,21 @@ pub fn write(
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&header).map_err(failed)?;
     // Wide dtypes come first, so scales are written before their integers.
-    let mut integers = HashMap::new();
+    let mut waiting = HashMap::new();
     for (name, info) in tensors {
         let scaled = name.strip_suffix(SCALE);
         if let Some(weights) = scaled.filter(|_| checkpoint.shape(&name).is_none()) {
             let shape = checkpoint.shape(weights).unwrap_or_default().to_vec();
             let values = checkpoint.read(weights, &shape)?;
-            let (quantized, scales) = quantize(&values, shape.first().copied().unwrap_or(1));
-            integers.insert(weights.to_owned(), quantized);
+            let (quantized, scales) = match checkpoint.steps(weights)? {
+                Some(steps) => (integers(&values, &steps), steps),
+                None => quantize(&values, channels(&shape)),
+            };
+            waiting.insert(weights.to_owned(), quantized);
             narrow(&scales, info.dtype, &mut out).map_err(failed)?;
             continue;
         }
-        if let Some(quantized) = integers.remove(&name) {
+        if let Some(quantized) = waiting.remove(&name) {
             let bytes: Vec<u8> = quantized.into_iter().map(|q| q as u8).collect();
             out.write_all(&bytes).map_err(failed)?;
             advance(info.data_offsets.1)?;
@@ -158,8 +162,8 @@ fn layout(checkpoint: &Checkpoint, stored: StoredDtype) -> Vec<(String, TensorIn
             StoredDtype::F16 if !vector => Dtype::F16,
             StoredDtype::Bf16 if !vector => Dtype::BF16,
             StoredDtype::Int8 if !vector => Dtype::I8,
-            // The checkpoint returns 8-bit weights as f32.
-            _ if matches!(dtype, Dtype::I8 | Dtype::F64) => Dtype::F32,
+            // The checkpoint returns all weights as f32.
+            _ if dtype == Dtype::F64 => Dtype::F32,
             _ => dtype,
         };
         (name.to_owned(), shape.to_vec(), dtype)
@@ -167,7 +171,7 @@ fn layout(checkpoint: &Checkpoint, stored: StoredDtype) -> Vec<(String, TensorIn
     let mut typed: Vec<_> = typed.collect();
     let integers = typed.iter().filter(|(_, _, dtype)| *dtype == Dtype::I8);
     let scales =
-        integers.map(|(name, shape, _)| (name.clone() + SCALE, vec![shape[0]], Dtype::F32));
+        integers.map(|(name, shape, _)| (name.clone() + SCALE, vec![channels(shape)], Dtype::F32));
     typed.extend(scales.collect::<Vec<_>>());
     typed.sort_by_key(|(_, _, dtype)| std::cmp::Reverse(dtype.bitsize()));
     let mut end = 0;
@@ -185,6 +189,11 @@ fn layout(checkpoint: &Checkpoint, stored: StoredDtype) -> Vec<(String, TensorIn
         )
     };
     typed.into_iter().map(place).collect()
+}
+
+/// The output channels of a tensor of weights.
+fn channels(shape: &[usize]) -> usize {
+    shape.first().copied().unwrap_or(1)
 }
 
 /// The length and the JSON header, padded so that the tensors are aligned.

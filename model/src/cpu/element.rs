@@ -59,7 +59,7 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Converts from f32 with rounding, quantizing.
     fn from_f32(x: f32, affine: Affine) -> Self;
     /// Converts a weight for packing. For u8 feature maps `x` is a whole number in
-    /// -127..=127, stored as i8.
+    /// -128..=127, stored as i8.
     fn from_weight(x: f32) -> Self;
     /// The inverse of [`Element::from_weight`].
     fn to_weight(self) -> f32;

@@ -51,7 +51,7 @@ pub(crate) use group_norm::{GroupNorm, group_norm};
 pub(crate) use input::{normalize_pixels, pad_planes};
 pub use isa::SupportedIsa;
 pub(crate) use memory::{AlignedBuffer, HugePages};
-pub(crate) use pack::PackedConv;
+pub(crate) use pack::{ConvWeights, PackedConv};
 pub(crate) use peak::peak;
 pub(crate) use pool::{PoolWindow, Pooling, pool};
 pub(crate) use pool_epilogue::PoolEpilogue;

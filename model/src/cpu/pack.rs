@@ -10,6 +10,18 @@ use super::memory::{AlignedBuffer, HugePages};
 use super::micro::Run;
 use super::weight_order::WeightOrder;
 
+/// The weights of a convolution, to be packed.
+#[derive(Clone, Copy)]
+pub(crate) struct ConvWeights<'a> {
+    /// `[cout, cin / groups, kernel.0, kernel.1]`
+    pub(crate) values: &'a [f32],
+    /// `[cout]`
+    pub(crate) bias: &'a [f32],
+    /// If the values are 8-bit integers times a step, the step of each output
+    /// channel.
+    pub(crate) steps: Option<&'a [f32]>,
+}
+
 /// Weights in panels `[groups][cout / panel][K][panel]`. A panel is 1, 2 or 4
 /// vectors of output channels; K counts the words of a window in the order of its
 /// runs. Groups narrower than a vector are merged into one group that fills it,
@@ -51,10 +63,9 @@ pub(crate) struct PackedConv {
 }
 
 impl PackedConv {
-    /// Packs `weights` `[cout, cin / groups, kernel.0, kernel.1]` and `bias`
-    /// `[cout]` for feature maps of `E` and the vectors of `isa`. For u8 feature
-    /// maps, each output channel's weights are quantized symmetrically to i8 by
-    /// their largest magnitude.
+    /// Packs `weights` for feature maps of `E` and the vectors of `isa`. For u8
+    /// feature maps, each output channel's weights are quantized symmetrically to
+    /// i8, by their step if they have one, else by their largest magnitude.
     ///
     /// # Panics
     /// If the lengths of the slices do not match `spec`, or its groups do not
@@ -62,7 +73,7 @@ impl PackedConv {
     #[must_use]
     pub(crate) fn new<E: Element>(
         spec: ConvSpec,
-        (weights, bias): (&[f32], &[f32]),
+        weights: ConvWeights,
         activation: Activation,
         isa: SupportedIsa,
         affines: ConvAffines,
@@ -73,8 +84,9 @@ impl PackedConv {
             cin % spec.groups == 0 && cout % spec.groups == 0,
             "{spec:?}"
         );
-        assert_eq!(weights.len(), cout * (cin / spec.groups) * taps, "{spec:?}");
-        assert_eq!(bias.len(), cout, "{spec:?}");
+        let expected = cout * (cin / spec.groups) * taps;
+        assert_eq!(weights.values.len(), expected, "{spec:?}");
+        assert_eq!(weights.bias.len(), cout, "{spec:?}");
 
         let tiled = isa.has_tiles() && E::PER_WORD > 1;
         let merged = merged_groups(&spec, isa.lanes(), E::PER_WORD, tiled);
@@ -109,7 +121,7 @@ impl PackedConv {
             floor: activation.floor(),
             affines,
         };
-        let mut bias = bias.to_vec();
+        let mut bias = weights.bias.to_vec();
         if E::PER_WORD == 4 {
             let (quantized, scales) = quantize(weights, &mut bias, affines);
             packed.weights = packed.pack::<E>(&quantized, &order);
@@ -121,7 +133,7 @@ impl PackedConv {
                 packed.floor = f32::NEG_INFINITY;
             }
         } else {
-            packed.weights = packed.pack::<E>(weights, &order);
+            packed.weights = packed.pack::<E>(weights.values, &order);
         }
         packed.bias = packed.padded(&bias);
         packed.precompute_transformed::<E>();
@@ -229,7 +241,7 @@ impl PackedConv {
     }
 }
 
-/// Quantizes each output channel's weights to whole numbers in -127..=127 and
+/// Quantizes each output channel's weights to whole numbers in -128..=127 and
 /// returns them with the requantization factor of each channel's sums. All zero
 /// points are folded into the bias:
 ///
@@ -240,13 +252,17 @@ impl PackedConv {
 /// ```
 ///
 /// Here ' marks the residual's quantization parameters and " the output's.
-fn quantize(values: &[f32], bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>, Vec<f32>) {
+fn quantize(weights: ConvWeights, bias: &mut [f32], affines: ConvAffines) -> (Vec<f32>, Vec<f32>) {
     let ConvAffines {
         input,
         residual,
         output,
     } = affines;
-    let (integers, steps) = weights::quantize(values, bias.len());
+    let values = weights.values;
+    let (integers, steps) = match weights.steps {
+        Some(steps) => (weights::integers(values, steps), steps.to_vec()),
+        None => weights::quantize(values, bias.len()),
+    };
     let quantized: Vec<f32> = integers.into_iter().map(f32::from).collect();
     let rows = quantized.chunks_exact(values.len() / bias.len());
     let mut scales = Vec::with_capacity(bias.len());

@@ -1,5 +1,6 @@
 """The networks of `make parity`: every ResNet-like name of timm, the ResNets of
-torchvision, and those of transformers. Each is a function that builds it."""
+torchvision, also in 8 bits, and those of transformers. Each is a function that builds
+it."""
 
 import timm
 import torchvision
@@ -21,6 +22,10 @@ TRANSFORMERS = {
 }
 
 
+# The networks of torchvision.models.quantization whose parts are those of ResNets.
+QUANTIZED = ["resnet18", "resnet50", "resnext101_32x8d", "resnext101_64x4d"]
+
+
 def transformers_network(depths, block, arguments):
     """A ResNet of transformers."""
     widths = [64, 128, 256, 512] if block == "basic" else [256, 512, 1024, 2048]
@@ -38,5 +43,8 @@ def all_networks():
     for name in torchvision.models.list_models(torchvision.models):
         if name.startswith(("resnet", "resnext", "wide_resnet")):
             yield "torchvision", name, lambda name=name: torchvision.models.get_model(name, num_classes=10)
+    for name in QUANTIZED:
+        build = getattr(torchvision.models.quantization, name)
+        yield "quantized", name, lambda build=build: build(num_classes=10)
     for name, arguments in TRANSFORMERS.items():
         yield "transformers", name, lambda arguments=arguments: transformers_network(*arguments)

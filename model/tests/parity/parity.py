@@ -17,12 +17,15 @@ import tempfile
 from pathlib import Path
 
 import torch
-from calibrate import calibrate
+from calibrate import calibrate, quantize
 from networks import all_networks
 from safetensors.torch import save_file
 
-# Largest difference of a logit, relative to the largest logit.
-TOLERANCE = 2e-4
+# Largest difference of a logit, relative to the largest logit. PyTorch rounds the sums
+# of the blocks, the average over the pixels and the logits to 8 bits; `resnet` rounds
+# only the outputs of convolutions (model/tests/quantized.rs).
+TOLERANCE = {"quantized": 0.1}
+USUAL_TOLERANCE = 2e-4
 # A network may take this much longer than its multiply-adds and ResNet-50 predict.
 SLOWDOWN = 1.3
 # Above this, the logits are computed in f32 to save memory.
@@ -31,8 +34,10 @@ MOST_PARAMETERS_IN_F64 = 100e6
 
 def save(library, name, network, size, folder):
     """Saves a network as its library does; returns the path that is loaded."""
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    if library == "torchvision":
+    state = network.state_dict()
+    if library != "quantized":
+        state = {key: value.contiguous() for key, value in state.items()}
+    if library in ("torchvision", "quantized"):
         path = folder / f"{name}.pth"
         torch.save(state, path)
         return path
@@ -56,10 +61,10 @@ def save(library, name, network, size, folder):
     return folder
 
 
-def reference(network, images):
+def reference(library, network, images):
     """The logits that the library computes."""
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    if parameters < MOST_PARAMETERS_IN_F64:
+    if library != "quantized" and parameters < MOST_PARAMETERS_IN_F64:
         network, images = network.double(), images.double()
     with torch.no_grad():
         logits = network(images)
@@ -72,8 +77,8 @@ class Binary:
     def __init__(self, path):
         self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, model, planes, runs):
-        job = {"model": str(model), "planes": str(planes), "runs": runs}
+    def ask(self, model, planes, runs, auto):
+        job = {"model": str(model), "planes": str(planes), "runs": runs, "auto": auto}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -85,7 +90,7 @@ class Binary:
 def compare(binary, library, name, build, options):
     """Builds, saves and compares one network. Returns what became of it, and text."""
     # torchvision's checkpoints state no size
-    size = 224 if library == "torchvision" else options.size
+    size = 224 if library in ("torchvision", "quantized") else options.size
     generator = torch.Generator().manual_seed(1)
     network = build()
     try:
@@ -96,6 +101,8 @@ def compare(binary, library, name, build, options):
     else:
         unusable = None
     images = torch.randn(2, 3, size, size, generator=generator)
+    if library == "quantized":
+        network = quantize(network, images)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         planes = folder / "planes.f32"
@@ -103,12 +110,12 @@ def compare(binary, library, name, build, options):
         model = folder / name
         model.mkdir()
         model = save(library, name, network, size, model)
-        answer = binary.ask(model, planes, options.speed * 3)
+        answer = binary.ask(model, planes, options.speed * 3, library == "quantized")
     if "error" in answer:
         return "refused", answer["error"].replace(f"{name} cannot be served: ", ""), None
     if unusable:
         return "skipped", unusable.splitlines()[0], None
-    expected = reference(network, images)
+    expected = reference(library, network, images)
     logits = torch.tensor(answer["logits"]).reshape(expected.shape)
     error = ((logits - expected).abs().max() / expected.abs().max()).item()
     varies = expected.std(0).max() > 1e-3 * expected.abs().max()
@@ -116,7 +123,8 @@ def compare(binary, library, name, build, options):
         return "wrong", "the logits of the two images are equal: the weights show nothing", None
     text = f"{error:.1e} as {answer['architecture']}"
     speed = answer["seconds"] / answer["multiply_adds"] if options.speed else None
-    return "served" if error <= TOLERANCE else "wrong", text, speed
+    tolerance = TOLERANCE.get(library, USUAL_TOLERANCE)
+    return "served" if error <= tolerance else "wrong", text, speed
 
 
 def main():

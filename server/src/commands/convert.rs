@@ -1,14 +1,15 @@
 //! `resnet convert`: writes a checkpoint of any format as one safetensors file
 //! that contains architecture, preprocessing and labels.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use weights::{Labels, StoredDtype, Target};
+use weights::{Hierarchy, Label, Labels, Metadata, StoredDtype, Target};
 
 use crate::commands::error::Error;
 use crate::commands::load::open;
+use crate::commands::output;
 use crate::commands::write::write;
 
 /// The flags of `convert`.
@@ -30,6 +31,11 @@ pub struct Flags {
     /// File with the class names to store in the new file
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+
+    /// File with the categories above the classes to store in the new file: a line
+    /// `id<TAB>name<TAB>parents` for each category and each class
+    #[arg(long, value_name = "FILE")]
+    hierarchy: Option<PathBuf>,
 
     /// Replace OUT.safetensors if it exists
     #[arg(long)]
@@ -60,6 +66,37 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Error> {
         let classes = metadata.labels.as_ref().map_or(0, Labels::len);
         metadata.labels = Some(Labels::from_file(file)?.expect(classes)?);
     }
+    if let Some(file) = &flags.hierarchy {
+        metadata.hierarchy = Some(hierarchy(file, &metadata)?);
+    }
+    // an 8-bit network becomes one of floats
+    if flags.dtype.is_some() {
+        metadata.ranges = None;
+    }
     let dtype = flags.dtype.unwrap_or(StoredDtype::Kept);
     write(&checkpoint, &metadata, dtype, &target, "")
+}
+
+/// The hierarchy in a file. Classes without a line are reported; it must have one for
+/// some of them.
+fn hierarchy(file: &Path, metadata: &Metadata) -> Result<Hierarchy, Error> {
+    let hierarchy = Hierarchy::from_file(file)?;
+    let Some(labels) = &metadata.labels else {
+        return Ok(hierarchy);
+    };
+    let absent: Vec<&Label> = hierarchy.without_line(labels).collect();
+    if let Some(first) = absent.first() {
+        let text = format!(
+            "{} of the {} classes have no line in {}, such as `{}`; the id of a class is its WordNet id, or its name if it has none",
+            absent.len(),
+            labels.len(),
+            file.display(),
+            first.wnid.as_ref().unwrap_or(&first.name),
+        );
+        if absent.len() == labels.len() {
+            return Err(Error::Hierarchy(text));
+        }
+        output::warn(format_args!("{text}"));
+    }
+    Ok(hierarchy)
 }

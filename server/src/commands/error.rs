@@ -45,6 +45,9 @@ pub enum Error {
         /// As the checkpoint says.
         activation: Activation,
     },
+    /// The hierarchy has none of the classes.
+    #[error("{0}")]
+    Hierarchy(String),
     /// No image can be read.
     #[error("none of the {count} images can be read; the last one, {}: {reason}", path.display())]
     AllUnreadable {

@@ -96,3 +96,37 @@ fn inspect_shows_what_was_decided_and_from_what() {
         assert!(shown.contains(line), "{shown}");
     }
 }
+
+#[test]
+fn convert_stores_a_hierarchy_that_has_the_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, out) = (path("hierarchy.tsv"), path("out.safetensors"));
+    let convert = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        resnet(
+            &["convert", "resnet50_thin", &out, "--hierarchy", &file],
+            &[],
+        )
+    };
+    let refused = convert("fish\tfish\ntench\t\tfish\n");
+    assert_eq!(refused.status.code(), Some(1));
+    let error = text(&refused.stderr);
+    assert!(
+        error.starts_with("Error: 1000 of the 1000 classes have no line in "),
+        "{error}"
+    );
+    let refused = convert("fish\tfish\nn01440764\t\tfisch\n");
+    let error = text(&refused.stderr);
+    assert!(
+        error.ends_with("hierarchy.tsv: `n01440764` has the parent `fisch`, which has no line\n"),
+        "{error}"
+    );
+    let converted = convert("fish\tfish\nn01440764\t\tfish\n");
+    let warning = text(&converted.stderr);
+    assert!(warning.contains("999 of the 1000 classes"), "{warning}");
+    assert!(converted.status.success(), "{warning}");
+    let checkpoint = weights::Checkpoint::open(out.as_ref()).unwrap();
+    let hierarchy = checkpoint.metadata().hierarchy.as_ref().unwrap();
+    assert_eq!(hierarchy.to_text(), "fish\tfish\t\nn01440764\t\tfish\n");
+}

@@ -270,18 +270,19 @@ fn normalization(config: &Document, class: &Class) -> Result<([f32; 3], [f32; 3]
     Ok((channels.map(|(mean, _)| mean), channels.map(|(_, std)| std)))
 }
 
-/// One number for all channels, or one for each.
+/// One number for all channels, or one for each; grey images have one.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(untagged)]
 enum Statistics {
     All(f32),
     Each([f32; 3]),
+    Grey([f32; 1]),
 }
 
 impl Statistics {
     fn channels(self) -> [f32; 3] {
         match self {
-            Self::All(value) => [value; 3],
+            Self::All(value) | Self::Grey([value]) => [value; 3],
             Self::Each(values) => values,
         }
     }

@@ -23,6 +23,7 @@ pub(super) fn metadata(config: &Document) -> Result<Metadata> {
     Ok(Metadata {
         architecture: Some(architecture),
         classes: classes.or(arguments.get("num_classes")?),
+        channels: arguments.get("in_chans")?,
         preprocessing: Some(preprocessing(&config.nested("pretrained_cfg"))?),
         labels: labels(config)?,
         ..Metadata::default()
@@ -51,7 +52,15 @@ fn check_arguments(arguments: &Document) -> Result<()> {
         let is_default = match name {
             name if INERT.contains(&name) => true,
             // 1: see `grey`
-            "in_chans" => *value == 3 || *value == 1,
+            "in_chans" => match value.as_u64() {
+                Some(1 | 3) => true,
+                _ => {
+                    let reason = format!(
+                        "argument `in_chans` is {value}; 3 (RGB) and 1 (grey) are supported, because images have no other channels"
+                    );
+                    return Err(arguments.error("model_args", reason));
+                }
+            },
             "output_stride" => *value == 32,
             "global_pool" => text.as_deref() == Some("avg"),
             "act_layer" => text.as_deref() == Some("relu"),

@@ -11,13 +11,21 @@ use crate::metadata::Metadata;
 pub(super) fn metadata(config: &Document) -> Result<Metadata> {
     config.require("model_type", "resnet".to_owned())?;
     config.require("hidden_act", "relu".to_owned())?;
-    config.require("num_channels", 3)?;
+    let channels = config.get::<usize>("num_channels")?.unwrap_or(3);
+    // 1: see `grey`
+    if ![1, 3].contains(&channels) {
+        let reason = format!(
+            "it is {channels}; 3 (RGB) and 1 (grey) are supported, because images have no other channels"
+        );
+        return Err(config.error("num_channels", reason));
+    }
     config.require("downsample_in_first_stage", false)?;
     let strides_first = config.get("downsample_in_bottleneck")?.unwrap_or(false);
     Ok(Metadata {
         architecture: architecture(config, strides_first)?,
         labels: labels(config)?,
         activation: activation(config)?,
+        channels: Some(channels),
         stride_on_first_1x1: Some(strides_first),
         pooled_shortcut: Some(false),
         ..Metadata::default()

@@ -53,6 +53,29 @@ fn the_convolution_of_a_pooled_shortcut_has_another_index() {
 }
 
 #[test]
+fn one_part_before_all_names_is_a_prefix() {
+    assert_maps(&[
+        ("student.conv1.weight", "conv1.weight"),
+        (
+            "student.layer1.0.shortcut.0.weight",
+            "layer1.0.downsample.0.weight",
+        ),
+        ("student.fc.0.bias", "fc.bias"),
+    ]);
+    assert_maps(&[
+        ("ddp.module.conv1.weight", "conv1.weight"),
+        ("ddp.module.fc.bias", "fc.bias"),
+    ]);
+    // not of all, and the parts of a network
+    assert_maps(&[
+        ("student.conv1.weight", "student.conv1.weight"),
+        ("teacher.conv1.weight", "teacher.conv1.weight"),
+    ]);
+    assert_maps(&[("layer1.0.conv1.weight", "layer1.0.conv1.weight")]);
+    assert_maps(&[("fc.0.weight", "fc.weight")]);
+}
+
+#[test]
 fn names_of_transformers_count_from_zero() {
     let stage = "resnet.encoder.stages.3.layers.0";
     assert_maps(&[

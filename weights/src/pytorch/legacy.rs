@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 
 use crate::pytorch::pickle::{Object, Pickle, Reason};
-use crate::pytorch::state_dict::{self, Storage};
+use crate::pytorch::qtensor::Constant;
+use crate::pytorch::state_dict;
+use crate::pytorch::view::{Storage, storages};
 use crate::tensor::Tensor;
 
 /// The first pickle: protocol 2, the ten bytes of 0x1950a86a20f9469cfc6c, stop.
@@ -19,9 +21,10 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<(Vec<Tensor>, Option<String>), Rea
     let (object, rest) = Pickle::parse(rest)?;
     let (keys, rest) = Pickle::parse(rest)?;
     let (views, note) = state_dict::views(&object)?;
-    let storages = state_dict::storages(&object);
+    let storages = storages(&object);
     let starts = starts(&keys, &storages, bytes.len() - rest.len(), bytes)?;
     let tensors = views
+        .stored
         .into_iter()
         .map(|view| match starts.get(view.storage.key) {
             Some(start) => view.at(*start),
@@ -30,7 +33,9 @@ pub(super) fn tensors(bytes: &[u8]) -> Result<(Vec<Tensor>, Option<String>), Rea
                 view.name, view.storage.key
             )),
         });
-    Ok((tensors.collect::<Result<_, _>>()?, note))
+    let mut tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+    tensors.extend(views.constants.into_iter().map(Constant::tensor));
+    Ok((tensors, note))
 }
 
 /// The position of each storage's elements. The first storage is at `at`.

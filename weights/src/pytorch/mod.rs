@@ -7,7 +7,9 @@
 
 mod legacy;
 mod pickle;
+mod qtensor;
 mod state_dict;
+mod view;
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -19,6 +21,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::{Error, Result};
 use crate::pytorch::pickle::{Pickle, Reason};
+use crate::pytorch::qtensor::Constant;
 use crate::tensor::Tensor;
 
 /// Most entries of an archive: one for each storage and a few more.
@@ -65,7 +68,7 @@ fn archive(bytes: &[u8]) -> std::result::Result<(Vec<Tensor>, Option<String>), R
     }
     let (pickle, _) = Pickle::parse(&bytes[entry("data.pkl")?])?;
     let (views, note) = state_dict::views(&pickle)?;
-    let tensors = views.into_iter().map(|view| {
+    let tensors = views.stored.into_iter().map(|view| {
         let range = entry(&format!("data/{}", view.storage.key))?;
         if view.storage.bytes()? > range.len() {
             return Err(format!(
@@ -77,7 +80,9 @@ fn archive(bytes: &[u8]) -> std::result::Result<(Vec<Tensor>, Option<String>), R
         }
         view.at(range.start)
     });
-    Ok((tensors.collect::<std::result::Result<_, _>>()?, note))
+    let mut tensors = tensors.collect::<std::result::Result<Vec<_>, _>>()?;
+    tensors.extend(views.constants.into_iter().map(Constant::tensor));
+    Ok((tensors, note))
 }
 
 /// The byte ranges of the entries of a zip archive.

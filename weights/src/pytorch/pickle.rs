@@ -21,10 +21,11 @@ pub(super) type Reason = String;
 
 /// An object that the pickle creates, as far as state dicts need it.
 pub(super) enum Object<'a> {
-    /// None, a float, bytes: not needed here.
+    /// None, bytes: not needed here.
     Opaque,
     Bool(bool),
     Int(i64),
+    Float(f64),
     Text(&'a str),
     /// A class or a function, by module and name.
     Global(&'a str, &'a str),
@@ -107,8 +108,11 @@ impl<'a> Machine<'a> {
             0x80 => self.take(1).map(drop),
             0x95 => self.take(8).map(drop),
             b'K' | b'M' | b'J' | 0x8a => self.integer(opcode),
-            b'G' => self.opaque(8),
-            b'N' => self.opaque(0),
+            b'G' => self.float(),
+            b'N' => {
+                self.stack.push(OPAQUE);
+                Ok(())
+            }
             0x88 | 0x89 => {
                 self.push(Object::Bool(opcode == 0x88));
                 Ok(())
@@ -151,6 +155,14 @@ impl<'a> Machine<'a> {
         let mut wide = [if negative { 0xff } else { 0 }; 8];
         wide[..length].copy_from_slice(bytes);
         self.push(Object::Int(i64::from_le_bytes(wide)));
+        Ok(())
+    }
+
+    /// BINFLOAT.
+    fn float(&mut self) -> Result<(), Reason> {
+        let bits = self.take(8)?.iter();
+        let bits = bits.fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+        self.push(Object::Float(f64::from_bits(bits)));
         Ok(())
     }
 
@@ -295,13 +307,6 @@ impl<'a> Machine<'a> {
     fn push(&mut self, object: Object<'a>) {
         self.stack.push(self.objects.len());
         self.objects.push(object);
-    }
-
-    /// Skips the `length` bytes of an object that is not needed.
-    fn opaque(&mut self, length: usize) -> Result<(), Reason> {
-        self.take(length)?;
-        self.stack.push(OPAQUE);
-        Ok(())
     }
 
     fn last(&self) -> Result<Id, Reason> {

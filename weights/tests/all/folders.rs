@@ -180,6 +180,7 @@ fn transformers_configuration() {
         architecture: Some("resnet50".into()),
         preprocessing: Some(preprocessing),
         labels: Some(Labels::from_names(labels)),
+        channels: Some(3),
         stride_on_first_1x1: Some(false),
         pooled_shortcut: Some(false),
         ..Metadata::default()

@@ -1,6 +1,9 @@
 //! Networks of grey images get the luminance of RGB images.
 
 use resnet_weights::{Checkpoint, Metadata};
+use serde_json::json;
+
+use crate::folders::{metadata, timm, transformers, with};
 
 #[test]
 fn the_first_convolution_of_a_grey_network_reads_the_luminance() {
@@ -38,4 +41,19 @@ fn the_first_convolution_of_a_grey_network_reads_the_luminance() {
         "{:?}",
         checkpoint.notes()
     );
+}
+
+#[test]
+fn configurations_of_grey_networks_are_read() {
+    let (config, preprocessor) = transformers();
+    let grey = metadata(
+        &with(&config, "num_channels", json!(1)),
+        Some(&with(&preprocessor, "image_mean", json!([0.25]))),
+    );
+    assert_eq!(grey.channels, Some(1));
+    assert_eq!(grey.preprocessing.unwrap().mean, [0.25; 3]);
+    let mut config = timm();
+    config["model_args"] = json!({"in_chans": 1});
+    config["pretrained_cfg"]["input_size"] = json!([1, 224, 224]);
+    assert_eq!(metadata(&config, None).channels, Some(1));
 }

@@ -18,6 +18,7 @@ mod labels;
 mod pickles;
 mod processors;
 mod pth;
+mod qtensors;
 mod reload;
 mod statements;
 mod training;

@@ -76,6 +76,12 @@ fn views_of_one_storage_are_read_separately() {
 }
 
 #[test]
+fn quantized_tensors_are_read() {
+    let checkpoint = Checkpoint::open(&path("quantized.pth")).unwrap();
+    assert_eq!(checkpoint.read("fc.bias", &[2]).unwrap(), [1.0, 1.0]);
+}
+
+#[test]
 fn unsupported_pytorch_files_are_errors() {
     let cases = [
         (
@@ -85,10 +91,6 @@ fn unsupported_pytorch_files_are_errors() {
         (
             "script.pt",
             "it is a TorchScript program; save the model's `state_dict()` instead",
-        ),
-        (
-            "quantized.pth",
-            "tensor `fc.bias` is created by `torch._utils._rebuild_qtensor`, which is not supported; save it as a plain dense tensor",
         ),
         (
             "expanded.pth",

@@ -21,7 +21,6 @@ fn arguments_of_timm_that_change_the_network_are_refused_by_name() {
         ("output_stride", json!(16)),
         ("norm_layer", json!("groupnorm")),
         ("aa_layer", json!("blurpool")),
-        ("in_chans", json!(4)),
         ("replace_stem_pool", json!(true)),
     ] {
         let error = refusal(&with(&timm(), "model_args", json!({name: value})));
@@ -29,9 +28,14 @@ fn arguments_of_timm_that_change_the_network_are_refused_by_name() {
             format!("argument `{name}` is {value}; it changes the network and is not supported");
         assert!(error.ends_with(&expected), "{error}");
     }
+    let error = refusal(&with(&timm(), "model_args", json!({"in_chans": 4})));
+    assert!(
+        error.ends_with("argument `in_chans` is 4; 3 (RGB) and 1 (grey) are supported, because images have no other channels"),
+        "{error}"
+    );
     let inert = json!({
         "act_layer": "relu", "global_pool": "avg", "output_stride": 32, "drop_rate": 0.1,
-        "norm_layer": "batchnorm2d", "in_chans": 3, "num_classes": 1000, "aa_layer": null,
+        "norm_layer": "batchnorm2d", "num_classes": 1000, "aa_layer": null,
         "replace_stem_pool": false,
     });
     let config = with(&timm(), "model_args", inert);

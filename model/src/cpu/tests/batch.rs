@@ -22,7 +22,11 @@ fn convolved<E: TestElement>(
     };
     let row = spec.cin / spec.groups * spec.kernel.0 * spec.kernel.1;
     let (weights, bias) = (floats(spec.cout * row, 1), floats(spec.cout, 2));
-    let tensors = (&weights[..], &bias[..]);
+    let tensors = ConvWeights {
+        values: &weights,
+        bias: &bias,
+        steps: None,
+    };
     let conv = PackedConv::new::<E>(spec, tensors, Activation::Relu, isa, affines);
     let input = FeatureMap {
         n,
@@ -107,7 +111,11 @@ fn fewer_images_need_no_more_workspace() {
             groups: 1,
         };
         let weights = vec![0.0; channels * channels * 9];
-        let tensors = (&weights[..], &vec![0.0; channels][..]);
+        let tensors = ConvWeights {
+            values: &weights,
+            bias: &vec![0.0; channels],
+            steps: None,
+        };
         let affines = ConvAffines {
             input: Affine::IDENTITY,
             residual: Affine::IDENTITY,

@@ -6,6 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::threads::ThreadPool;
 
+/// The step between the values of 8-bit weights.
+const STEP: f32 = 1.0 / 64.0;
+
 /// Quantizes `values` with the parameters `from` and dequantizes them with
 /// `to`.
 fn reinterpret<E: TestElement>(values: &[f32], from: Affine, to: Affine) -> Vec<f32> {
@@ -79,8 +82,7 @@ impl Case {
         Some((pooling, pooled))
     }
 
-    /// The weights. For u8 they are multiples of one quantization step, so that
-    /// quantizing them is exact.
+    /// The weights. For u8 they are multiples of [`STEP`], from -128 to 127 times.
     fn weights<E: TestElement>(&self) -> Vec<f32> {
         let spec = &self.spec;
         let row = spec.cin / spec.groups * spec.kernel.0 * spec.kernel.1;
@@ -89,8 +91,8 @@ impl Case {
             weights = floats(spec.cout * row, 1);
             for row in weights.chunks_mut(row) {
                 row.iter_mut()
-                    .for_each(|w| *w = (*w * 127.0).round() / 64.0);
-                row[0] = 127.0 / 64.0;
+                    .for_each(|w| *w = (*w * 127.0).round() * STEP);
+                row[0] = -128.0 * STEP;
             }
         }
         weights
@@ -118,7 +120,12 @@ impl Case {
             Activation::None
         };
         for isa in isas::<E>() {
-            let all = (&weights[..], &bias[..]);
+            let steps = vec![STEP; spec.cout];
+            let all = ConvWeights {
+                values: &weights,
+                bias: &bias,
+                steps: Some(&steps),
+            };
             let affines = ConvAffines {
                 input: input_affine,
                 residual: if self.residual > 0 {

@@ -13,7 +13,12 @@ fn check_unpacking<E: TestElement>(spec: ConvSpec, isa: SupportedIsa) {
         residual: Affine::IDENTITY,
         output: Affine::covering(-9.0, 5.0),
     };
-    let packed = PackedConv::new::<E>(spec, (&weights, &bias), Activation::None, isa, affines);
+    let tensors = ConvWeights {
+        values: &weights,
+        bias: &bias,
+        steps: None,
+    };
+    let packed = PackedConv::new::<E>(spec, tensors, Activation::None, isa, affines);
     for (o, row) in weights.chunks_exact(per_channel).enumerate() {
         let (found, found_bias) = packed.unpacked(o);
         assert_eq!(found.len(), row.len());
