@@ -280,3 +280,16 @@ fn a_stem_that_does_not_read_rgb_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_network_without_a_classifier_is_refused() {
+    let row = family::find("resnet18").unwrap();
+    let mut parameters = build::build(row, row.input, 10).parameters();
+    parameters.retain(|(name, _)| !name.starts_with("fc."));
+    let checkpoint = Checkpoint::synthetic("network", Metadata::default(), parameters).unwrap();
+    let error = complete_metadata(&checkpoint).unwrap_err().to_string();
+    assert!(
+        error.starts_with("network cannot be served: it has no classifier `fc.weight`"),
+        "{error}"
+    );
+}
