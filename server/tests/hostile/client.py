@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 import struct
+import time
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -72,8 +73,13 @@ def get(port, path, timeout=30):
 
 
 def metrics(port):
-    """The metrics without labels, and with them, by name."""
-    lines = get(port, "/metrics").body.decode().splitlines()
+    """The metrics by name, with their labels. Others may hold the memory for them."""
+    for _ in range(200):
+        response = get(port, "/metrics")
+        if response.status != 429:
+            break
+        time.sleep(0.1)
+    lines = response.body.decode().splitlines()
     values = {}
     for line in lines:
         if not line.startswith("#"):

@@ -12,4 +12,4 @@ command -v python3 > /dev/null || { echo "skipped: hostile: python3 is not insta
 [ -r /proc/self/status ] || { echo "skipped: hostile: there is no /proc"; exit 0; }
 [ -x "$RESNET" ] || { echo "there is no $RESNET; run cargo build --release"; exit 1; }
 [ $# -gt 0 ] || set -- test_images test_memory test_clients
-python3 -m unittest "$@"
+python3 -W ignore::ResourceWarning -m unittest "$@"
