@@ -13,7 +13,7 @@ packaging/generate.sh "$binary" "$work"
 if command -v man > /dev/null; then
     pages=0
     for page in "$work"/man/*.1; do
-        warnings=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 > /dev/null)
+        warnings=$(LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings --no-justification --no-hyphenation -E UTF-8 -l -Tutf8 -Z "$page" 2>&1 > /dev/null)
         [ -z "$warnings" ] || { echo "$page: $warnings"; exit 1; }
         pages=$((pages + 1))
     done

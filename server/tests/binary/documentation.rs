@@ -31,7 +31,7 @@ fn commands() -> Vec<String> {
 fn flags(help: &str) -> BTreeSet<&str> {
     let lines = help.lines().map(str::trim_start);
     let lines = lines.filter(|line| line.starts_with('-'));
-    let words = lines.flat_map(|line| line.split([' ', ',', '[', '=']));
+    let words = lines.flat_map(|line| line.split([' ', ',', '[', ']', '=', '.']));
     words
         .filter(|word| word.len() > 2 && word.starts_with("--"))
         .collect()
