@@ -108,7 +108,7 @@ impl TransportFlags {
     }
 
     fn tls(&self, settings: &mut Settings) -> Option<TlsFiles> {
-        let mut file = |name, flag: &Option<PathBuf>| settings.path(name, flag.as_deref());
+        let file = |name, flag: &Option<PathBuf>| settings.path(name, flag.as_deref());
         let certificate = file("tls-cert", &self.tls_cert);
         let key = file("tls-key", &self.tls_key);
         let clients = file("tls-client-ca", &self.tls_client_ca);

@@ -135,10 +135,12 @@ impl Tls {
     /// # Errors
     /// Those of the connection and of the handshake.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.config()).accept(stream).await
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner);
-        let acceptor = TlsAcceptor::from(Arc::clone(&config));
-        drop(config);
-        acceptor.accept(stream).await
+        Arc::clone(&config)
     }
 }
 

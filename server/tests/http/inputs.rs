@@ -8,6 +8,7 @@ use model::Outputs;
 use resnet_server::core::admission::ByteShare;
 use resnet_server::core::error::Error;
 use resnet_server::core::image::{EncodedImage, Encoding, ImageInput};
+use resnet_server::core::keys::Caller;
 use resnet_server::core::request::{self, Deadline, Outcome};
 use resnet_server::core::tensor::{
     Element, FloatFormat, FloatImage, FloatRange, Layout, PixelImage,
@@ -56,7 +57,8 @@ async fn run(server: &Server, images: Vec<ImageInput>) -> Result<Vec<Outcome>, E
     let serving = &server.serving;
     let deadline = Deadline::after(serving.limits().request_timeout);
     let instance = request::find(serving, None, None, deadline).await?;
-    request::run(serving, &instance, images, Outputs::default(), deadline).await
+    let from = (&**serving, &Caller::default());
+    request::run(from, &instance, images, Outputs::default(), deadline).await
 }
 
 fn class(outcome: &Outcome) -> usize {

@@ -138,7 +138,7 @@ fn the_example_of_the_packages_is_valid() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/resnet.toml");
     let example = std::fs::read_to_string(example).unwrap();
     let config = read("file-example", &example, &[]).unwrap();
-    assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
+    assert_eq!(listens_on(&config), ("127.0.0.1", 8000));
 
     let is_key = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
     let turned_on = |line: &str| match line.strip_prefix("# ") {
