@@ -12,6 +12,9 @@
 {{- if .Values.config }}
 - {name: RESNET_CONFIG, value: /etc/resnet/resnet.toml}
 {{- end }}
+{{- with .Values.apiKeys.secret }}
+- {name: RESNET_API_KEYS, value: /etc/resnet-keys/{{ $.Values.apiKeys.key }}}
+{{- end }}
 {{- if .Values.admin.enabled }}
 - {name: RESNET_ADMIN, value: "127.0.0.1:{{ .Values.admin.port }}"}
 {{- end }}
@@ -69,6 +72,9 @@
 # The folder and not the file: a ConfigMap with subPath is never updated.
 - {name: config, mountPath: /etc/resnet, readOnly: true}
 {{- end }}
+{{- if .Values.apiKeys.secret }}
+- {name: api-keys, mountPath: /etc/resnet-keys, readOnly: true}
+{{- end }}
 {{- with .Values.modelVolume }}
 {{- if ne .kind "none" }}
 - name: models
@@ -91,6 +97,10 @@
 {{- if .Values.config }}
 - name: config
   configMap: {name: {{ include "resnet.fullname" . }}}
+{{- end }}
+{{- with .Values.apiKeys.secret }}
+- name: api-keys
+  secret: {secretName: {{ . }}}
 {{- end }}
 {{- with .Values.modelVolume }}
 {{- if eq .kind "pvc" }}
