@@ -24,8 +24,8 @@ pub struct Flags {
     #[arg(long, env = "RESNET_PORT", default_value = "8000")]
     port: u16,
 
-    /// Addresses that the server listens on, in place of --host and --port; the first
-    /// one is asked
+    /// Addresses that the server listens on, the first of which is asked in place of
+    /// --host and --port
     #[arg(long, env = "RESNET_LISTEN", value_name = "ADDRESS")]
     listen: Option<String>,
 
@@ -87,16 +87,34 @@ impl Flags {
             .map(str::to_owned)
             .or(self.listen.as_deref().map(first));
         let Some(given) = given else {
-            return Ok(ListenOn::Tcp(Address {
+            return Ok(reachable(ListenOn::Tcp(Address {
                 host: self.host.clone(),
                 port: self.port,
-            }));
+            })));
         };
-        transport::address(&given).map_err(|reason| Error::Address {
+        let address = transport::address(&given).map_err(|reason| Error::Address {
             address: given,
             reason,
-        })
+        });
+        address.map(reachable)
     }
+}
+
+/// The address at which a server can be reached: one that listens on all addresses
+/// listens on the loopback too.
+fn reachable(address: ListenOn) -> ListenOn {
+    let ListenOn::Tcp(Address { host, port }) = address else {
+        return address;
+    };
+    let host = match host.trim_matches(['[', ']']) {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        host => host,
+    };
+    ListenOn::Tcp(Address {
+        host: host.to_owned(),
+        port,
+    })
 }
 
 /// The status line of `GET /health/ready`.
@@ -114,14 +132,8 @@ fn status(address: &ListenOn) -> io::Result<String> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
     };
-    // a server that listens on all addresses listens on the loopback too
-    let host = match host.trim_matches(['[', ']']) {
-        "0.0.0.0" => "127.0.0.1",
-        "::" => "::1",
-        host => host,
-    };
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, *port).to_socket_addrs()? {
+    for address in (host.as_str(), *port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, TIMEOUT) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(TIMEOUT))?;

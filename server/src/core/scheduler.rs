@@ -241,6 +241,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::core::round_robin::Class;
 
     /// A scheduler with one thread, which waits until the sender is dropped.
     fn blocked() -> (Scheduler, Sender<()>) {
@@ -301,6 +302,23 @@ mod tests {
         spawn("c0", 0);
         drop((done, release));
         assert_eq!(order(names), ["a0", "b0", "c0", "a1", "b1", "a2"]);
+    }
+
+    #[test]
+    fn images_of_the_low_class_wait_for_all_others() {
+        let (scheduler, release) = blocked();
+        let (done, names) = channel();
+        let flow = scheduler.flow();
+        for (name, class, rank) in [
+            ("low", Class::Low, 0),
+            ("second", Class::Normal, 1),
+            ("first", Class::Normal, 0),
+        ] {
+            let done = done.clone();
+            flow.spawn_ranked(Turn { class, rank }, move |_| done.send(name).unwrap());
+        }
+        drop((done, release));
+        assert_eq!(order(names), ["first", "second", "low"]);
     }
 
     #[test]

@@ -8,9 +8,12 @@ use axum::body::Body;
 use axum::http::Request;
 use resnet_server::core::keys::{Key, KeyLimits, Scope};
 use resnet_server::core::round_robin::Class;
+use resnet_server::http::cors::{self, Origins};
+use resnet_server::http::protocol::Protocols;
+use resnet_server::http::routes;
 use sha2::{Digest, Sha256};
 
-use crate::support::client::{Response, get, grey, post, send_admin};
+use crate::support::client::{Response, get, grey, post, send_admin, send_to};
 use crate::support::gate::Gate;
 use crate::support::server::{Server, limits, server, server_with, wait_until};
 
@@ -187,4 +190,63 @@ async fn a_key_has_its_own_images_in_flight() {
     assert_eq!(first.status, 200);
     refused.assert_problem(429, "overloaded");
     assert!(refused.detail().contains("`shop`"));
+}
+
+#[tokio::test]
+async fn pages_of_listed_origins_may_send_requests() {
+    let server = guarded().await;
+    let origins = Origins::parse("https://a.example").unwrap();
+    let routes = routes::public(Arc::clone(&server.serving), &Protocols::default());
+    let router = cors::allow(routes, &origins);
+    let preflight = |origin: &str| {
+        Request::options("/classify")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type",
+            )
+            .body(Body::empty())
+            .unwrap()
+    };
+    // A browser sends no key with it.
+    let allowed = send_to(router.clone(), preflight("https://a.example")).await;
+    assert_eq!(allowed.status, 200);
+    let origin = allowed.header("access-control-allow-origin");
+    assert_eq!(origin, "https://a.example");
+    let headers = allowed.header("access-control-allow-headers");
+    assert_eq!(headers, "authorization,content-type");
+    let refused = send_to(router.clone(), preflight("https://b.example")).await;
+    assert_eq!(refused.header("access-control-allow-origin"), "");
+
+    let mut request = with_key(post("/classify", grey(7)), "shop");
+    let origin = "https://a.example".parse().unwrap();
+    request.headers_mut().insert("origin", origin);
+    let response = send_to(router, request).await;
+    assert_eq!(response.class(), 7);
+    let origin = response.header("access-control-allow-origin");
+    assert_eq!(origin, "https://a.example");
+}
+
+#[tokio::test]
+async fn a_client_can_shorten_the_time_limit() {
+    let gate = Arc::<Gate>::default();
+    let pass = Arc::clone(&gate);
+    let server = server_with(limits(), move |_| {
+        pass.pass();
+        Ok(())
+    })
+    .await;
+    gate.close();
+    let with_timeout = |timeout: &str| {
+        let mut request = post("/classify", grey(7));
+        let timeout = timeout.parse().unwrap();
+        request.headers_mut().insert("x-request-timeout", timeout);
+        request
+    };
+    let late = server.send(with_timeout("50ms")).await;
+    late.assert_problem(504, "deadline-exceeded");
+    gate.open();
+    let wrong = server.send(with_timeout("soon")).await;
+    wrong.assert_problem(400, "bad-parameter");
 }

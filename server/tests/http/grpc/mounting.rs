@@ -41,7 +41,7 @@ async fn client(server: &Server, protocols: &str, is_admin: bool) -> Client {
         true => routes::admin(Arc::clone(&server.serving), &protocols),
         false => routes::public(Arc::clone(&server.serving), &protocols),
     };
-    Client::new(&listen_to(server, router, connections(10)).await).await
+    Client::owning(listen_to(server, router, connections(10)).await).await
 }
 
 /// Whether a method exists. The request has no fields, which is wrong for some.

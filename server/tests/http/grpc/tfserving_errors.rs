@@ -39,7 +39,7 @@ fn of(model_spec: ModelSpec) -> PredictRequest {
 #[tokio::test]
 async fn what_a_request_names_must_exist() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     let version = |choice| ModelSpec {
         version_choice: Some(choice),
         ..spec("fake")
@@ -103,7 +103,7 @@ async fn what_a_request_names_must_exist() {
 #[tokio::test]
 async fn tensors_that_are_no_images_are_errors_that_say_why() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     let content = |dtype, dims: &[i64], bytes: usize| {
         let values = TensorProto {
             tensor_content: vec![1; bytes].into(),
@@ -189,7 +189,7 @@ async fn tensors_that_are_no_images_are_errors_that_say_why() {
 #[tokio::test]
 async fn examples_must_have_an_image_each() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     let floats = Example {
         features: Some(Features {
             feature: [(
@@ -253,7 +253,7 @@ async fn examples_must_have_an_image_each() {
 #[tokio::test]
 async fn a_status_and_metadata_need_a_model_that_exists() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     let second = ModelSpec {
         version_choice: Some(VersionChoice::Version(2)),
         ..spec("fake")
@@ -319,7 +319,7 @@ async fn a_status_and_metadata_need_a_model_that_exists() {
 #[tokio::test]
 async fn methods_that_are_missing_say_what_to_call() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     for (path, text) in [
         ("/tensorflow.serving.PredictionService/Regress", "Classify"),
         (
@@ -341,7 +341,7 @@ async fn limits_and_deadlines_hold() {
     let mut limits = limits();
     (limits.max_in_flight, limits.max_images) = (2, 2);
     let server = server_with(limits.clone(), |_| Ok(())).await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     let large = files(&[1], &[vec![0; limits.max_body]]);
     let sent = client.call::<_, PredictResponse>(PREDICT, predict(large));
     assert_eq!(sent.await.unwrap_err().code(), Code::ResourceExhausted);

@@ -28,7 +28,7 @@ fn request(value: impl Into<Vec<u8>>) -> PredictionsRequest {
 }
 
 async fn client(server: &Server) -> Client {
-    Client::new(&listen(server, connections(10)).await).await
+    Client::owning(listen(server, connections(10)).await).await
 }
 
 async fn predict(client: &Client, request: PredictionsRequest) -> Result<String, Status> {

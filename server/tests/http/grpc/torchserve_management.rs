@@ -26,7 +26,7 @@ macro_rules! path {
 
 async fn admin(server: &Server) -> Client {
     let router = routes::admin(Arc::clone(&server.serving), &Protocols::default());
-    Client::new(&listen_to(server, router, connections(10)).await).await
+    Client::owning(listen_to(server, router, connections(10)).await).await
 }
 
 async fn ask<Q: Message + 'static>(
@@ -152,7 +152,7 @@ async fn a_model_that_cannot_be_used_is_not_registered() {
 #[tokio::test]
 async fn models_are_not_managed_on_the_public_listener() {
     let server = server().await;
-    let client = Client::new(&listen(&server, connections(10)).await).await;
+    let client = Client::owning(listen(&server, connections(10)).await).await;
     for path in [path!("RegisterModel"), path!("ListModels")] {
         let status = ask(&client, path, registration("dogs")).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented, "{path}");

@@ -50,7 +50,8 @@ pub(crate) async fn send_of(
     send_to(routes::public(Arc::clone(serving), protocols), request).await
 }
 
-async fn send_to(router: Router, request: Request<Body>) -> Response {
+/// Sends a request to these routes.
+pub(crate) async fn send_to(router: Router, request: Request<Body>) -> Response {
     let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();

@@ -1,5 +1,7 @@
 //! A gRPC client over one HTTP/2 connection, and the messages of the services.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -36,6 +38,8 @@ pub(crate) use messages::{inference, tensorflow};
 #[derive(Clone)]
 pub(crate) struct Client {
     requests: SendRequest<tonic::body::Body>,
+    /// The server, which stops without it.
+    _listening: Option<Arc<Listening>>,
 }
 
 impl Client {
@@ -43,7 +47,19 @@ impl Client {
         let io = TokioIo::new(listening.connect().await);
         let (requests, connection) = handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        Self { requests }
+        Self {
+            requests,
+            _listening: None,
+        }
+    }
+
+    /// A client of a server that nothing else holds.
+    pub(crate) async fn owning(listening: Listening) -> Self {
+        let client = Self::new(&listening).await;
+        Self {
+            _listening: Some(Arc::new(listening)),
+            ..client
+        }
     }
 
     fn grpc(
