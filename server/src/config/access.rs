@@ -17,7 +17,7 @@ pub struct AccessFlags {
     api_keys: Option<PathBuf>,
 
     /// Web pages that may send requests from a browser: origins such as
-    /// https://example.org, separated by commas, or * for all, or off [default: off]
+    /// `https://example.org`, separated by commas, or * for all, or off [default: off]
     #[arg(long, env = "RESNET_CORS_ORIGIN", value_name = "ORIGINS")]
     cors_origin: Option<String>,
 }

@@ -4,7 +4,7 @@
 /// The signatures that a request may name. The first one is the default.
 pub const SIGNATURES: [&str; 3] = ["serving_default", "predict", "classify"];
 
-/// The name of the only output of [`Method::Predict`].
+/// The name of the only output of `Predict`.
 pub const OUTPUT: &str = "probabilities";
 
 /// Whether a request may name this signature; an empty name is the default one.
