@@ -32,7 +32,7 @@ pub fn quantize(values: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
 }
 
 /// The integers of 8-bit weights that were multiplied by these scales: the inverse
-/// of [`dequantize`]. Other quantizations than [`quantize`] use -128 as well, and
+/// of `dequantize`. Other quantizations than [`quantize`] use -128 as well, and
 /// not always 127.
 #[must_use]
 pub fn integers(values: &[f32], scales: &[f32]) -> Vec<i8> {
