@@ -40,10 +40,10 @@ pub(crate) fn transpose(
     }
 }
 
-/// Transposes squares of 8 x 8 bytes: swaps the two off-diagonal quarters, then
+/// Transposes squares of 8 x 8 bytes, each row of which is a number, little-endian: swaps the two off-diagonal quarters, then
 /// does the same within each quarter, and so on (Warren, Hacker's Delight, 7-3).
 #[inline(always)]
-fn transpose_squares(tile: &mut [[u64; 4]; LINES]) {
+pub(crate) fn transpose_squares<const SQUARES: usize>(tile: &mut [[u64; SQUARES]; LINES]) {
     for (far, low) in [
         (4, 0x0000_0000_ffff_ffff),
         (2, 0x0000_ffff_0000_ffff),
@@ -51,7 +51,7 @@ fn transpose_squares(tile: &mut [[u64; 4]; LINES]) {
     ] {
         let shift = 8 * far;
         for y in (0..LINES).filter(|y| y & far == 0) {
-            for square in 0..4 {
+            for square in 0..SQUARES {
                 let (near, other) = (tile[y][square], tile[y + far][square]);
                 let swapped = ((near >> shift) ^ other) & low;
                 tile[y][square] = near ^ (swapped << shift);

@@ -2,9 +2,8 @@
 //! blocks in them. All samples along an edge are filtered at once.
 
 use super::header::FilterHeader;
-
-/// Samples of an edge that are filtered together.
-const LANES: usize = 16;
+use super::lanes::{LANES, Lanes};
+use crate::support::transpose::transpose_squares;
 
 /// What the samples across an edge must be like to be filtered.
 #[derive(Clone, Copy, Default)]
@@ -165,19 +164,33 @@ impl Plane<'_> {
         kind: Kind,
         limit: usize,
     ) {
-        let mut rows = [[0; 8]; LANES];
-        for (i, row) in rows.iter_mut().enumerate() {
+        // Two squares of 8 x 8 samples, whose rows become columns.
+        let mut tile = [[0; 2]; 8];
+        for i in 0..LANES {
             if let Some(samples) = self.samples[place(i) - 4..].first_chunk() {
-                *row = *samples;
+                tile[i % 8][i / 8] = u64::from_le_bytes(*samples);
             }
         }
-        let mut across = std::array::from_fn(|x| std::array::from_fn(|i| rows[i][x]));
+        transpose_squares(&mut tile);
+        let mut across: Across = [[0; LANES]; 8];
+        for (line, row) in across.iter_mut().zip(&tile) {
+            let halves = line.as_chunks_mut().0;
+            for (half, samples) in halves.iter_mut().zip(row) {
+                *half = samples.to_le_bytes();
+            }
+        }
         if !filter(&mut across, strength, kind, limit) {
             return;
         }
+        for (line, row) in across.iter().zip(&mut tile) {
+            for (half, samples) in line.as_chunks().0.iter().zip(row) {
+                *samples = u64::from_le_bytes(*half);
+            }
+        }
+        transpose_squares(&mut tile);
         for i in 0..LANES {
-            if let Some(samples) = self.samples[place(i) - 4..].first_chunk_mut::<8>() {
-                *samples = std::array::from_fn(|x| across[x][i]);
+            if let Some(samples) = self.samples[place(i) - 4..].first_chunk_mut() {
+                *samples = tile[i % 8][i / 8].to_le_bytes();
             }
         }
     }
@@ -238,64 +251,59 @@ impl Plane<'_> {
 /// Filters the samples across an edge. Returns false if none of them changes.
 #[inline(always)]
 fn filter(across: &mut Across, strength: Strength, kind: Kind, limit: usize) -> bool {
-    let samples: [[i16; LANES]; 8] = across.map(|line| line.map(i16::from));
-    let [p3, p2, p1, p0, q0, q1, q2, q3] = samples;
-    let edge = strength.edges[limit];
-    let mut is_filtered = [0_i16; LANES];
-    for i in 0..LANES {
-        let mut is = 4 * (p0[i] - q0[i]).abs() + (p1[i] - q1[i]).abs() <= edge;
-        if kind != Kind::Simple {
-            let pairs = [(p3, p2), (p2, p1), (p1, p0), (q3, q2), (q2, q1), (q1, q0)];
-            for (a, b) in pairs {
-                is &= (a[i] - b[i]).abs() <= strength.interior;
-            }
-        }
-        is_filtered[i] = -i16::from(is);
+    let mut lanes = [Lanes::splat(0); 8];
+    for (lanes, samples) in lanes.iter_mut().zip(across.iter()) {
+        *lanes = Lanes::widen(samples);
     }
-    if is_filtered == [0; LANES] {
+    let [p3, p2, p1, p0, q0, q1, q2, q3] = lanes;
+    let steps = [p1.distance(p0), q1.distance(q0)];
+    let edge = p0.distance(q0).times(4) + p1.distance(q1);
+    let mut is_beyond = edge.exceeds(Lanes::splat(strength.edges[limit]));
+    if kind != Kind::Simple {
+        let before = p3.distance(p2).max(p2.distance(p1)).max(steps[0]);
+        let after = q3.distance(q2).max(q2.distance(q1)).max(steps[1]);
+        is_beyond = is_beyond | before.max(after).exceeds(Lanes::splat(strength.interior));
+    }
+    let on = !is_beyond;
+    if on.is_zero() {
         return false;
     }
-    for i in 0..LANES {
-        let steep = match kind {
-            Kind::Simple => -1,
-            _ => {
-                let step = (p1[i] - p0[i]).abs().max((q1[i] - q0[i]).abs());
-                -i16::from(step > strength.flat)
-            }
-        };
-        let [on, flat] = [is_filtered[i], is_filtered[i] & !steep];
-        let difference = 3 * (q0[i] - p0[i]);
-        let outer = (p1[i] - q1[i]).clamp(-128, 127);
-        // Of the edge of a block that is flat, the outer samples do not count.
-        let common = match kind {
-            Kind::Inner => difference + (outer & steep),
-            _ => difference + outer,
-        };
-        let after = ((common + 4) >> 3).clamp(-16, 15);
-        let before = ((common + 3) >> 3).clamp(-16, 15);
-        let (mut p, mut q) = ([before & on, 0, 0], [after & on, 0, 0]);
-        match kind {
-            Kind::Simple => {}
-            Kind::Inner => {
-                let next = ((after + 1) >> 1) & flat;
-                (p[1], q[1]) = (next, next);
-            }
-            Kind::Outer => {
-                let weight = common.clamp(-128, 127);
-                let [first, second, third] = [27, 18, 9].map(|n| (n * weight + 63) >> 7);
-                p[0] = (first & flat) | (before & on & steep);
-                q[0] = (first & flat) | (after & on & steep);
-                (p[1], q[1]) = (second & flat, second & flat);
-                (p[2], q[2]) = (third & flat, third & flat);
-            }
+    let steep = match kind {
+        Kind::Simple => Lanes::splat(-1),
+        _ => steps[0].max(steps[1]).exceeds(Lanes::splat(strength.flat)),
+    };
+    let flat = on & !steep;
+    let difference = (q0 - p0).times(3);
+    let outer = (p1 - q1).clamp(-128, 127);
+    // Of the edge of a block that is flat, the outer samples do not count.
+    let common = match kind {
+        Kind::Inner => difference + (outer & steep),
+        _ => difference + outer,
+    };
+    let after = (common + Lanes::splat(4)).shifted::<3>().clamp(-16, 15);
+    let before = (common + Lanes::splat(3)).shifted::<3>().clamp(-16, 15);
+    let zero = Lanes::splat(0);
+    let (mut p, mut q) = ([before & on, zero, zero], [after & on, zero, zero]);
+    match kind {
+        Kind::Simple => {}
+        Kind::Inner => {
+            let next = (after + Lanes::splat(1)).shifted::<1>() & flat;
+            (p[1], q[1]) = (next, next);
         }
-        let clamp = |value: i16| value.clamp(0, 255) as u8;
-        across[1][i] = clamp(p2[i] + p[2]);
-        across[2][i] = clamp(p1[i] + p[1]);
-        across[3][i] = clamp(p0[i] + p[0]);
-        across[4][i] = clamp(q0[i] - q[0]);
-        across[5][i] = clamp(q1[i] - q[1]);
-        across[6][i] = clamp(q2[i] - q[2]);
+        Kind::Outer => {
+            let weight = common.clamp(-128, 127);
+            let first = (weight.times(27) + Lanes::splat(63)).shifted::<7>() & flat;
+            let second = (weight.times(18) + Lanes::splat(63)).shifted::<7>() & flat;
+            let third = (weight.times(9) + Lanes::splat(63)).shifted::<7>() & flat;
+            p = [first | (before & on & steep), second, third];
+            q = [first | (after & on & steep), second, third];
+        }
     }
+    across[1] = (p2 + p[2]).narrow();
+    across[2] = (p1 + p[1]).narrow();
+    across[3] = (p0 + p[0]).narrow();
+    across[4] = (q0 - q[0]).narrow();
+    across[5] = (q1 - q[1]).narrow();
+    across[6] = (q2 - q[2]).narrow();
     true
 }

@@ -13,6 +13,7 @@
 mod bool_decoder;
 mod coefficient_tables;
 mod header;
+mod lanes;
 mod loop_filter;
 mod mode_tables;
 mod modes;

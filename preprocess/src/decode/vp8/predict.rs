@@ -95,14 +95,17 @@ pub(super) fn predict_block(square: &mut Square, at: usize, mode: BlockMode) {
         return gradient::<4>(square, at);
     }
     let above: [u8; 8] = above(square, at);
-    let left: [u8; 4] = std::array::from_fn(|y| square[at + y * STRIDE - 1]);
-    let corner = square[at - STRIDE - 1];
+    let mut left = [0; 4];
+    for (y, to) in left.iter_mut().enumerate() {
+        *to = square[at + y * STRIDE - 1];
+    }
     // From the lowest on the left over the corner to the last above.
-    let edge: [u8; 13] = std::array::from_fn(|i| match i {
-        0..4 => left[3 - i],
-        4 => corner,
-        i => above[i - 5],
-    });
+    let mut edge = [0; 13];
+    for i in 0..4 {
+        edge[i] = left[3 - i];
+    }
+    edge[4] = square[at - STRIDE - 1];
+    edge[5..].copy_from_slice(&above);
     let two = |i: usize| mean_of_2(edge[i], edge[i + 1]);
     // Around `i`.
     let three = |i: usize| mean_of_3(edge[i - 1], edge[i], edge[i + 1]);
@@ -152,5 +155,11 @@ pub(super) fn predict_block(square: &mut Square, at: usize, mode: BlockMode) {
 /// 4 x 4 samples from their coordinates.
 #[inline(always)]
 fn grid(sample: impl Fn(usize, usize) -> u8) -> [[u8; 4]; 4] {
-    std::array::from_fn(|y| std::array::from_fn(|x| sample(x, y)))
+    let mut samples = [[0; 4]; 4];
+    for (y, row) in samples.iter_mut().enumerate() {
+        for (x, to) in row.iter_mut().enumerate() {
+            *to = sample(x, y);
+        }
+    }
+    samples
 }

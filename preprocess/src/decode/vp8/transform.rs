@@ -48,12 +48,21 @@ fn butterfly(values: [i32; 4]) -> [i32; 4] {
 pub(super) fn add_block(block: &[i16; 16], samples: &mut [u8], stride: usize) {
     let mut columns = [[0; 4]; 4];
     for (i, column) in columns.iter_mut().enumerate() {
-        *column = butterfly([0, 4, 8, 12].map(|row| i32::from(block[row + i])));
+        let values = [block[i], block[4 + i], block[8 + i], block[12 + i]];
+        *column = butterfly(values.map(i32::from));
     }
     for row in 0..4 {
-        let [first, second, third, fourth] = columns.map(|column| column[row]);
-        let values = butterfly([first + 4, second, third, fourth]);
-        add_row(&mut samples[row * stride..], values.map(|value| value >> 3));
+        let [first, second, third, fourth] = [
+            columns[0][row] + 4,
+            columns[1][row],
+            columns[2][row],
+            columns[3][row],
+        ];
+        let [a, b, c, d] = butterfly([first, second, third, fourth]);
+        add_row(
+            &mut samples[row * stride..],
+            [a >> 3, b >> 3, c >> 3, d >> 3],
+        );
     }
 }
 
