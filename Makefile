@@ -45,6 +45,11 @@ reload:
 	RELOAD_SECONDS=60 RELOAD_CYCLES=50 RELOAD_MODEL=resnet50 cargo test --release \
 		--package resnet-server --test reload --locked -- --nocapture --test-threads 1
 
+# Each fuzz target for a minute; fuzz/README.md explains them. `skipped` without cargo-fuzz
+# or a nightly toolchain. One target for an hour: fuzz/run.sh 3600 jpeg.
+fuzz:
+	fuzz/run.sh 60
+
 # The logits of every ResNet-like network of timm, torchvision and transformers against
 # those of `resnet`: make parity NAMES="'resnetaa*' resnext50_32x4d" PARITY=--speed.
 # Installs torch from PyPI into target/parity (3 GB), once.
@@ -114,19 +119,6 @@ family:
 	for model in $(FAMILY); do \
 		target/release/resnet bench --model $$model --dtype $(DTYPE) --batch $(BATCH) --threads $(THREADS); \
 	done
-
-# Fuzzes the image decoders and the checkpoint readers, a minute each; inputs that are
-# new to the code are kept in fuzz/corpus. Needs a nightly toolchain and
-# `cargo install cargo-fuzz`.
-FUZZ_SECONDS ?= 60
-FUZZ = cargo +nightly fuzz run --release
-FUZZ_LIMITS = -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=65536 -rss_limit_mb=2048
-fuzz:
-	@if cargo fuzz --version > /dev/null 2>&1; then set -ex; \
-		mkdir -p fuzz/corpus/image fuzz/corpus/checkpoint; \
-		$(FUZZ) image fuzz/corpus/image preprocess/tests/images -- $(FUZZ_LIMITS); \
-		$(FUZZ) checkpoint fuzz/corpus/checkpoint -- $(FUZZ_LIMITS); \
-	else echo "skipped: cargo-fuzz is not installed"; fi
 
 # The plot and the speed table of the README, from bench/results.json.
 plot:

@@ -47,10 +47,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The most bytes that were in use during `run`, above those before it.
-pub fn peak_of(run: impl FnOnce()) -> usize {
+/// The result of `work`, and the most bytes that were in use during it, above those
+/// before it.
+pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    run();
-    PEAK.load(Relaxed) - before
+    let result = work();
+    (result, PEAK.load(Relaxed) - before)
 }

@@ -1,0 +1,8 @@
+//! Any bytes as a multipart form.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use resnet_fuzz_server::requests::{self, Kind};
+
+fuzz_target!(|bytes: &[u8]| requests::send(Kind::Multipart, bytes));

@@ -1,0 +1,8 @@
+//! Any bytes as a request of the Open Inference Protocol in JSON.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use resnet_fuzz_server::requests::{self, Kind};
+
+fuzz_target!(|bytes: &[u8]| requests::send(Kind::OipJson, bytes));

@@ -1,0 +1,8 @@
+//! Any bytes as a safetensors file: the header, the names and every tensor.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use resnet_fuzz::checkpoint;
+
+fuzz_target!(|bytes: &[u8]| checkpoint::open("safetensors", bytes));
