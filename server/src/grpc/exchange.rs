@@ -59,7 +59,7 @@ pub(super) async fn exchange<E: Exchange + 'static>(
             let message = message.map_err(|error| status(&broken(&error)))?;
             let waiting = share.sibling();
             let result = infer::<E>(&call, message, share).await;
-            // Counted while it waits for its turn and for the client.
+            // Counted while it is queued and until the client has read it.
             Ok(waiting.hold(E::response(result).encode_to_vec()))
         }
     });

@@ -82,14 +82,14 @@ async fn requests_without_a_valid_key_are_refused() {
     missing.assert_problem(401, "unauthorized");
     assert_eq!(missing.header("www-authenticate"), "Bearer");
     assert!(!missing.text.contains("secret"));
-    classify_as(&server, "nobody")
+    classify_as(&server, "unknown")
         .await
         .assert_problem(401, "unauthorized");
     server
         .get("/metrics")
         .await
         .assert_problem(401, "unauthorized");
-    // A path that is no route tells a stranger nothing.
+    // Without a key, unknown paths look like known ones.
     server
         .get("/no/such/route")
         .await
