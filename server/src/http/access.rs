@@ -6,10 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::body::IncomingBody;
-use super::observe::is_probe;
+use super::observe::{is_probe, refuse};
 use super::priority;
 use super::problem::{Problem, ProblemType};
 use crate::core::keys::{Caller, Scope};
@@ -46,10 +45,7 @@ pub(super) async fn authorize(
             response
         }
         Err((problem, name)) => {
-            let (head, body) = request.into_parts();
-            // Reads on, so that the client can read the response.
-            drop(IncomingBody::new(&head.headers, body));
-            let mut response = problem.into_response();
+            let mut response = refuse(request, problem);
             response.extensions_mut().insert(KeyName(name));
             response
         }

@@ -154,13 +154,17 @@ pub(crate) struct Rejected(pub(crate) Problem);
 /// Answers a request that was rejected before the routes.
 pub(crate) async fn reject(mut request: Request, next: Next) -> Response {
     match request.extensions_mut().remove::<Rejected>() {
-        Some(Rejected(problem)) => {
-            let (head, body) = request.into_parts();
-            drop(IncomingBody::new(&head.headers, body));
-            problem.into_response()
-        }
+        Some(Rejected(problem)) => refuse(request, problem),
         None => next.run(request).await,
     }
+}
+
+/// The response to a request that is not served. The rest of its body is thrown away
+/// while the client reads the response.
+pub(super) fn refuse(request: Request, problem: Problem) -> Response {
+    let (head, body) = request.into_parts();
+    drop(IncomingBody::new(&head.headers, body));
+    problem.into_response()
 }
 
 /// Gives a problem its status and its body.
