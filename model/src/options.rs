@@ -109,11 +109,20 @@ impl fmt::Display for SelfCheck {
     }
 }
 
-/// An instruction set of the fused CPU kernels, in ascending order.
+/// An instruction set of the fused CPU kernels, in ascending order for each
+/// processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, vectorised by the compiler.
     Portable,
+    /// NEON: every 64-bit Arm CPU.
+    Neon,
+    /// NEON with dot products of 8-bit integers (Neoverse N1, Apple M1).
+    NeonDot,
+    /// NEON with products of matrices of 8-bit integers.
+    NeonI8mm,
+    /// NEON with products of matrices of bf16 too (Neoverse V1, Apple M2).
+    NeonBf16,
     /// AVX2 with FMA.
     Avx2,
     /// AVX2 with products of 8-bit integers (Alder Lake).
@@ -130,8 +139,12 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, in ascending order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Portable,
+        Self::Neon,
+        Self::NeonDot,
+        Self::NeonI8mm,
+        Self::NeonBf16,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512,
@@ -143,6 +156,10 @@ impl Isa {
     fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::NeonDot => "neondot",
+            Self::NeonI8mm => "neoni8mm",
+            Self::NeonBf16 => "neonbf16",
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
@@ -241,7 +258,7 @@ mod tests {
     fn choices_are_parsed_from_their_own_text() {
         is_its_own_text::<Choice<Device>>(&["auto", "cpu", "cuda:0", "cuda:0,1"]);
         is_its_own_text::<Choice<Dtype>>(&["auto", "f32", "bf16", "f16", "int8"]);
-        is_its_own_text::<Choice<Isa>>(&["auto", "portable", "avx2", "amx"]);
+        is_its_own_text::<Choice<Isa>>(&["auto", "portable", "avx2", "amx", "neondot"]);
         is_its_own_text::<EngineChoice>(&["fused", "candle"]);
         is_its_own_text::<SelfCheck>(&["auto", "on", "off"]);
     }

@@ -74,13 +74,16 @@ impl Arena {
 /// Size of a memory mapping for packed weights, in words of 32 bits: 64 MiB.
 const WEIGHT_MAPPING: usize = 16 << 20;
 
-/// Kernels that have only been tested on an emulator, never on a CPU with these
+/// Whether kernels have only been tested on an emulator, never on a CPU with these
 /// instructions.
-const UNTESTED: [(Isa, Dtype); 3] = [
-    (Isa::Amx, Dtype::Bf16),
-    (Isa::Amx, Dtype::Int8),
-    (Isa::AvxVnni, Dtype::Int8),
-];
+fn is_untested(CpuConfig { dtype, isa }: CpuConfig) -> bool {
+    match isa.get() {
+        Isa::Amx => dtype != Dtype::F32,
+        Isa::AvxVnni => dtype == Dtype::Int8,
+        Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16 => true,
+        _ => false,
+    }
+}
 
 /// The data type and the instruction set of a plan's kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,6 +331,6 @@ impl Backend for CpuPlan {
     }
 
     fn is_untested(&self) -> bool {
-        UNTESTED.contains(&(self.config.isa.get(), self.config.dtype))
+        is_untested(self.config)
     }
 }

@@ -3,6 +3,7 @@
 //! in steps of bf16 or int8 words. `detect` checks for AMX; `instructions` contains
 //! the inline assembly.
 
+#[cfg(target_arch = "x86_64")]
 mod detect;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod emulator;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::marker::PhantomData;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use detect::available;
 pub(crate) use instructions::{Bf16, DotProduct, Int8};
 
@@ -99,7 +101,7 @@ impl<D: DotProduct, const PT: usize, const VT: usize> Block<'_, D, PT, VT> {
     }
 
     /// Loads the sums in the layout of [`Self::store`].
-    #[cfg(test)]
+    #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
     #[inline(always)]
     pub(crate) unsafe fn load(&mut self, from: &[*const D::Sum; PT], stride: usize) {
         // SAFETY: the caller guarantees that every address is valid.

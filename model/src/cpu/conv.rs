@@ -287,8 +287,16 @@ impl<E: Element> Panel<'_, E> {
             let row = args.input.map().row_stride() * size_of::<E>();
             let lines = args.conv.k_words * S::LANES;
             let ahead = self.next + i.min(V - 1) * lines;
-            let weights = (self.weights, self.weights.wrapping_add(ahead));
-            multiply::<E, S, P, V>(&corners, &args.conv.runs, row, weights, &mut sums);
+            let runs = &args.conv.runs;
+            if S::PAIRS && args.conv.rows_in_group == 2 {
+                sums = S::multiply_pairs(&corners, runs, row, self.weights);
+            } else {
+                if S::SIGNED_INT8 && E::PER_WORD == 4 {
+                    sums = [self.first_sums::<S, V>(); P];
+                }
+                let weights = (self.weights, self.weights.wrapping_add(ahead));
+                multiply::<E, S, P, V>(&corners, runs, row, weights, &mut sums);
+            }
             // The most frequent tile stays in registers. The others go through
             // memory and a loop, because unrolling them would make up most of
             // the binary.
@@ -307,6 +315,20 @@ impl<E: Element> Panel<'_, E> {
                 }
                 self.finish(pixel, sums);
             }
+        }
+    }
+
+    /// What the sums of a pixel start with if the 8-bit products have signed
+    /// operands.
+    #[inline(always)]
+    unsafe fn first_sums<S: Simd, const V: usize>(&self) -> [S; V] {
+        // SAFETY: the sums are padded to whole panels.
+        unsafe {
+            let mut sums = [S::splat(0.0); V];
+            for v in 0..V {
+                sums[v] = S::load(self.channels.first_sums.add(v * S::LANES));
+            }
+            sums
         }
     }
 

@@ -97,6 +97,7 @@ impl<E: Element> ConvArgs<'_, E> {
         PanelChannels {
             bias: conv.bias.as_ptr().wrapping_add(panel * width),
             scale: conv.scale.as_ptr().wrapping_add(panel * width),
+            first_sums: conv.first_sums.as_ptr().wrapping_add(panel * width),
             first: group * conv.group_cout + within * width,
             valid: width.min(conv.group_cout - within * width),
         }
@@ -108,6 +109,7 @@ impl<E: Element> ConvArgs<'_, E> {
 pub(crate) struct PanelChannels {
     pub(crate) bias: *const f32,
     pub(crate) scale: *const f32,
+    pub(crate) first_sums: *const f32,
     /// The first channel.
     pub(crate) first: usize,
     /// The number of channels; the rest of the panel is padding.

@@ -67,7 +67,8 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     unsafe fn load<S: Simd>(from: *const Self, affine: Affine) -> S;
     /// Stores `LANES` floats as elements, quantizing.
     unsafe fn store<S: Simd>(x: S, to: *mut Self, affine: Affine);
-    /// `sum + x * w` over the channels of each word.
+    /// `sum + x * w` over the channels of each word; `x` is from
+    /// [`Simd::load_word`].
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S;
     /// Turns raw sums into f32 results: i32 sums are multiplied by `scale`, then
     /// `bias` is added.
@@ -141,7 +142,7 @@ impl Element for f32 {
     #[inline(always)]
     unsafe fn dot<S: Simd>(x: S, w: S, sum: S) -> S {
         // SAFETY: as above.
-        unsafe { x.mul_add(w, sum) }
+        unsafe { x.mul_add_word(w, sum) }
     }
 
     #[inline(always)]

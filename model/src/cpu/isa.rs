@@ -1,8 +1,11 @@
 //! Detection of the CPU's instruction sets, and dispatch to a kernel compiled
 //! for one of them.
 
+#[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::simd::Simd;
+#[cfg(target_arch = "aarch64")]
+use super::simd::arm::{Neon, NeonBf16, NeonDot, NeonI8mm};
 #[cfg(target_arch = "x86_64")]
 use super::simd::x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 use crate::options::Isa;
@@ -45,7 +48,22 @@ impl SupportedIsa {
     /// Whether bf16 dot products are faster than f32 multiply-adds.
     #[must_use]
     pub fn has_bf16(self) -> bool {
-        self.0 >= Isa::Avx512Bf16
+        self.0 >= Isa::Avx512Bf16 || self.0 == Isa::NeonBf16
+    }
+
+    /// Whether an instruction multiplies matrices of elements, `per_word` in a word:
+    /// 2 rows of 2 words times 2 columns of 2 words.
+    pub(crate) fn has_pairs(self, per_word: usize) -> bool {
+        match per_word {
+            2 => self.0 == Isa::NeonBf16,
+            4 => matches!(self.0, Isa::NeonI8mm | Isa::NeonBf16),
+            _ => false,
+        }
+    }
+
+    /// Whether the 8-bit dot product has two signed operands: [`Simd::SIGNED_INT8`].
+    pub(crate) fn has_signed_int8(self) -> bool {
+        self.0 == Isa::NeonDot
     }
 
     /// Whether AMX tiles compute bf16 and 8-bit dot products.
@@ -74,6 +92,7 @@ impl SupportedIsa {
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
             Isa::Portable | Isa::Avx2 | Isa::AvxVnni => 8,
+            Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16 => 8,
             Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::Amx => 16,
         }
     }
@@ -90,6 +109,7 @@ fn is_supported(isa: Isa) -> bool {
     };
     match isa {
         Isa::Portable => true,
+        Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16 => false,
         Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
         Isa::AvxVnni => is_supported(Isa::Avx2) && is_x86_feature_detected!("avxvnni"),
         Isa::Avx512 => avx512(),
@@ -99,7 +119,20 @@ fn is_supported(isa: Isa) -> bool {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn is_supported(isa: Isa) -> bool {
+    use std::arch::is_aarch64_feature_detected as detected;
+    match isa {
+        Isa::Portable => true,
+        Isa::Neon => detected!("neon"),
+        Isa::NeonDot => is_supported(Isa::Neon) && detected!("dotprod"),
+        Isa::NeonI8mm => is_supported(Isa::NeonDot) && detected!("i8mm"),
+        Isa::NeonBf16 => is_supported(Isa::NeonI8mm) && detected!("bf16"),
+        _ => false,
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn is_supported(isa: Isa) -> bool {
     isa == Isa::Portable
 }
@@ -134,6 +167,14 @@ pub(crate) fn dispatch<K: Kernel>(isa: SupportedIsa, kernel: K) {
             Isa::AvxVnni if K::PER_WORD == 4 => avxvnni(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni => avx2(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonBf16 if K::PER_WORD == 2 => neon_bf16(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonBf16 | Isa::NeonI8mm if K::PER_WORD == 4 => neon_i8mm(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot if K::PER_WORD == 4 => neon_dot(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16 => neon(kernel),
             _ => kernel.run::<[f32; 8]>(),
         }
     }
@@ -189,4 +230,32 @@ fn avx512vnni<K: Kernel>(kernel: K) {
 fn avx512bf16<K: Kernel>(kernel: K) {
     // SAFETY: as above.
     unsafe { kernel.run::<Avx512Bf16>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn neon<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<Neon>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn neon_dot<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<NeonDot>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod,i8mm")]
+fn neon_i8mm<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<NeonI8mm>() }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod,i8mm,bf16")]
+fn neon_bf16<K: Kernel>(kernel: K) {
+    // SAFETY: as above.
+    unsafe { kernel.run::<NeonBf16>() }
 }

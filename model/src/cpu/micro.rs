@@ -2,11 +2,13 @@
 //! channels. The sums stay in registers over the whole of K.
 
 use super::element::Element;
+use super::run::Run;
 use super::simd::Simd;
 
 /// The most pixels of a register tile. On AVX2, 6 x 2 sums, 2 weight vectors
 /// and a broadcast fill the 16 registers; on AVX-512, 6 x 4 sums, 4 weight
-/// vectors and a broadcast fit in 32.
+/// vectors and a broadcast fit in 32. On NEON a vector is two registers, so it is
+/// the same as on AVX-512.
 ///
 /// An FMA has a latency of 4 cycles and two start per cycle, so 8 independent
 /// sums hide the latency: tiles of 4 and 5 pixels are as fast per pixel as
@@ -22,15 +24,6 @@ const AHEAD: usize = 12;
 
 /// 32-bit words in a cache line.
 const LINE: usize = 16;
-
-/// A run of consecutive input words of a window: `len` words that start `row`
-/// rows below and `start` words right of the window's top left corner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) row: usize,
-    pub(crate) start: usize,
-    pub(crate) len: usize,
-}
 
 /// Accumulates the dot products of a window's runs into a register tile:
 ///
@@ -78,7 +71,7 @@ pub(crate) unsafe fn multiply<E: Element, S: Simd, const P: usize, const V: usiz
                     next_weights = next_weights.wrapping_add(LINE);
                 }
                 for p in 0..P {
-                    let x = S::splat(from[p].add(k).read_unaligned());
+                    let x = S::load_word(from[p].add(k));
                     for v in 0..V {
                         sums[p][v] = E::dot(x, w[v], sums[p][v]);
                     }

@@ -34,6 +34,7 @@ mod peak;
 mod pool;
 mod pool_epilogue;
 mod rows;
+mod run;
 mod simd;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::conv_spec::{Activation, ConvSpec};
 use super::element::{ConvAffines, Element};
 use super::isa::SupportedIsa;
 use super::memory::{AlignedBuffer, HugePages};
-use super::micro::Run;
+use super::run::Run;
 use super::weight_order::WeightOrder;
 
 /// The weights of a convolution, to be packed.
@@ -24,7 +24,8 @@ pub(crate) struct ConvWeights<'a> {
 
 /// Weights in panels `[groups][cout / panel][K][panel]`. A panel is 1, 2 or 4
 /// vectors of output channels; K counts the words of a window in the order of its
-/// runs. Groups narrower than a vector are merged into one group that fills it,
+/// runs. For products of matrices, K goes in pairs: `[K / 2][panel][2]`. Groups
+/// narrower than a vector are merged into one group that fills it,
 /// with zeros outside the diagonal blocks.
 pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
@@ -43,8 +44,11 @@ pub(crate) struct PackedConv {
     pub(crate) panels: usize,
     /// The runs of input words of a window, in K order.
     pub(crate) runs: Vec<Run>,
-    /// Words along K: the total length of the runs.
+    /// Words along K: the total length of the runs, each rounded up to whole
+    /// groups of rows.
     pub(crate) k_words: usize,
+    /// 2 if the weights are packed in pairs of rows, else 1.
+    pub(crate) rows_in_group: usize,
     pub(crate) weights: AlignedBuffer,
     /// The weights in the Winograd domain; empty if they are not precomputed.
     pub(crate) transformed: AlignedBuffer,
@@ -53,6 +57,9 @@ pub(crate) struct PackedConv {
     /// Requantization factors from i32 sums to output units, padded like the
     /// bias; empty for float types.
     pub(crate) scale: AlignedBuffer,
+    /// The i32 sums that 8-bit products start with, padded like the bias: 128 times
+    /// the sum of the weights if the instruction has signed operands. Else empty.
+    pub(crate) first_sums: AlignedBuffer,
     /// The requantization factor of the residual.
     pub(crate) residual_scale: f32,
     /// The lower bound imposed by the activation; minus infinity if the conversion
@@ -95,13 +102,6 @@ impl PackedConv {
         let vectors = panel_vectors(group_cout, isa, tiled);
         let panel = vectors * isa.lanes();
         let panels = group_cout.div_ceil(panel);
-        let (runs, order) = if tiled {
-            WeightOrder::of_tiles(&spec, groups, E::PER_WORD)
-        } else {
-            WeightOrder::of_vectors(&spec, groups, E::PER_WORD)
-        };
-
-        let k_words = runs.iter().map(|run| run.len).sum();
         let mut packed = Self {
             spec,
             isa,
@@ -111,19 +111,29 @@ impl PackedConv {
             group_cin,
             group_cout,
             panels,
-            runs,
-            k_words,
+            runs: Vec::new(),
+            k_words: 0,
+            rows_in_group: 1,
             weights: AlignedBuffer::zeros(0),
             transformed: AlignedBuffer::zeros(0),
             bias: AlignedBuffer::zeros(groups * panels * panel),
             scale: AlignedBuffer::zeros(0),
+            first_sums: AlignedBuffer::zeros(0),
             residual_scale: 1.0,
             floor: activation.floor(),
             affines,
         };
+        packed.rows_in_group = if packed.pairs() { 2 } else { 1 };
+        let (runs, order) = packed.order();
+        let rows = |run: &Run| run.len.next_multiple_of(packed.rows_in_group);
+        packed.k_words = runs.iter().map(rows).sum();
+        packed.runs = runs;
         let mut bias = weights.bias.to_vec();
         if E::PER_WORD == 4 {
             let (quantized, scales) = quantize(weights, &mut bias, affines);
+            if isa.has_signed_int8() {
+                packed.first_sums = packed.padded(&first_sums(&quantized, cout));
+            }
             packed.weights = packed.pack::<E>(&quantized, &order);
             packed.scale = packed.padded(&scales);
             packed.residual_scale = affines.residual.scale / affines.output.scale;
@@ -144,7 +154,7 @@ impl PackedConv {
     #[must_use]
     pub(crate) fn bytes(&self) -> usize {
         let weights = self.weights.len() + self.transformed.len();
-        4 * (weights + self.bias.len() + self.scale.len())
+        4 * (weights + self.bias.len() + self.scale.len() + self.first_sums.len())
     }
 
     /// Moves the weights into memory allocated from `pages`.
@@ -161,6 +171,23 @@ impl PackedConv {
     /// Whether AMX tiles compute this convolution.
     pub(crate) fn tiled(&self) -> bool {
         self.isa.has_tiles() && self.per_word > 1
+    }
+
+    /// Whether products of matrices multiply the weights, which are then packed
+    /// in pairs of rows. A Winograd convolution reads them row by row. If a run is a
+    /// single word, half of each matrix would be zeros.
+    fn pairs(&self) -> bool {
+        let (runs, _) = self.order();
+        self.isa.has_pairs(self.per_word) && !self.winograd_applies() && runs[0].len > 1
+    }
+
+    /// The runs of a window and the order of the weights along K.
+    fn order(&self) -> (Vec<Run>, WeightOrder) {
+        let (spec, groups, per_word) = (&self.spec, self.groups, self.per_word);
+        match self.tiled() {
+            true => WeightOrder::of_tiles(spec, groups, per_word),
+            false => WeightOrder::of_vectors(spec, groups, per_word, self.rows_in_group),
+        }
     }
 
     /// Words of a pixel's channels, if they fill whole words.
@@ -197,7 +224,7 @@ impl PackedConv {
         let (kh, kw) = self.spec.kernel;
         let per_group = self.spec.cin / self.spec.groups;
         let cout_per_group = self.spec.cout / self.spec.groups;
-        let (panel, per_word) = (self.panel(), self.per_word);
+        let (panel, per_word, rows) = (self.panel(), self.per_word, self.rows_in_group);
         let (group, within) = (o / self.group_cout, o % self.group_cout);
         let start = (group * self.panels + within / panel) * self.k_words * panel;
         // the first input channel of the original group, within the merged one
@@ -205,7 +232,8 @@ impl PackedConv {
         (0..per_group * kh * kw).map(move |i| {
             let (c, tap) = (i / (kh * kw), i % (kh * kw));
             let k = order.index(tap / kw, tap % kw, first + c);
-            let at = start + k / per_word * panel + within % panel;
+            let word = k / per_word;
+            let at = start + word / rows * rows * panel + within % panel * rows + word % rows;
             at * per_word + k % per_word
         })
     }
@@ -221,10 +249,7 @@ impl PackedConv {
     }
 
     fn unpack<E: Element>(&self, o: usize) -> (Vec<f32>, f32) {
-        let (_, order) = match self.tiled() {
-            true => WeightOrder::of_tiles(&self.spec, self.groups, self.per_word),
-            false => WeightOrder::of_vectors(&self.spec, self.groups, self.per_word),
-        };
+        let (_, order) = self.order();
         let elements = self.weights.elements::<E>();
         let positions = self.positions(o, &order);
         let mut weights: Vec<f32> = positions.map(|at| elements[at].to_weight()).collect();
@@ -276,6 +301,13 @@ fn quantize(weights: ConvWeights, bias: &mut [f32], affines: ConvAffines) -> (Ve
         scales.push(scale / output.scale);
     }
     (quantized, scales)
+}
+
+/// 128 times the sum of each output channel's weights, as the bits of an i32.
+fn first_sums(quantized: &[f32], cout: usize) -> Vec<f32> {
+    let rows = quantized.chunks_exact(quantized.len() / cout);
+    let sum = |row: &[f32]| row.iter().map(|&w| 128 * w as i32).sum::<i32>();
+    rows.map(|row| f32::from_bits(sum(row) as u32)).collect()
 }
 
 /// The inverse of [`quantize`] for one output channel: turns whole numbers into

@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::amx::{Bf16, DotProduct, Int8, ROW_BYTES, ROWS, Tiles};
 use super::element::Element;
 use super::isa::{Kernel, SupportedIsa, dispatch, dispatch_tiles};
-use super::micro::{PIXELS, Run, multiply};
+use super::micro::{PIXELS, multiply};
+use super::run::Run;
 use super::simd::Simd;
 use crate::threads::ThreadPool;
 
@@ -89,7 +90,11 @@ unsafe fn register_tile<E: Element, S: Simd, const V: usize>(pixels: &[f32], wei
     unsafe {
         let corners: [*const f32; PIXELS] = std::array::from_fn(|p| pixels.as_ptr().add(p * words));
         let mut sums = [[S::splat(0.0); V]; PIXELS];
-        multiply::<E, S, PIXELS, V>(&corners, &[run], 0, (weights, weights), &mut sums);
+        if S::PAIRS {
+            sums = S::multiply_pairs(&corners, &[run], 0, weights);
+        } else {
+            multiply::<E, S, PIXELS, V>(&corners, &[run], 0, (weights, weights), &mut sums);
+        }
         std::hint::black_box(sums);
     }
 }

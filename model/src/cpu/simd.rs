@@ -1,10 +1,14 @@
 //! The vector type of the kernels. Every kernel is written once over [`Simd`]
 //! and compiled for each instruction set; `[f32; 8]` is the portable version.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod arm;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
 use half::bf16;
+
+use super::run::Run;
 
 /// A vector of [`Simd::LANES`] 32-bit words. A word is usually an f32. For the
 /// dot products it may also be two bf16 or four 8-bit integers, which are
@@ -26,6 +30,21 @@ pub(crate) trait Simd: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
     unsafe fn max(self, b: Self) -> Self;
+
+    /// Loads the word that [`Simd::mul_add_word`] and the dot products multiply
+    /// by every word of a vector. What the other words contain is up to the
+    /// instruction set.
+    #[inline(always)]
+    unsafe fn load_word(from: *const f32) -> Self {
+        // SAFETY: guaranteed by the caller.
+        unsafe { Self::splat(from.read_unaligned()) }
+    }
+    /// `sum[i] + self * w[i]`, where `self` is from [`Simd::load_word`].
+    #[inline(always)]
+    unsafe fn mul_add_word(self, w: Self, sum: Self) -> Self {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.mul_add(w, sum) }
+    }
 
     /// Loads bf16 as floats.
     unsafe fn load_bf16(from: *const u16) -> Self;
@@ -56,12 +75,31 @@ pub(crate) trait Simd: Copy {
     unsafe fn high_halves(low: Self, high: Self) -> Self;
     /// Words of two bf16 made of `low` and `high`, rounded to nearest even.
     unsafe fn pair_bf16(low: Self, high: Self) -> Self;
-    /// `sum[i] + self[i].low * w[i].low + self[i].high * w[i].high`: bf16
-    /// words, f32 sums.
+    /// `sum[i] + self.low * w[i].low + self.high * w[i].high`: bf16 words, f32
+    /// sums. `self` is from [`Simd::load_word`].
     unsafe fn dot_bf16(self, w: Self, sum: Self) -> Self;
-    /// `sum[i]` plus the four products u8 * i8 of `self[i]` and `w[i]`; i32
-    /// sums.
+    /// `sum[i]` plus the four products u8 * i8 of `self` and `w[i]`; i32 sums.
+    /// `self` is from [`Simd::load_word`].
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self;
+    /// Whether [`Simd::dot_int8`] subtracts 128 from each u8, because the operands
+    /// of the instruction are both signed. The sums start with what is missing.
+    const SIGNED_INT8: bool = false;
+    /// Whether there is a [`Simd::multiply_pairs`].
+    const PAIRS: bool = false;
+    /// The inner loop of a convolution with products of matrices: the sums of
+    /// [`super::micro::multiply`] for weights in pairs of rows.
+    ///
+    /// # Safety
+    /// As for [`super::micro::multiply`].
+    #[inline(always)]
+    unsafe fn multiply_pairs<const P: usize, const V: usize>(
+        _corners: &[*const f32; P],
+        _runs: &[Run],
+        _row: usize,
+        _weights: *const f32,
+    ) -> [[Self; V]; P] {
+        unreachable!("this instruction set has no products of matrices")
+    }
     /// Converts i32 to floats.
     unsafe fn i32_as_floats(self) -> Self;
     /// The bytewise maximum.

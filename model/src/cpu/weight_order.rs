@@ -4,7 +4,7 @@
 
 use super::amx::ROW_BYTES;
 use super::conv_spec::ConvSpec;
-use super::micro::Run;
+use super::run::Run;
 
 /// Maps a weight's kernel row, kernel column and input channel to its position
 /// along K.
@@ -31,7 +31,14 @@ impl WeightOrder {
     /// Without groups, a whole kernel row is one run, because its pixels are
     /// adjacent in NHWC. If the run does not fill its last word, that word also
     /// contains channels of the next pixel; their weights are zero.
-    pub(crate) fn of_vectors(spec: &ConvSpec, groups: usize, per_word: usize) -> (Vec<Run>, Self) {
+    ///
+    /// The weights of a run are a whole number of groups of `rows_in_group` rows.
+    pub(crate) fn of_vectors(
+        spec: &ConvSpec,
+        groups: usize,
+        per_word: usize,
+        rows_in_group: usize,
+    ) -> (Vec<Run>, Self) {
         let (kh, kw) = spec.kernel;
         let cin = spec.cin / groups;
         let (columns, elements) = if groups == 1 {
@@ -49,9 +56,10 @@ impl WeightOrder {
         let runs = rows
             .flat_map(|row| (0..columns).map(move |column| run(row, column)))
             .collect();
+        let elements = len.next_multiple_of(rows_in_group) * per_word;
         let order = Self {
-            row: columns * len * per_word,
-            column: cin,
+            row: columns * elements,
+            column: if groups == 1 { cin } else { elements },
             slice: cin,
             next_slice: 0,
         };

@@ -45,7 +45,7 @@ impl PackedConv {
     /// Whether Winograd applies. It does not apply to u8, whose transformed values
     /// do not fit in a byte. It does not apply with AMX either: the products of the
     /// direct convolution take less time there than the transforms.
-    fn winograd_applies(&self) -> bool {
+    pub(super) fn winograd_applies(&self) -> bool {
         let (spec, lanes) = (&self.spec, self.isa.lanes());
         self.per_word < 4
             && !self.tiled()

@@ -10,17 +10,17 @@ pub(crate) fn available() -> bool {
     *AVAILABLE.get_or_init(detect)
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn detect() -> bool {
     linux::cpu_has_amx() && linux::kernel_saves_tiles() && linux::kernel_grants_tiles()
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 fn detect() -> bool {
     false
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 mod linux {
     use std::arch::asm;
     use std::arch::x86_64::{__cpuid, __cpuid_count};

@@ -8,8 +8,8 @@ use crate::cpu::amx::{ROW_BYTES, ROWS};
 use crate::cpu::conv_args::{ConvArgs, PixelOffsets, TASK_PIXELS};
 use crate::cpu::element::Element;
 use crate::cpu::feature_map::FeatureMap;
-use crate::cpu::micro::Run;
 use crate::cpu::pack::PackedConv;
+use crate::cpu::run::Run;
 
 /// Words of a step along K.
 pub(super) const STEP_WORDS: usize = ROW_BYTES / 4;

@@ -1,5 +1,5 @@
-//! Compares the logits of whole small networks with AMX with those of the vector
-//! kernels.
+//! Compares the logits of whole small networks with AMX, and on Arm with each
+//! instruction set, with those of the vector kernels.
 
 use weights::{Checkpoint, Metadata, Preprocessing, synthetic};
 
@@ -19,7 +19,7 @@ const SIZE: usize = 32;
 const NETWORKS: [&str; 3] = ["cifar_resnet20", "resnet18", "resnext50_32x4d"];
 
 /// Logits of 3 images on each instruction set with fast `dtype` products, AMX
-/// last.
+/// last, and on each of Arm's.
 fn logits(name: &str, dtype: Dtype) -> Vec<(SupportedIsa, Vec<f32>)> {
     let row = family::find(name).unwrap();
     let graph = build::build(row, SIZE, 10);
@@ -54,7 +54,10 @@ fn logits(name: &str, dtype: Dtype) -> Vec<(SupportedIsa, Vec<f32>)> {
         (isa, first.logits)
     };
     let isas = isas::<bf16>().into_iter();
-    let fast = isas.filter(|isa| isa.get() >= Isa::Avx512Bf16);
+    let fast = isas.filter(|isa| match isa.get() {
+        Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16 => true,
+        isa => isa >= Isa::Avx512Bf16,
+    });
     fast.map(run).collect()
 }
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::transform::POINTS;
 use crate::cpu::element::Element;
 use crate::cpu::feature_map::SendPtr;
-use crate::cpu::micro::{self, Run, load, multiply, store};
+use crate::cpu::micro::{self, load, multiply, store};
+use crate::cpu::run::Run;
 use crate::cpu::simd::Simd;
 
 /// 36 matrices, one for each point: row `r` of point `p` starts at
