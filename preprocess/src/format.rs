@@ -45,6 +45,27 @@ pub enum Format {
     Qoi,
 }
 
+impl Format {
+    /// Its name in metrics and traces: lower case, without spaces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::WebP => "webp",
+            Self::Gif => "gif",
+            Self::Bmp => "bmp",
+            Self::Tiff => "tiff",
+            Self::Heic => "heic",
+            Self::JpegXl => "jpeg-xl",
+            Self::Jpeg2000 => "jpeg-2000",
+            Self::Ico => "ico",
+            Self::Pnm => "pnm",
+            Self::Qoi => "qoi",
+        }
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -115,6 +115,12 @@ pub fn read_with_crop(
     Ok((Pixels(resized.rgb), resized.crop))
 }
 
+/// The format of an image file, by its first bytes; `None` if it is not supported.
+#[must_use]
+pub fn detect(bytes: &[u8]) -> Option<Format> {
+    sniff::sniff(bytes).ok()
+}
+
 /// A whole upright photo: RGB, 8 bits per channel, in rows from the top.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Photo {

@@ -3,10 +3,11 @@
 //!
 //! [`core`] serves models and knows no protocol. [`http`] is a transport: it
 //! translates between HTTP and the core. [`oip`], [`tfserving`] and [`torchserve`]
-//! are what the transports of these protocols share. [`commands`] are the command
-//! line's, and [`config`] reads flags, environment variables and the configuration
-//! file. Imports run one way: `commands` -> `http` -> {`oip`, `tfserving`,
-//! `torchserve`} -> `config` -> `core`.
+//! are what the transports of these protocols share. [`fetch`] fetches images by URL.
+//! [`commands`] are the command line's, [`telemetry`] exports traces, and [`config`]
+//! reads flags, environment variables and the configuration file. Imports run one way:
+//! `commands` -> `http` -> {`oip`, `tfserving`, `torchserve`} -> `config` -> `fetch` ->
+//! `core`.
 //!
 //! ```
 //! use resnet_server::core::top_k::top_k;
@@ -20,10 +21,12 @@ pub mod commands;
 pub mod config;
 pub mod core;
 mod descriptors;
+pub mod fetch;
 mod grpc;
 pub mod http;
 pub mod logs;
 pub mod oip;
 pub mod shutdown;
+pub mod telemetry;
 pub mod tfserving;
 pub mod torchserve;

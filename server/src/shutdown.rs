@@ -1,5 +1,6 @@
 //! The signals that the server handles: SIGTERM and SIGINT shut it down, SIGHUP
-//! reloads its configuration. Others that would end the process are logged.
+//! reloads its configuration, SIGUSR1 writes its state to the log. Others that would end
+//! the process are logged.
 
 use std::io;
 use std::process;
@@ -107,18 +108,27 @@ impl Hangup {
     }
 }
 
-/// Installs handlers for SIGUSR1, SIGUSR2 and SIGQUIT, which would end the
-/// process with requests in flight. Log rotation, profilers and terminals send
-/// them.
+/// Calls `report` for each SIGUSR1 from now on.
+///
+/// # Errors
+/// When the operating system rejects the handler.
+pub fn on_report(report: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signal = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while signal.recv().await.is_some() {
+            report();
+        }
+    });
+    Ok(())
+}
+
+/// Installs handlers for SIGUSR2 and SIGQUIT, which would end the process with
+/// requests in flight. Profilers and terminals send them.
 ///
 /// # Errors
 /// When the operating system rejects a handler.
 pub fn ignore_others() -> io::Result<()> {
-    for kind in [
-        SignalKind::user_defined1(),
-        SignalKind::user_defined2(),
-        SignalKind::quit(),
-    ] {
+    for kind in [SignalKind::user_defined2(), SignalKind::quit()] {
         let mut signal = signal(kind)?;
         tokio::spawn(async move {
             while signal.recv().await.is_some() {

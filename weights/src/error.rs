@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::hub::error::HubError;
+use crate::store::error::StoreError;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -27,7 +28,7 @@ pub enum Error {
     },
     /// The name is neither a path nor the name of a model.
     #[error(
-        "`{name}` is not an existing file or folder and not the name of a model; give a path, `organisation/name` on the Hugging Face Hub, or `resnet50_thin`"
+        "`{name}` is not an existing file or folder and not the name of a model; give a path, `organisation/name` on the Hugging Face Hub, an address like `s3://bucket/folder`, or `resnet50_thin`"
     )]
     Unknown {
         /// The name.
@@ -41,6 +42,25 @@ pub enum Error {
         /// Why.
         #[source]
         reason: HubError,
+    },
+    /// A checkpoint in an object store could not be opened.
+    #[error("{address}: {reason}")]
+    Store {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        reason: StoreError,
+    },
+    /// The weights are others than those that the digest names.
+    #[error("{origin} has the SHA-256 {found}, but sha256:{expected} is asked for")]
+    Digest {
+        /// The source.
+        origin: String,
+        /// Digest of the weights.
+        found: String,
+        /// Digest that the source names.
+        expected: String,
     },
     /// The file could not be written.
     #[error("cannot write {}: {source}", path.display())]

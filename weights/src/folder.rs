@@ -23,6 +23,9 @@ const USUAL: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
+/// The endings of files with tensors, in order of preference.
+const ENDINGS: [&[&str]; 2] = [&["safetensors"], &["pth", "pt", "bin"]];
+
 /// Largest configuration file in bytes; one with 21 000 labels has less than a
 /// fifth of it.
 const MAX_CONFIG_BYTES: u64 = 8 << 20;
@@ -36,11 +39,8 @@ pub(crate) fn weights_among<'a>(names: &[&'a str]) -> std::result::Result<&'a st
     {
         return Ok(usual);
     }
-    for endings in [&["safetensors"][..], &["pth", "pt", "bin"]] {
-        let has_ending = |name: &str| {
-            let ending = name.rsplit_once('.').map(|(_, ending)| ending);
-            ending.is_some_and(|ending| endings.contains(&ending)) && !name.contains('/')
-        };
+    for endings in ENDINGS {
+        let has_ending = |name: &str| !name.contains('/') && ends_with(name, endings);
         let found: Vec<&str> = names
             .iter()
             .copied()
@@ -58,6 +58,16 @@ pub(crate) fn weights_among<'a>(names: &[&'a str]) -> std::result::Result<&'a st
         }
     }
     Err("it contains no weights (*.safetensors, *.pth, *.pt or *.bin)".into())
+}
+
+fn ends_with(name: &str, endings: &[&str]) -> bool {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+    ending.is_some_and(|ending| endings.contains(&ending))
+}
+
+/// Whether a file is one of weights, by its name: it has tensors, or is an index.
+pub(crate) fn is_weights(name: &str) -> bool {
+    ENDINGS.iter().any(|endings| ends_with(name, endings)) || name.ends_with(".index.json")
 }
 
 /// The path of the weights in `folder`.

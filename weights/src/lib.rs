@@ -1,5 +1,6 @@
 //! Checkpoints of the ResNet family: safetensors and PyTorch files, folders as
-//! timm and transformers publish them, and repositories of the Hugging Face Hub.
+//! timm and transformers publish them, repositories of the Hugging Face Hub, and object
+//! stores (with the feature `stores`).
 //!
 //! A [`Checkpoint`] is a set of tensors under torchvision's names, whatever the
 //! format and the naming of the files, with its [`Metadata`]: the
@@ -51,6 +52,7 @@ mod grey;
 mod hierarchy;
 mod hub;
 mod labels;
+mod lock;
 mod metadata;
 mod name;
 mod naming;
@@ -63,6 +65,7 @@ mod quantized;
 mod safetensors;
 mod sharded;
 mod source;
+mod store;
 pub mod synthetic;
 mod tensor;
 mod write;
@@ -82,5 +85,7 @@ pub use metadata::{Metadata, Ranges};
 pub use origin::{Origin, Origins};
 pub use preprocessing::{Interpolation, Preprocessing, Resize};
 pub use quantized::{fake_quantize, integers, quantize};
-pub use source::Source;
+pub use source::{Digest, Source};
+pub use store::address::Address;
+pub use store::error::StoreError;
 pub use write::{StoredDtype, Target, write};

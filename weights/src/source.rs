@@ -1,5 +1,5 @@
-//! The sources of a checkpoint: the default model, a file, a folder, or a
-//! repository on the Hugging Face Hub.
+//! The sources of a checkpoint: the default model, a file, a folder, a repository on the
+//! Hugging Face Hub, or an object store.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,9 @@ use crate::hub::download::Progress;
 use crate::hub::{Hub, Repository};
 use crate::name;
 use crate::open;
+use crate::store::Stores;
+use crate::store::address::Address;
+use crate::store::error::StoreError;
 
 /// Where a checkpoint is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,26 @@ pub enum Source {
     /// A repository on the Hub, `organisation/name` or
     /// `organisation/name@revision`.
     Hub(Repository),
+    /// A file or a folder in an object store, `s3://bucket/folder`.
+    Store(Address),
+    /// `SOURCE@sha256:DIGEST`: opened only if the weights have this digest.
+    Pinned(Box<Self>, Digest),
 }
+
+/// The SHA-256 of a checkpoint's weights, see [`Checkpoint::digest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digest(String);
+
+impl Digest {
+    /// Parses 64 hexadecimal digits.
+    fn parse(text: &str) -> Option<Self> {
+        let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| Self(text.to_lowercase()))
+    }
+}
+
+/// What precedes the digest in `SOURCE@sha256:DIGEST`.
+const PIN: &str = "@sha256:";
 
 impl Source {
     /// Parses the name of a model. A path that exists takes precedence over a
@@ -34,8 +56,23 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Unknown`] when `text` names no existing path and cannot be the
-    /// name of a repository.
+    /// name of a repository; [`Error::Store`] for an address that cannot be used;
+    /// [`Error::Field`] for a digest that is none.
     pub fn parse(text: &str) -> Result<Self> {
+        if let Some((source, digest)) = text.rsplit_once(PIN) {
+            let digest = Digest::parse(digest).ok_or_else(|| {
+                let reason = "it must have 64 hexadecimal digits";
+                Error::field(source, "sha256", reason)
+            })?;
+            return Ok(Self::Pinned(Box::new(Self::parse(source)?), digest));
+        }
+        if let Some(address) = Address::parse(text) {
+            let address = address.map_err(|reason| Error::Store {
+                address: text.to_owned(),
+                reason: StoreError::Content(reason.to_owned()),
+            })?;
+            return Ok(Self::Store(address));
+        }
         let path = Path::new(text);
         if text == DEFAULT_NAME {
             Ok(Self::Default)
@@ -63,13 +100,18 @@ impl Source {
             Self::File(path) => name::of_file(path),
             Self::Folder(path) => name::of_folder(path),
             Self::Hub(repository) => repository.id.clone(),
+            Self::Store(address) => match address.path() {
+                folder if folder.ends_with('/') => name::of_folder(Path::new(&folder)),
+                file => name::of_file(Path::new(&file)),
+            },
+            Self::Pinned(source, _) => source.name(),
         }
     }
 
     /// The local files that the checkpoint is read from: the weights, all
     /// shards of an index, and the configuration files beside them that exist.
-    /// Symbolic links are not resolved. Empty for the default model and for
-    /// repositories. The list is as of now: another call is needed after a
+    /// Symbolic links are not resolved. Empty for what is not
+    /// local. The list is as of now: another call is needed after a
     /// change.
     ///
     /// # Errors
@@ -77,7 +119,8 @@ impl Source {
     /// folder, or an index is malformed.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         match self {
-            Self::Default | Self::Hub(_) => Ok(Vec::new()),
+            Self::Default | Self::Hub(_) | Self::Store(_) => Ok(Vec::new()),
+            Self::Pinned(source, _) => source.files(),
             Self::File(path) => {
                 let mut files = open::files(path)?;
                 files.extend(folder::configuration_files(folder_of(path)));
@@ -123,6 +166,26 @@ impl Source {
                 Ok(match snapshot.digest {
                     Some(digest) => checkpoint.with_digest(&digest),
                     None => checkpoint,
+                })
+            }
+            Self::Store(address) => {
+                let stores = Stores::beside(&hub.cache, hub.timeout);
+                let fetched = stores.fetch(address, progress);
+                let weights = fetched.map_err(|reason| Error::Store {
+                    address: address.to_string(),
+                    reason,
+                })?;
+                open_configured(&weights, &self.name(), access)
+            }
+            Self::Pinned(source, Digest(expected)) => {
+                let checkpoint = source.open_with(hub, access, progress)?;
+                if checkpoint.digest() == expected {
+                    return Ok(checkpoint);
+                }
+                Err(Error::Digest {
+                    origin: source.name(),
+                    found: checkpoint.digest().to_owned(),
+                    expected: expected.clone(),
                 })
             }
         }
@@ -220,6 +283,48 @@ mod tests {
         assert_eq!(
             parse("microsoft/resnet-50@refs/pr/4"),
             hub("microsoft/resnet-50", "refs/pr/4")
+        );
+    }
+
+    #[test]
+    fn addresses_of_stores_are_named_by_their_last_part() {
+        for (text, name) in [
+            ("s3://bucket/models/pets", "pets"),
+            ("gs://bucket/pets/model.safetensors", "pets"),
+            ("https://host/a/cats.v2.pth", "cats.v2"),
+            ("az://container", "container"),
+        ] {
+            let source = Source::parse(text).unwrap();
+            assert!(matches!(source, Source::Store(_)), "{text}");
+            assert_eq!(source.name(), name, "{text}");
+            assert_eq!(source.files().unwrap(), Vec::<PathBuf>::new(), "{text}");
+        }
+        let error = Source::parse("https://host/folder").unwrap_err();
+        assert!(error.to_string().contains("cannot be listed"), "{error}");
+    }
+
+    #[test]
+    fn a_pinned_source_opens_only_with_the_digest_that_it_names() {
+        let digest = default_model().unwrap().digest().to_owned();
+        let hub = Hub::from_env();
+        let open = |digest: &str| {
+            let source = Source::parse(&format!("{DEFAULT_NAME}@sha256:{digest}")).unwrap();
+            assert_eq!(source.name(), DEFAULT_NAME);
+            source.open(&hub, &mut |_| ())
+        };
+        assert_eq!(open(&digest.to_uppercase()).unwrap().digest(), digest);
+        let other = digest.replace(&digest[..1], "x").replace('x', "0");
+        let other = if other == digest {
+            digest.replace('0', "1")
+        } else {
+            other
+        };
+        let error = open(&other).err().unwrap().to_string();
+        assert!(error.contains(&digest) && error.contains(&other), "{error}");
+        let malformed = Source::parse("timm/resnet50@sha256:123").unwrap_err();
+        assert!(
+            malformed.to_string().contains("64 hexadecimal"),
+            "{malformed}"
         );
     }
 

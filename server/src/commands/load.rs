@@ -13,8 +13,8 @@ use crate::core::network::load_model;
 /// How often the bar of a download moves.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Opens a source: the built-in model, a file, a folder or a repository of the
-/// Hugging Face Hub. A download shows a progress bar if standard error is a
+/// Opens a source: the built-in model, a file, a folder, a repository of the Hugging
+/// Face Hub or an object store. A download shows a progress bar if standard error is a
 /// terminal.
 ///
 /// # Errors

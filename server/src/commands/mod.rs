@@ -32,4 +32,5 @@ mod reload;
 pub mod result;
 pub mod search;
 pub mod serve;
+mod state;
 mod write;

@@ -25,7 +25,8 @@ use crate::core::batch::ImageOutput;
 use crate::core::error::Error as InferenceError;
 use crate::core::image::{EncodedImage, Encoding, ImageInput};
 use crate::core::instance::{Instance, Rank, StartError};
-use crate::core::metrics::{Metrics, ModelLabels};
+use crate::core::labels::ModelLabels;
+use crate::core::metrics::Metrics;
 use crate::core::scheduler::Scheduler;
 
 /// Why one file has no result.

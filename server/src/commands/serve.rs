@@ -7,25 +7,30 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::{Extension, Router};
 use model::ThreadPool;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::rustls;
 use weights::Hub;
 
 use super::bind::{self, BindError};
 use super::reload::{Reload, follow};
+use super::state;
 use crate::config::errors::ConfigErrors;
 use crate::config::keys::KeysError;
 use crate::config::serve::{Config, ServeFlags};
 use crate::core::registry::checkpoints::Checkpoints;
 use crate::core::serving::Serving;
 use crate::descriptors;
+use crate::fetch::fetcher::{FetchRules, Fetcher};
 use crate::http::listener::Listener;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{cors, listen, routes};
 use crate::logs;
 use crate::shutdown::{self, Hangup, Signals};
+use crate::telemetry::{self, Telemetry, TelemetryError};
 
 /// Threads for sockets. They only copy bytes: decoding, parsing and computing
 /// happen on the thread pool.
@@ -46,6 +51,9 @@ pub enum Error {
     /// The API keys cannot be used.
     #[error("the API keys cannot be used: {0}")]
     Keys(#[from] KeysError),
+    /// Images cannot be fetched by URL.
+    #[error("--image-urls: TLS cannot start: {0}")]
+    Fetch(#[from] rustls::Error),
     /// No model can be served.
     #[error("no model can be loaded:{0}")]
     NoModel(String),
@@ -55,6 +63,9 @@ pub enum Error {
     /// The log cannot be started.
     #[error("cannot start the log: {0}")]
     Log(#[from] logs::Error),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
     /// The operating system rejected a thread or a signal handler.
     #[error("cannot start a thread or install a signal handler: {0}")]
     System(#[from] io::Error),
@@ -66,7 +77,12 @@ pub enum Error {
 /// See [`Error`].
 pub fn run(flags: &ServeFlags) -> Result<ExitCode, Error> {
     let config = flags.check()?;
-    logs::start(&config.log)?;
+    let telemetry = config
+        .telemetry
+        .as_ref()
+        .map(Telemetry::start)
+        .transpose()?;
+    logs::start(&config.log, telemetry.as_ref().map(Telemetry::layer))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
         .enable_all()
@@ -74,6 +90,9 @@ pub fn run(flags: &ServeFlags) -> Result<ExitCode, Error> {
     let outcome = runtime.block_on(serve(config, flags.clone()));
     // Does not wait for tasks that are still running after the drain timeout.
     runtime.shutdown_background();
+    if let Some(telemetry) = telemetry {
+        telemetry.finish();
+    }
     logs::finish();
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -85,8 +104,14 @@ async fn serve(config: Config, flags: ServeFlags) -> Result<(), Error> {
     let pool = ThreadPool::new(config.threads)?;
     let loader = Box::new(Checkpoints::new(Hub::from_env()));
     let serving = Serving::new(config.limits.clone(), config.model_memory, pool, loader);
-    let serving = Arc::new(serving.with_min_confidence(config.min_confidence));
+    let serving = serving.with_min_confidence(config.min_confidence);
+    let serving = Arc::new(serving.with_cache(config.cache));
+    let reported = Arc::clone(&serving);
+    shutdown::on_report(move || state::log(&reported))?;
     serving.metrics().count_dropped_lines(logs::dropped_lines);
+    if config.telemetry.is_some() {
+        serving.metrics().count_spans(telemetry::counts);
+    }
     let tls = config.transport.tls.clone().map(Tls::load).transpose()?;
     let tls = tls.map(Arc::new);
     serving.keys().replace(config.access.keys()?);
@@ -150,6 +175,10 @@ async fn listen_on_all(
         Some(origins) => cors::allow(router, origins),
         None => router,
     };
+    let router = match &config.access.image_urls {
+        Some(rules) => fetching(router, rules, config.limits.max_body)?,
+        None => router,
+    };
     start(public, router, connections);
     if let Some(address) = &config.admin {
         let admin: Listener = bind::tcp(address, "--admin").await?.into();
@@ -162,6 +191,12 @@ async fn listen_on_all(
         stop,
         tasks,
     })
+}
+
+/// The routes, whose clients may send URLs of images of at most `max_bytes`.
+fn fetching(router: Router, rules: &FetchRules, max_bytes: usize) -> Result<Router, Error> {
+    let fetcher = Fetcher::new(rules.clone(), max_bytes)?;
+    Ok(router.layer(Extension(Arc::new(fetcher))))
 }
 
 /// The listeners, while they accept connections.

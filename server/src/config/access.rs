@@ -1,10 +1,13 @@
-//! Who may send requests: API keys, and the web pages of other servers.
+//! Who may send requests: API keys, and the web pages of other servers; and which images
+//! they may name by URL.
 
 use std::path::PathBuf;
 
+use crate::config::image_urls::ImageUrlFlags;
 use crate::config::keys::{self, KeysError};
 use crate::config::settings::Settings;
 use crate::core::keys::Key;
+use crate::fetch::fetcher::FetchRules;
 use crate::http::cors::Origins;
 
 /// The flags as text.
@@ -20,6 +23,9 @@ pub struct AccessFlags {
     /// `https://example.org`, separated by commas, or * for all, or off [default: off]
     #[arg(long, env = "RESNET_CORS_ORIGIN", value_name = "ORIGINS")]
     cors_origin: Option<String>,
+
+    #[command(flatten)]
+    image_urls: ImageUrlFlags,
 }
 
 /// The flags, read.
@@ -29,6 +35,8 @@ pub struct Access {
     pub keys: Option<PathBuf>,
     /// Where web pages may come from.
     pub origins: Option<Origins>,
+    /// Which images are fetched by URL, if any.
+    pub image_urls: Option<FetchRules>,
 }
 
 impl AccessFlags {
@@ -45,7 +53,11 @@ impl AccessFlags {
         let origins = settings.read("cors-origin", self.cors_origin.as_deref(), "off", |text| {
             crate::config::units::or_off(text, Origins::parse)
         });
-        Access { keys, origins }
+        Access {
+            keys,
+            origins,
+            image_urls: self.image_urls.read(settings),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Origin {
     /// A flag or its environment variable; the name without dashes, as
     /// `max-batch`.
     Flag(&'static str),
+    /// A standard environment variable of OpenTelemetry.
+    Variable(&'static str),
     /// A key of the configuration file.
     File {
         /// The file.
@@ -24,6 +26,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
+            Self::Variable(name) => f.write_str(name),
             Self::File { path, line, key } if key.is_empty() => {
                 write!(f, "{}:{line}", path.display())
             }
@@ -52,7 +55,7 @@ impl fmt::Display for ConfigError {
         write!(f, ": {}", self.reason)?;
         match self.origin {
             Origin::Flag(name) => write!(f, " (environment variable: {})", variable(name)),
-            Origin::File { .. } => Ok(()),
+            Origin::File { .. } | Origin::Variable(_) => Ok(()),
         }
     }
 }

@@ -3,9 +3,11 @@
 
 pub mod access;
 pub mod answers;
+pub mod cache;
 pub mod connections;
 pub mod errors;
 pub mod file;
+pub mod image_urls;
 pub mod keys;
 pub mod limits;
 pub mod logs;
@@ -18,6 +20,7 @@ pub mod serve;
 pub mod settings;
 pub mod source;
 mod table;
+pub mod telemetry;
 #[cfg(test)]
 mod tests;
 pub mod transport;

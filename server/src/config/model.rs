@@ -15,8 +15,9 @@ use crate::config::source::unknown_source;
 #[command(next_help_heading = "Model")]
 pub struct ModelFlags {
     /// Model: the built-in model's name, a checkpoint file, a folder with
-    /// config.json, or a Hugging Face repository, org/name or
-    /// org/name@revision [default: resnet50_thin]
+    /// config.json, a Hugging Face repository, org/name or
+    /// org/name@revision, or an address, s3://bucket/folder; with
+    /// @sha256:DIGEST only these weights [default: resnet50_thin]
     #[arg(
         long,
         visible_alias = "weights",

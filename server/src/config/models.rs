@@ -22,7 +22,8 @@ use crate::core::tensor::FloatRange;
 #[command(next_help_heading = "Model")]
 pub struct ModelsFlags {
     /// Model to serve: the built-in model's name, a checkpoint file, a folder,
-    /// or a Hugging Face repository, org/name or org/name@revision; repeat the
+    /// a Hugging Face repository, org/name or org/name@revision, or an address,
+    /// s3://bucket/folder; with @sha256:DIGEST only these weights; repeat the
     /// flag for several models and name them with NAME=SOURCE; the first one
     /// answers /classify [default: resnet50_thin]
     #[arg(

@@ -50,8 +50,9 @@ pub struct RunFlags {
     #[arg(long, env = "RESNET_TUNE", value_name = "FOLDER")]
     tune: Option<String>,
 
-    /// Highest CPU instruction set to use: auto, amx, avx512bf16, avx512vnni,
-    /// avx512, avxvnni, avx2 or portable [default: auto]
+    /// Highest CPU instruction set to use: auto or portable; on x86-64 amx,
+    /// avx512bf16, avx512vnni, avx512, avxvnni or avx2; on Arm neonbf16,
+    /// neoni8mm, neondot or neon [default: auto]
     #[arg(long, env = "RESNET_ISA")]
     isa: Option<String>,
 

@@ -7,6 +7,7 @@ use clap::{Args, Command};
 
 use crate::config::access::{Access, AccessFlags};
 use crate::config::answers::AnswerFlags;
+use crate::config::cache::CacheFlags;
 use crate::config::connections::ConnectionFlags;
 use crate::config::errors::ConfigErrors;
 use crate::config::file::ConfigFile;
@@ -15,6 +16,7 @@ use crate::config::logs::{LogConfig, LogFlags};
 use crate::config::models::{Common, ModelsFlags};
 use crate::config::run::RunFlags;
 use crate::config::settings::Settings;
+use crate::config::telemetry::{TelemetryConfig, TelemetryFlags};
 use crate::config::transport::{ListenOn, Transport, TransportFlags};
 use crate::config::units::{self, Address};
 use crate::config::vertex::VertexFlags;
@@ -50,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// The probability that a category needs if a request does not say it.
     pub min_confidence: f64,
+    /// Bytes of the outputs that are kept for equal images.
+    pub cache: Option<usize>,
     /// What connections may take.
     pub connections: Connections,
     /// How long requests are accepted after a shutdown has begun.
@@ -58,6 +62,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What is logged, and in which format.
     pub log: LogConfig,
+    /// Where traces are exported to, if they are.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// The flags of `serve`, as text: [`ServeFlags::check`] reads them.
@@ -137,6 +143,9 @@ pub struct ServeFlags {
 
     #[command(flatten)]
     images: ImageFlags,
+
+    #[command(flatten)]
+    cache: CacheFlags,
 
     /// Maximum number of images in flight; requests beyond it are rejected with
     /// status 429 [default: 256]
@@ -230,6 +239,9 @@ pub struct ServeFlags {
 
     #[command(flatten)]
     log: LogFlags,
+
+    #[command(flatten)]
+    telemetry: TelemetryFlags,
 }
 
 impl ServeFlags {
@@ -286,6 +298,7 @@ impl ServeFlags {
             threads: run.threads,
             limits,
             min_confidence: self.answers.read(&mut settings),
+            cache: self.cache.read(&mut settings),
             connections: self.connections.read(&mut settings),
             drain_delay: settings.read("drain-delay", self.drain_delay.as_deref(), "1s", |text| {
                 units::or_off(text, units::time)
@@ -297,6 +310,7 @@ impl ServeFlags {
                 units::time,
             ),
             log: self.log.read(&mut settings),
+            telemetry: self.telemetry.read(&mut settings),
         };
         self.check_admin(&config, &mut settings);
         settings.errors.none_or(config)

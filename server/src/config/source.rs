@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use model::family;
-use weights::Source;
+use weights::{Error, Source};
 
 use crate::config::name::is_name_character;
 use crate::core::spec::ModelSource;
@@ -11,7 +11,7 @@ use crate::core::versions::versions_in;
 
 /// The name of a model that was given without one: the built-in model's name,
 /// a file's name without its extension, a folder's name, or the last part of a
-/// repository's id. Characters that a name cannot contain become `-`.
+/// repository's id or of an address. Characters that a name cannot contain become `-`.
 ///
 /// # Errors
 /// A source without any character that a name can contain.
@@ -31,8 +31,14 @@ pub fn derive_name(source: &str) -> Result<String, String> {
         });
         stem.to_owned()
     } else {
-        let id = source.split_once('@').map_or(source, |(id, _)| id);
-        id.rsplit('/').next().unwrap_or(id).to_owned()
+        match Source::parse(source) {
+            Ok(Source::Pinned(..)) => return derive_name(unpinned(source)),
+            Ok(found @ Source::Store(_)) => found.name(),
+            _ => {
+                let id = source.split_once('@').map_or(source, |(id, _)| id);
+                id.rsplit('/').next().unwrap_or(id).to_owned()
+            }
+        }
     };
     let name: String = name
         .trim_start_matches(|c: char| !c.is_ascii_alphanumeric())
@@ -45,6 +51,11 @@ pub fn derive_name(source: &str) -> Result<String, String> {
         )),
         _ => Ok(name),
     }
+}
+
+/// A source without the digest that it is pinned to.
+fn unpinned(source: &str) -> &str {
+    source.rsplit_once('@').map_or(source, |(source, _)| source)
 }
 
 fn file_name(path: &Path) -> String {
@@ -69,7 +80,8 @@ pub fn model_source(text: &str) -> Result<ModelSource, String> {
             "`{text}` is an architecture without trained weights; give a checkpoint file, a \
              folder or a Hugging Face repository (org/name)"
         )),
-        Err(_) => Err(unknown_source()),
+        Err(Error::Unknown { .. }) => Err(unknown_source()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -77,7 +89,8 @@ pub fn model_source(text: &str) -> Result<ModelSource, String> {
 pub(super) fn unknown_source() -> String {
     format!(
         "must be a checkpoint file, a folder, a Hugging Face repository (org/name or \
-         org/name@revision) or {}, the built-in model; no such file or folder exists",
+         org/name@revision), an address (s3://, gs://, az://, https://) or {}, the built-in model; \
+         no such file or folder exists",
         weights::DEFAULT_NAME
     )
 }
@@ -115,8 +128,12 @@ mod tests {
             ("timm/resnet50.a1_in1k", "resnet50.a1_in1k"),
             ("timm/resnet50.a1_in1k@main", "resnet50.a1_in1k"),
             ("microsoft/resnet-50@refs/pr/4", "resnet-50"),
+            ("s3://bucket/models/my pets/", "my-pets"),
+            ("https://host/a/cats.v2.safetensors", "cats.v2"),
         ] {
             assert_eq!(derive_name(source).as_deref(), Ok(name));
+            let pinned = format!("{source}@sha256:{}", "0a".repeat(32));
+            assert_eq!(derive_name(&pinned).as_deref(), Ok(name));
         }
     }
 
@@ -131,6 +148,15 @@ mod tests {
                 .unwrap_err()
                 .contains("without trained weights")
         );
+        for (source, reason) in [
+            ("s3://bucket/a?b", "query"),
+            ("timm/resnet50@sha256:1", "64 hexadecimal"),
+        ] {
+            assert!(
+                model_source(source).unwrap_err().contains(reason),
+                "{source}"
+            );
+        }
         assert!(
             model_source("/no/such/file")
                 .unwrap_err()

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
-use super::metrics::Metrics;
+use super::metrics::{Budget, Metrics};
 
 /// How often, and in which steps, a request waits for the permits of clients that
 /// have disconnected.
@@ -162,6 +162,25 @@ impl Admission {
     #[must_use]
     pub fn probe_bytes(&self) -> ByteShare {
         ByteShare::of(&self.probe_bytes)
+    }
+
+    /// How much of each limit is in use.
+    #[must_use]
+    pub fn budgets(&self) -> [Budget; 3] {
+        let bytes = |name, budget: &ByteBudget| Budget {
+            name,
+            used: budget.held.load(Ordering::Relaxed),
+            limit: Some(budget.limit),
+        };
+        [
+            bytes("bodies", &self.bytes),
+            bytes("probes", &self.probe_bytes),
+            Budget {
+                name: "images",
+                used: self.max_images - self.images.available_permits(),
+                limit: Some(self.max_images),
+            },
+        ]
     }
 
     fn full(&self, requested: usize) -> Error {

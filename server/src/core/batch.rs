@@ -12,14 +12,17 @@ use model::{Output, Outputs};
 use preprocess::Crop;
 use tokio::sync::oneshot;
 
+use super::cache::lookup::Source;
 use super::error::Error;
 use super::image::{Frame, Prepared};
+use super::labels::ModelLabels;
 use super::line::Line;
 use super::memory::release_free_memory;
-use super::metrics::{Metrics, ModelLabels};
+use super::metrics::Metrics;
 use super::network::Network;
 use super::round_robin::Position;
 use super::scheduler::Flow;
+use super::spans::{self, ImageSpans};
 use super::statistics::{Statistics, Timings};
 
 /// Where an image's result goes. Closed when its client has disconnected.
@@ -43,11 +46,15 @@ pub struct Waiting {
     pub is_alone: bool,
     /// Where the result goes.
     pub reply: Reply,
+    /// Its spans, if traces are exported.
+    pub spans: Option<Box<ImageSpans>>,
 }
 
 impl Waiting {
     /// Sends the result.
     fn finish(self, outcome: Result<ImageOutput, Error>) {
+        // They end before those of the request.
+        drop(self.spans);
         // A client that has disconnected needs no result.
         let _ = self.reply.send(outcome);
     }
@@ -66,6 +73,8 @@ pub struct ImageOutput {
     pub crop: Crop,
     /// How long each step took.
     pub timings: Timings,
+    /// Where it is from, if the cache was asked.
+    pub source: Option<Source>,
 }
 
 /// What the workers of one model share.
@@ -141,6 +150,12 @@ impl Queue {
         }
     }
 
+    /// The images that wait.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.0.0.length()
+    }
+
     /// Removes an image whose client has disconnected.
     pub fn remove(&self, position: Position) {
         self.0.0.remove(position);
@@ -200,13 +215,17 @@ impl Worker {
 
     /// Runs a batch, all of whose images are of one kind, and sends each image its
     /// own result.
-    fn infer(&self, batch: Vec<Waiting>) {
+    fn infer(&self, mut batch: Vec<Waiting>) {
         if batch.is_empty() {
             return;
         }
         let context = &self.context;
         let started = Instant::now();
-        let output = self.forward(&batch);
+        let span = spans::batch(&context.labels, &mut batch, |image| {
+            image.spans.as_deref_mut()
+        });
+        let output = spans::forward(&span).in_scope(|| self.forward(&batch));
+        spans::ran(span, output.as_ref().err());
         // Also after an error: a stream may have been lost.
         if let Some(usage) = context.network.take_usage() {
             context.metrics.gpus(&usage, context.network.streams());
@@ -313,6 +332,7 @@ impl Worker {
                 feature_map: optional(image.outputs.feature_map, &output.feature_map, i),
                 crop: image.image.crop,
                 timings,
+                source: None,
             };
             image.finish(Ok(result));
         }

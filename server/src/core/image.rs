@@ -10,8 +10,12 @@ use preprocess::{Crop, Pixels, Preprocessing};
 
 use super::admission::ByteShare;
 use super::base64;
+use super::cache::digest::{Digest, of_parts};
 use super::error::Error;
 use super::tensor::{FloatImage, PixelImage};
+
+/// The format of a file that is no image.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// One image of a request, in any of the forms that protocols carry.
 pub enum ImageInput {
@@ -53,17 +57,34 @@ impl Prepared {
 }
 
 impl ImageInput {
+    /// The digest of its content: equal images are equal files, or equal numbers that mean
+    /// the same. `None` for base64 that cannot be decoded, or not now.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Encoded(image) => Some(of_parts([&b"file"[..], &*image.bytes().ok()?])),
+            Self::Pixels(image) => Some(image.digest()),
+            Self::Floats(image) => Some(image.digest()),
+        }
+    }
+
     /// Decodes, resizes and crops what needs it. Decoding stops when
-    /// `is_cancelled` returns true.
+    /// `is_cancelled` returns true. `format` is set as soon as it is known.
     pub(super) fn prepare(
         self,
         preprocessing: &Preprocessing,
         limits: &preprocess::Limits,
         is_cancelled: &dyn Fn() -> bool,
+        format: &mut &'static str,
     ) -> Result<Prepared, Error> {
+        *format = match &self {
+            Self::Encoded(_) => UNKNOWN,
+            Self::Pixels(_) => "pixels",
+            Self::Floats(_) => "floats",
+        };
         match self {
             Self::Encoded(image) => {
                 let bytes = image.bytes()?;
+                *format = preprocess::detect(&bytes).map_or(UNKNOWN, preprocess::Format::name);
                 let (pixels, crop) =
                     preprocess::read_with_crop(&bytes, preprocessing, limits, is_cancelled)?;
                 Ok(Prepared::of_pixels(pixels, crop))
@@ -76,6 +97,7 @@ impl ImageInput {
 
 /// One image of a request. It holds a reference to its request's share of the
 /// byte budget until it has been decoded.
+#[derive(Clone)]
 pub struct EncodedImage {
     sent: Bytes,
     encoding: Encoding,

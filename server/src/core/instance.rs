@@ -3,29 +3,37 @@
 //! error on the way ends that image only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use model::Outputs;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::admission::Permit;
 use super::answer::Interpretation;
 use super::batch::{BatchContext, ImageOutput, Queue, Reply, Waiting};
+use super::cache::digest::{Digest, of_parts};
 use super::category::Categories;
 use super::error::Error;
-use super::image::{ImageInput, Prepared};
+use super::image::{ImageInput, Prepared, UNKNOWN};
+use super::labels::ModelLabels;
 use super::limits::Limits;
-use super::metrics::{Metrics, ModelLabels};
+use super::metrics::Metrics;
+use super::model_metrics::Decoded;
 use super::network::Network;
 use super::round_robin::{Class, Position, Turn};
 use super::scheduler::{Flow, Scheduler};
+use super::spans::{self, ImageSpans};
 use super::statistics::Statistics;
 use super::tensor::FloatRange;
 
 /// A loaded version of a model. Dropping the last reference ends its workers
 /// and frees its memory, once the images in its queue are done.
 pub struct Instance {
+    id: u64,
+    identity: Digest,
     labels: Arc<ModelLabels>,
     network: Arc<dyn Network>,
     categories: Categories,
@@ -77,6 +85,8 @@ impl Instance {
         let queue = Queue::start(context, limits.max_in_flight)?;
         let memory = network.memory(max_batch);
         Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            identity: identity(&labels, network.as_ref()),
             labels: Arc::new(labels),
             categories: Categories::new(network.labels(), network.hierarchy()),
             network,
@@ -101,6 +111,20 @@ impl Instance {
     #[must_use]
     pub fn floats(&self) -> FloatRange {
         self.floats
+    }
+
+    /// A number that no other instance of this process has, also not one of the same
+    /// files.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What its answers depend on besides the image and the request: the same for the
+    /// same model on another server.
+    #[must_use]
+    pub fn identity(&self) -> &Digest {
+        &self.identity
     }
 
     /// Name and version, as metrics carry them.
@@ -155,6 +179,12 @@ impl Instance {
         self.memory
     }
 
+    /// Its decoded images that wait for the device.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.length()
+    }
+
     /// What it has done.
     #[must_use]
     pub fn statistics(&self) -> &Statistics {
@@ -175,6 +205,7 @@ impl Instance {
     ) -> Result<ImageOutput, Error> {
         let (reply, result) = oneshot::channel();
         let image = Arc::new(Mutex::new(Some(image)));
+        let span = spans::image(rank.before);
         let decode = DecodeJob {
             image: Arc::clone(&image),
             network: Arc::clone(&self.network),
@@ -184,6 +215,7 @@ impl Instance {
             queue: self.queue.clone(),
             labels: Arc::clone(&self.labels),
             metrics: Arc::clone(&self.metrics),
+            span,
         };
         let arrived = Instant::now();
         let turn = Turn {
@@ -201,6 +233,25 @@ impl Instance {
         };
         result.await.map_err(|_| Error::Stopped)?
     }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// See [`Instance::identity`].
+fn identity(labels: &ModelLabels, network: &dyn Network) -> Digest {
+    let info = network.info();
+    let model = format!(
+        "{}/{} {} {} {} {:?} {:?}",
+        labels.model,
+        labels.version,
+        info.digest,
+        info.architecture,
+        info.dtype,
+        network.preprocessing(),
+        network.scale(),
+    );
+    let classes = format!("{:?} {:?}", network.labels(), network.hierarchy());
+    of_parts([model.as_bytes(), classes.as_bytes()])
 }
 
 /// The place of an image among those of its client.
@@ -268,6 +319,8 @@ struct DecodeJob {
     queue: Queue,
     labels: Arc<ModelLabels>,
     metrics: Arc<Metrics>,
+    /// Of the image, until it has a result.
+    span: Span,
 }
 
 impl DecodeJob {
@@ -277,15 +330,24 @@ impl DecodeJob {
             return;
         };
         let started = Instant::now();
+        let span = spans::decode(&self.span);
+        let mut format = UNKNOWN;
         let prepare = || -> Result<Prepared, Error> {
             // a client that has left, or whose deadline has passed, closes the reply
             let is_cancelled = || reply.is_closed();
-            image.prepare(self.network.preprocessing(), &self.limits, &is_cancelled)
+            let preprocessing = self.network.preprocessing();
+            image.prepare(preprocessing, &self.limits, &is_cancelled, &mut format)
         };
-        let prepared =
-            catch_unwind(AssertUnwindSafe(prepare)).unwrap_or(Err(Error::Panicked("decoding")));
+        let prepared = span.in_scope(|| catch_unwind(AssertUnwindSafe(prepare)));
+        let prepared = prepared.unwrap_or(Err(Error::Panicked("decoding")));
         let decode = started.elapsed();
-        self.metrics.decoded(&self.labels, decode);
+        spans::decoded(span, format, prepared.as_ref().err());
+        let decoded = Decoded {
+            format,
+            is_valid: prepared.is_ok(),
+            took: decode,
+        };
+        self.metrics.decoded(&self.labels, decoded);
         match prepared {
             Ok(image) => self.queue.push(Waiting {
                 image,
@@ -296,9 +358,13 @@ impl DecodeJob {
                 position,
                 is_alone: self.is_alone,
                 reply,
+                spans: ImageSpans::queued(self.span),
             }),
-            // A client that has disconnected needs no result.
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => {
+                drop(self.span);
+                // A client that has disconnected needs no result.
+                let _ = reply.send(Err(error));
+            }
         }
     }
 }

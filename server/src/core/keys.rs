@@ -107,6 +107,12 @@ impl Keys {
         *current = keys.into_iter().map(kept).collect();
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read().len()
+    }
+
     /// Whether requests need a key.
     #[must_use]
     pub fn are_needed(&self) -> bool {

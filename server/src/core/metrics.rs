@@ -1,5 +1,5 @@
 //! What the server counts, in the OpenMetrics text format that Prometheus
-//! scrapes.
+//! scrapes. docs/metrics.md lists all of it; a test writes that file.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -10,49 +10,38 @@ use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::key_metrics::KeyMetrics;
+use super::cache_metrics::CacheMetrics;
+use super::labels::ModelLabels;
+use super::model_metrics::{Decoded, ModelMetrics};
+use super::process_metrics::ProcessMetrics;
+use super::request_metrics::{RequestMetrics, Responded};
 use super::totals::Totals;
 
-/// Upper bounds in seconds, from half a millisecond to half a minute.
-const SECONDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
-    30.0,
-];
-
-/// Upper bounds of the number of images in a batch.
-const BATCH: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
-
-/// A histogram for each combination of labels.
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-
-fn seconds<L: Clone + Eq + std::hash::Hash>() -> Histograms<L> {
-    Family::new_with_constructor(|| Histogram::new(SECONDS))
-}
+#[cfg(test)]
+mod reference;
 
 /// Counters, gauges and histograms; cheap to update from any thread.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    request_seconds: Histograms<RouteLabels>,
-    decode_seconds: Histograms<ModelLabels>,
-    queue_seconds: Histograms<ModelLabels>,
-    forward_seconds: Histograms<ModelLabels>,
-    batch_images: Histograms<ModelLabels>,
-    model_info: Family<InfoLabels, Gauge>,
-    model_loads: Family<LoadLabels, Counter>,
-    model_memory: Family<ModelLabels, Gauge>,
+    process: ProcessMetrics,
+    requests: RequestMetrics,
+    models: ModelMetrics,
     gpu_upload_seconds: Counter<f64, AtomicU64>,
     gpu_compute_seconds: Counter<f64, AtomicU64>,
     gpu_memory: Gauge,
     gpu_streams: Gauge,
+    build_info: Family<BuildLabels, Gauge>,
+    budget_used: Family<BudgetLabels, Gauge>,
+    budget_limit: Family<BudgetLabels, Gauge>,
     connections_closed: Family<ReasonLabels, Counter>,
     log_lines_dropped: Counter,
     log_source: OnceLock<fn() -> u64>,
-    /// What each API key has sent.
-    pub keys: KeyMetrics,
+    spans: Family<ResultLabels, Counter>,
+    span_source: OnceLock<fn() -> SpanCounts>,
+    /// What the cache has found.
+    pub cache: CacheMetrics,
     /// The sums of each model.
     pub totals: Totals,
     /// Open connections.
@@ -63,26 +52,38 @@ pub struct Metrics {
     pub images_in_flight: Gauge,
 }
 
-/// The model that a sample belongs to.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ModelLabels {
-    /// Name of the model.
-    pub model: String,
-    /// Its version.
-    pub version: u64,
+/// What became of the spans of sampled traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCounts {
+    /// The collector has them.
+    pub exported: u64,
+    /// The collector rejected them or could not be reached.
+    pub failed: u64,
+    /// There were more than the queue holds.
+    pub dropped: u64,
+}
+
+/// A limit that requests or models share, and how much of it is in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// `bodies`, `probes`, `models` or `images`.
+    pub name: &'static str,
+    /// Bytes, or images.
+    pub used: usize,
+    /// The most that may be in use, if there is a limit.
+    pub limit: Option<usize>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabels {
-    route: String,
-    status: u16,
-    protocol: &'static str,
+struct BuildLabels {
+    version: &'static str,
+    target: String,
+    cuda: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RouteLabels {
-    route: String,
-    protocol: &'static str,
+struct BudgetLabels {
+    budget: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -91,32 +92,8 @@ struct ReasonLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct LoadLabels {
-    model: String,
+struct ResultLabels {
     result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct InfoLabels {
-    model: String,
-    version: u64,
-    architecture: String,
-    device: String,
-    dtype: String,
-    digest: String,
-}
-
-impl InfoLabels {
-    fn new(of: &ModelLabels, info: &model::ModelInfo) -> Self {
-        Self {
-            model: of.model.clone(),
-            version: of.version,
-            architecture: info.architecture.clone(),
-            device: info.device.to_string(),
-            dtype: info.dtype.to_string(),
-            digest: info.digest.clone(),
-        }
-    }
 }
 
 impl Default for Metrics {
@@ -131,48 +108,39 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("resnet"),
-            requests: Family::default(),
-            request_seconds: seconds(),
-            decode_seconds: seconds(),
-            queue_seconds: seconds(),
-            forward_seconds: seconds(),
-            batch_images: Family::new_with_constructor(|| Histogram::new(BATCH)),
-            model_info: Family::default(),
-            model_loads: Family::default(),
-            model_memory: Family::default(),
+            process: ProcessMetrics::new(),
+            requests: RequestMetrics::new(),
+            models: ModelMetrics::new(),
             gpu_upload_seconds: Counter::default(),
             gpu_compute_seconds: Counter::default(),
             gpu_memory: Gauge::default(),
             gpu_streams: Gauge::default(),
+            build_info: Family::default(),
+            budget_used: Family::default(),
+            budget_limit: Family::default(),
             connections_closed: Family::default(),
             log_lines_dropped: Counter::default(),
             log_source: OnceLock::new(),
-            keys: KeyMetrics::default(),
+            spans: Family::default(),
+            span_source: OnceLock::new(),
+            cache: CacheMetrics::default(),
             totals: Totals::default(),
             connections: Gauge::default(),
             queue_depth: Gauge::default(),
             images_in_flight: Gauge::default(),
         };
-        metrics.register_requests();
-        metrics.register_process();
-        metrics.register_models();
+        metrics.requests.register(&mut metrics.registry);
+        metrics.models.register(&mut metrics.registry);
+        metrics.register_queue();
+        metrics.cache.register(&mut metrics.registry);
+        metrics.register_server();
         metrics.register_gpus();
+        metrics.build_info.get_or_create(&build()).set(1);
         metrics
     }
 
-    fn register_requests(&mut self) {
+    fn register_queue(&mut self) {
         let registry = &mut self.registry;
-        registry.register(
-            "requests",
-            "Responses by route, status and protocol (499: the client disconnected first)",
-            self.requests.clone(),
-        );
-        registry.register(
-            "request_seconds",
-            "Time from a request's headers to its response, by route and protocol",
-            self.request_seconds.clone(),
-        );
-        self.keys.register(registry);
         registry.register(
             "queue_depth",
             "Decoded images that wait for the device",
@@ -183,10 +151,26 @@ impl Metrics {
             "Images that are admitted and have no result yet",
             self.images_in_flight.clone(),
         );
+        registry.register(
+            "budget_used",
+            "Part of a budget that is in use: bytes of bodies, of responses to probes and of \
+             models, and images in flight",
+            self.budget_used.clone(),
+        );
+        registry.register(
+            "budget_limit",
+            "The most of a budget that may be in use; absent without a limit",
+            self.budget_limit.clone(),
+        );
     }
 
-    fn register_process(&mut self) {
+    fn register_server(&mut self) {
         let registry = &mut self.registry;
+        registry.register(
+            "build_info",
+            "The version of the server; always 1",
+            self.build_info.clone(),
+        );
         registry.register("connections", "Open connections", self.connections.clone());
         registry.register(
             "connections_closed",
@@ -198,44 +182,11 @@ impl Metrics {
             "Lines of the log that could not be written",
             self.log_lines_dropped.clone(),
         );
-    }
-
-    fn register_models(&mut self) {
-        let registry = &mut self.registry;
-        for (name, help, histogram) in [
-            (
-                "decode_seconds",
-                "Time to decode and preprocess an image",
-                &self.decode_seconds,
-            ),
-            (
-                "queue_seconds",
-                "Time that an image waited for a thread and for the device",
-                &self.queue_seconds,
-            ),
-            (
-                "forward_seconds",
-                "Time of a batch's forward pass",
-                &self.forward_seconds,
-            ),
-            ("batch_images", "Images in a batch", &self.batch_images),
-        ] {
-            registry.register(name, help, histogram.clone());
-        }
         registry.register(
-            "model_info",
-            "The loaded models; always 1",
-            self.model_info.clone(),
-        );
-        registry.register(
-            "model_loads",
-            "Loads of a model by result (loaded, failed)",
-            self.model_loads.clone(),
-        );
-        registry.register(
-            "model_memory_bytes",
-            "Memory of a loaded model: weights, and feature maps of its largest batch",
-            self.model_memory.clone(),
+            "spans",
+            "Spans of sampled traces by result (exported, failed, dropped); absent without a \
+             collector",
+            self.spans.clone(),
         );
     }
 
@@ -271,29 +222,12 @@ impl Metrics {
     /// Creates the metrics of `route` and `status` at zero, so that the first
     /// request already shows as a rate.
     pub fn expect(&self, protocol: &'static str, route: &str, status: u16) {
-        let route = route.to_owned();
-        let labels = RequestLabels {
-            route: route.clone(),
-            status,
-            protocol,
-        };
-        drop(self.requests.get_or_create(&labels));
-        let labels = RouteLabels { route, protocol };
-        drop(self.request_seconds.get_or_create(&labels));
+        self.requests.expect(protocol, route, status);
     }
 
-    /// A request to `route` was answered with `status` after `took`.
-    pub fn responded(&self, protocol: &'static str, route: &str, status: u16, took: Duration) {
-        let route = route.to_owned();
-        let labels = RequestLabels {
-            route: route.clone(),
-            status,
-            protocol,
-        };
-        self.requests.get_or_create(&labels).inc();
-        self.request_seconds
-            .get_or_create(&RouteLabels { route, protocol })
-            .observe(took.as_secs_f64());
+    /// A request was answered.
+    pub fn responded(&self, response: &Responded<'_>) {
+        self.requests.responded(response);
     }
 
     /// The server closed a connection for this reason.
@@ -308,25 +242,25 @@ impl Metrics {
         let _ = self.log_source.set(source);
     }
 
+    /// Where the numbers of spans come from.
+    pub fn count_spans(&self, source: fn() -> SpanCounts) {
+        // The first source stays.
+        let _ = self.span_source.set(source);
+    }
+
     /// An image was decoded, or found to be invalid.
-    pub fn decoded(&self, model: &ModelLabels, took: Duration) {
-        let seconds = self.decode_seconds.get_or_create(model);
-        seconds.observe(took.as_secs_f64());
+    pub fn decoded(&self, model: &ModelLabels, decoded: Decoded) {
+        self.models.decoded(model, decoded);
     }
 
     /// An image has waited for a thread and for the device.
     pub fn waited(&self, model: &ModelLabels, waited: Duration) {
-        let seconds = self.queue_seconds.get_or_create(model);
-        seconds.observe(waited.as_secs_f64());
+        self.models.waited(model, waited);
     }
 
     /// A batch of `images` has run.
     pub fn batch(&self, model: &ModelLabels, images: usize, took: Duration) {
-        self.batch_images
-            .get_or_create(model)
-            .observe(images as f64);
-        let seconds = self.forward_seconds.get_or_create(model);
-        seconds.observe(took.as_secs_f64());
+        self.models.batch(model, images, took);
     }
 
     /// What GPUs were used for since the last call.
@@ -337,40 +271,41 @@ impl Metrics {
         self.gpu_streams.set(streams as i64);
     }
 
+    /// How much of each budget is in use now.
+    pub fn budgets(&self, budgets: &[Budget]) {
+        for budget in budgets {
+            let labels = BudgetLabels {
+                budget: budget.name,
+            };
+            let used = self.budget_used.get_or_create(&labels);
+            used.set(budget.used as i64);
+            if let Some(limit) = budget.limit {
+                self.budget_limit.get_or_create(&labels).set(limit as i64);
+            }
+        }
+    }
+
     /// A model was loaded and takes `memory` bytes.
     pub fn loaded(&self, model: &ModelLabels, info: &model::ModelInfo, memory: usize) {
-        self.model_info
-            .get_or_create(&InfoLabels::new(model, info))
-            .set(1);
-        self.model_memory.get_or_create(model).set(memory as i64);
-        for histogram in [
-            &self.decode_seconds,
-            &self.queue_seconds,
-            &self.forward_seconds,
-            &self.batch_images,
-        ] {
-            drop(histogram.get_or_create(model));
-        }
-        self.loads(&model.model, "loaded");
+        self.models.loaded(model, info, memory);
+    }
+
+    /// A load of model `name` that succeeded took so long.
+    pub fn load_took(&self, name: &str, took: Duration) {
+        self.models.load_took(name, took);
     }
 
     /// A load of model `name` failed.
     pub fn load_failed(&self, name: &str) {
-        self.loads(name, "failed");
-    }
-
-    fn loads(&self, model: &str, result: &'static str) {
-        let labels = LoadLabels {
-            model: model.to_owned(),
-            result,
-        };
-        self.model_loads.get_or_create(&labels).inc();
+        self.models.load_failed(name);
     }
 
     /// A model was replaced or unloaded.
     pub fn unloaded(&self, model: &ModelLabels, info: &model::ModelInfo) {
-        self.model_info.remove(&InfoLabels::new(model, info));
-        self.model_memory.remove(model);
+        if let Some(old) = self.models.unloaded(model, info) {
+            self.requests.forget(&old);
+            self.totals.forget(&old.model, old.version);
+        }
     }
 
     /// All metrics as OpenMetrics text.
@@ -382,8 +317,35 @@ impl Metrics {
             let counter = self.log_lines_dropped.inner();
             counter.store(dropped(), Ordering::Relaxed);
         }
+        if let Some(counts) = self.span_source.get() {
+            self.set_spans(counts());
+        }
         let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, self.process.read())?;
+        text::encode_eof(&mut page)?;
         Ok(page)
+    }
+
+    fn set_spans(&self, counts: SpanCounts) {
+        for (result, count) in [
+            ("exported", counts.exported),
+            ("failed", counts.failed),
+            ("dropped", counts.dropped),
+        ] {
+            let counter = self.spans.get_or_create(&ResultLabels { result });
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+    }
+}
+
+fn build() -> BuildLabels {
+    BuildLabels {
+        version: env!("CARGO_PKG_VERSION"),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        cuda: match cfg!(feature = "cuda") {
+            true => "true",
+            false => "false",
+        },
     }
 }

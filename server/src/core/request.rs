@@ -9,10 +9,13 @@ use model::Outputs;
 use tokio::time::{Instant, timeout_at};
 
 use super::batch::ImageOutput;
+use super::cache::cache::Asked;
+use super::cache::digest::{Digest, Key};
 use super::error::Error;
 use super::image::ImageInput;
 use super::instance::{Instance, Rank};
 use super::keys::Caller;
+use super::round_robin::Class;
 use super::serving::Serving;
 use super::statistics::Timings;
 
@@ -57,6 +60,24 @@ impl Deadline {
     }
 }
 
+/// When the images of a request run.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// When the response must be there.
+    pub deadline: Deadline,
+    /// A class lower than the caller's lowers it; a higher one has no effect.
+    pub class: Class,
+}
+
+impl From<Deadline> for Schedule {
+    fn from(deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            class: Class::default(),
+        }
+    }
+}
+
 /// The instance for a request, see [`super::registry::registry::Registry::find`].
 ///
 /// # Errors
@@ -81,7 +102,7 @@ pub async fn run(
     instance: &Instance,
     images: Vec<ImageInput>,
     outputs: Outputs,
-    deadline: Deadline,
+    schedule: Schedule,
 ) -> Result<Vec<Outcome>, Error> {
     let (of, most) = (images.len(), serving.limits().max_images);
     let began = Instant::now();
@@ -90,19 +111,32 @@ pub async fn run(
             return Err(Error::TooManyImages { most });
         }
         let counted = caller.images(of)?;
-        Ok((serving.admission().admit(of).await?, counted))
+        let permits = serving.admission().admit(of).await?;
+        let images = digested(serving, images, outputs, schedule.deadline).await?;
+        Ok((permits, counted, images))
     };
-    let (permits, counted) = admitted.await.inspect_err(|_| {
+    let (permits, counted, images) = admitted.await.inspect_err(|_| {
         instance.statistics().failed(began.elapsed());
     })?;
-    let infer = async |(index, (image, permit))| {
+    let infer = async |(index, ((image, digest), permit))| {
         let rank = Rank {
             before: counted.before() + index,
             of,
-            class: caller.class(),
+            class: caller.class().max(schedule.class),
         };
         let output = instance.infer(image, outputs, permit, rank);
-        deadline.wait_for(output).await?
+        let Some((cache, image)) = serving.cache().zip(digest) else {
+            return schedule.deadline.wait_for(output).await?;
+        };
+        let asked = Asked {
+            key: Key::new(caller.name(), instance.id(), outputs, &image),
+            image,
+            class: rank.class,
+        };
+        schedule
+            .deadline
+            .wait_for(cache.output(&asked, output))
+            .await?
     };
     let images = images.into_iter().zip(permits).enumerate();
     let outcomes = join_all(images.map(infer)).await;
@@ -115,6 +149,28 @@ pub async fn run(
         false => instance.statistics().failed(took),
     }
     Ok(outcomes)
+}
+
+/// An image, and the digest of its content where the cache is to be asked.
+type Digested = (ImageInput, Option<Digest>);
+
+/// Hashes the images in one job, if there is a cache. Feature maps are large, so outputs
+/// with them are not kept.
+async fn digested(
+    serving: &Serving,
+    images: Vec<ImageInput>,
+    outputs: Outputs,
+    deadline: Deadline,
+) -> Result<Vec<Digested>, Error> {
+    if serving.cache().is_none() || outputs.feature_map {
+        return Ok(images.into_iter().map(|image| (image, None)).collect());
+    }
+    let digested = |image: ImageInput| {
+        let digest = image.digest();
+        (image, digest)
+    };
+    let hash = move || images.into_iter().map(digested).collect();
+    run_job(serving, hash, deadline).await
 }
 
 /// Runs a short job on the thread pool: megabytes are not parsed between two

@@ -1,6 +1,7 @@
 //! The entry point for transports: admits requests while the server runs, and
 //! waits for them when it shuts down.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +11,11 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock, oneshot};
 
 use super::admission::Admission;
 use super::answer::MIN_CONFIDENCE;
+use super::cache::cache::Cache;
 use super::error::Error;
 use super::keys::Keys;
 use super::limits::Limits;
-use super::metrics::Metrics;
+use super::metrics::{Budget, Metrics};
 use super::registry::loader::Loader;
 use super::registry::registry::Registry;
 use super::registry::status::Readiness;
@@ -23,6 +25,7 @@ use super::scheduler::{Flow, Scheduler};
 pub struct Serving {
     limits: Limits,
     min_confidence: f64,
+    cache: Option<Cache>,
     metrics: Arc<Metrics>,
     admission: Admission,
     keys: Keys,
@@ -70,6 +73,7 @@ impl Serving {
             scheduler,
             limits,
             min_confidence: MIN_CONFIDENCE,
+            cache: None,
             metrics,
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -85,6 +89,19 @@ impl Serving {
             min_confidence,
             ..self
         }
+    }
+
+    /// The same server, which keeps outputs of up to `bytes` bytes for equal images.
+    #[must_use]
+    pub fn with_cache(self, bytes: Option<usize>) -> Self {
+        let cache = bytes.map(|bytes| Cache::new(bytes, Arc::clone(&self.metrics)));
+        Self { cache, ..self }
+    }
+
+    /// The outputs that it keeps, if it does.
+    #[must_use]
+    pub fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
     }
 
     /// The probability that a category needs if the request does not say it.
@@ -103,6 +120,28 @@ impl Serving {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// How much of each limit is in use.
+    #[must_use]
+    pub fn budgets(&self) -> Vec<Budget> {
+        let models = Budget {
+            name: "models",
+            used: self.registry.memory(),
+            limit: self.registry.memory_limit(),
+        };
+        let mut budgets = self.admission.budgets().to_vec();
+        budgets.push(models);
+        budgets
+    }
+
+    /// All metrics as OpenMetrics text.
+    ///
+    /// # Errors
+    /// See [`Metrics::render`].
+    pub fn metrics_page(&self) -> Result<String, fmt::Error> {
+        self.metrics.budgets(&self.budgets());
+        self.metrics.render()
     }
 
     /// Admission control for images and bytes.

@@ -8,6 +8,7 @@ use half::{bf16, f16};
 use preprocess::{Crop, Photo, Preprocessing};
 
 use super::admission::ByteShare;
+use super::cache::digest::{Digest, of_parts};
 use super::error::Error;
 use super::image::{Frame, Prepared};
 
@@ -111,6 +112,12 @@ impl PixelImage {
         }
     }
 
+    /// The digest of its values, their order and their size.
+    pub(super) fn digest(&self) -> Digest {
+        let form = format!("pixels {:?} {:?}", self.size, self.layout);
+        of_parts([form.as_bytes(), &self.rgb])
+    }
+
     /// Pixels of the network's size are used as they are; others are resized and
     /// cropped as a decoded photo is.
     pub(super) fn prepare(
@@ -167,6 +174,12 @@ impl FloatImage {
             values,
             share,
         }
+    }
+
+    /// The digest of its values, their meaning and their size.
+    pub(super) fn digest(&self) -> Digest {
+        let form = format!("floats {:?} {:?}", self.size, self.format);
+        of_parts([form.as_bytes(), &self.values])
     }
 
     /// Normalised values become the planes of the network. Others become bytes

@@ -29,6 +29,12 @@ impl Totals {
         sums.queue += queue;
     }
 
+    /// Removes the sums of a version.
+    pub(super) fn forget(&self, model: &str, version: u64) {
+        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        models.remove(&(model.to_owned(), version));
+    }
+
     /// Name, version and sums, in the order of the names.
     #[must_use]
     pub fn list(&self) -> Vec<(String, u64, ModelTotals)> {

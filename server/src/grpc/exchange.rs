@@ -8,6 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use prost::Message;
+use tracing::{Instrument, Span};
 
 use super::frames::{broken, response};
 use super::status::status;
@@ -53,15 +54,18 @@ pub(super) async fn exchange<E: Exchange + 'static>(
         stopping,
     } = requests;
     let call = Arc::new(Call::new(serving, head, id));
+    // The body is polled after the handler has returned.
+    let span = Span::current();
     let responses = messages.map(move |message| {
         let (call, share) = (Arc::clone(&call), arriving.take());
-        async move {
+        let respond = async move {
             let message = message.map_err(|error| status(&broken(&error)))?;
             let waiting = share.sibling();
             let result = infer::<E>(&call, message, share).await;
             // Counted while it is queued and until the client has read it.
             Ok(waiting.hold(E::response(result).encode_to_vec()))
-        }
+        };
+        respond.instrument(span.clone())
     });
     let responses = responses.buffered(CONCURRENT);
     let responses = responses.chain(stream::once(ended(stopping)).filter_map(async |end| end));

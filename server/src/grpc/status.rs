@@ -22,8 +22,11 @@ const fn code(problem: ProblemType) -> Code {
         | P::UnsupportedFormat
         | P::BrokenImage
         | P::NoClassMaps
+        | P::UrlRefused
+        | P::UrlNotFetched
         | P::UriTooLong
         | P::HeadTooLarge => Code::InvalidArgument,
+        P::AnswerUnchanged => Code::FailedPrecondition,
         P::Unauthorized => Code::Unauthenticated,
         P::Forbidden => Code::PermissionDenied,
         P::ModelNotFound => Code::NotFound,
@@ -66,13 +69,23 @@ pub(super) fn render(problem: &Problem, _request_id: &str) -> ErrorResponse {
     }
 }
 
-/// The status of HTTP that means the same, for metrics and the log.
-pub(crate) fn http_status(headers: &HeaderMap) -> Option<u16> {
+/// The code in the head of a response of gRPC.
+fn code_of(headers: &HeaderMap) -> Option<Code> {
     let is_grpc = |value: &HeaderValue| value.as_bytes().starts_with(b"application/grpc");
     if !headers.get(header::CONTENT_TYPE).is_some_and(is_grpc) {
         return None;
     }
-    Some(match Code::from_bytes(headers.get(STATUS)?.as_bytes()) {
+    Some(Code::from_bytes(headers.get(STATUS)?.as_bytes()))
+}
+
+/// The number of the code in the head of a response of gRPC, for traces.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<i64> {
+    code_of(headers).map(|code| i64::from(i32::from(code)))
+}
+
+/// The status of HTTP that means the same, for metrics and the log.
+pub(crate) fn http_status(headers: &HeaderMap) -> Option<u16> {
+    Some(match code_of(headers)? {
         Code::Ok => 200,
         Code::Cancelled => 499,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => 400,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, header};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -90,7 +90,7 @@ impl IncomingBody {
     /// more. A length that was only announced counts nothing.
     async fn collect(&mut self, limits: &Limits, share: &mut ByteShare) -> Result<Bytes, Problem> {
         let started = Instant::now();
-        let mut whole = BytesMut::new();
+        let mut whole = Vec::new();
         while let Some(chunk) = self.next(started, whole.len(), limits, share).await? {
             let length = whole.len() + chunk.len();
             if length > limits.max_body {
@@ -100,12 +100,13 @@ impl IncomingBody {
                 let most = self.length.unwrap_or(limits.max_body).max(length);
                 let capacity = (length + length / 4).min(most);
                 share.grow(capacity - whole.capacity())?;
-                whole.reserve(capacity - whole.len());
+                // Exactly: a buffer that doubles would hold more than is counted.
+                whole.reserve_exact(capacity - whole.len());
             }
             whole.extend_from_slice(&chunk);
         }
         self.stream = None;
-        Ok(whole.freeze())
+        Ok(whole.into())
     }
 
     /// The next bytes of a body of which `length` bytes have arrived.

@@ -9,26 +9,30 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use model::Outputs;
+use tracing::Instrument;
 
 use super::body::IncomingBody;
+use super::by_url::{self, Collected};
 use super::encoding::Codings;
 use super::forms::{Form, Images};
 use super::observe::{LogFields, RequestId};
 use super::problem::Problem;
 use super::target::Target;
-use super::timeout;
+use super::{timeout, trace};
 use crate::core::admission::ByteShare;
 use crate::core::batch::ImageOutput;
+use crate::core::cache::lookup::{self, Lookup};
 use crate::core::error::{Error, ErrorClass};
 use crate::core::image::{EncodedImage, ImageInput};
 use crate::core::instance::Instance;
 use crate::core::keys::Caller;
-use crate::core::request::{self, Deadline, Outcome};
+use crate::core::request::{self, Deadline, Outcome, Schedule};
 use crate::core::serving::{InFlight, Serving};
+use crate::fetch::fetcher::Fetcher;
 
 /// A request with images, before its body is read. After an early return, the
 /// body is thrown away while the response is sent.
@@ -44,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) id: RequestId,
     /// The parameters `name` and `version` of the path.
     pub(super) target: Target,
+    /// Fetches images by URL, where the operator allows it.
+    pub(super) fetcher: Option<Arc<Fetcher>>,
     /// Who sent it.
     caller: Caller,
 }
@@ -61,6 +67,7 @@ impl FromRequest<Arc<Serving>> for ImageRequest {
         let caller = caller(&parts.extensions);
         let call = Call {
             serving: Arc::clone(serving),
+            fetcher: parts.extensions.get().cloned(),
             headers: parts.headers,
             id,
             target,
@@ -121,6 +128,7 @@ impl Call {
     pub(crate) fn new(serving: Arc<Serving>, head: Parts, id: RequestId) -> Self {
         Self {
             serving,
+            fetcher: head.extensions.get().cloned(),
             caller: caller(&head.extensions),
             headers: head.headers,
             id,
@@ -170,7 +178,8 @@ impl Call {
     ) -> Result<ReadBody, Problem> {
         let limits = self.serving.limits();
         let mut share = self.serving.admission().bytes();
-        let bytes = body.read(limits, &mut share).await?;
+        let bytes = body.read(limits, &mut share).instrument(trace::body());
+        let bytes = bytes.await?;
         fields.bytes = bytes.len();
         let deadline = Deadline::after(self.time_limit()?);
         let bytes = match entered.codings.is_identity() {
@@ -193,13 +202,14 @@ impl Call {
         instance: &Instance,
         images: Vec<ImageInput>,
         outputs: Outputs,
-        deadline: Deadline,
+        schedule: impl Into<Schedule>,
         fields: &mut LogFields,
     ) -> Result<Vec<Outcome>, Error> {
         fields.images = images.len();
         let from = (&*self.serving, &self.caller);
-        let outcomes = request::run(from, instance, images, outputs, deadline).await?;
+        let outcomes = request::run(from, instance, images, outputs, schedule.into()).await?;
         fields.timings = request::slowest(&outcomes);
+        fields.cache = lookup::of_all(outcomes.iter().flatten().map(|output| output.source));
         Ok(outcomes)
     }
 
@@ -225,24 +235,55 @@ impl Call {
         } = self.read(body, &entered, fields).await?;
         let images = self.unpack(bytes, &mut share, deadline).await?;
         let share = Arc::new(share);
-        let image = needs.only_image(&images, &share)?;
-        let many = images.many;
-        let files = images.files.into_iter();
-        let input = |file| EncodedImage::new(file, images.encoding, Arc::clone(&share));
-        let inputs = files.map(|file| ImageInput::Encoded(input(file))).collect();
+        let collected = self.collect(images.files, &share, deadline).await?;
         drop(share);
-        let outcomes = self.run(&instance, inputs, needs.outputs, deadline, fields);
-        let outcomes = outcomes.await?.into_iter();
-        let outcomes = outcomes.map(|outcome| outcome.map_err(|error| self.problem(&error)));
+        let image = needs.only_image(&collected)?;
+        let outcomes = self.run_collected(&instance, collected, needs.outputs, deadline, fields);
         Ok(Received {
             parameters,
+            outcomes: outcomes.await?,
             instance,
-            outcomes: outcomes.collect(),
-            many,
+            many: images.many,
             image,
             deadline,
             _entered: entered,
         })
+    }
+
+    /// Runs the images that there are. Those that could not be fetched keep their
+    /// problem.
+    async fn run_collected(
+        &self,
+        instance: &Instance,
+        collected: Vec<Collected>,
+        outputs: Outputs,
+        deadline: Deadline,
+        fields: &mut LogFields,
+    ) -> Result<Vec<Result<ImageOutput, Problem>>, Problem> {
+        let mut inputs = Vec::new();
+        let mut missing = Vec::new();
+        for Collected { image, is_fetched } in collected {
+            missing.push((image.as_ref().err().cloned(), is_fetched));
+            inputs.extend(image.ok().map(ImageInput::Encoded));
+        }
+        let mut outcomes = match inputs.is_empty() {
+            true => Vec::new().into_iter(),
+            false => {
+                let outcomes = self.run(instance, inputs, outputs, deadline, fields);
+                outcomes.await?.into_iter()
+            }
+        };
+        let outcomes = missing.into_iter().map(|(problem, is_fetched)| {
+            let outcome = match problem {
+                Some(problem) => return Err(problem),
+                None => outcomes.next().ok_or_else(Problem::internal)?,
+            };
+            outcome.map_err(|error| match is_fetched {
+                true => by_url::of_fetched(self.problem(&error)),
+                false => self.problem(&error),
+            })
+        });
+        Ok(outcomes.collect())
     }
 
     /// The images of the body of a native route.
@@ -303,17 +344,11 @@ impl Needs {
     /// The only image of the request, if the route needs it.
     ///
     /// # Errors
-    /// 400 if there are several.
-    fn only_image(
-        &self,
-        images: &Images,
-        share: &Arc<ByteShare>,
-    ) -> Result<Option<EncodedImage>, Problem> {
-        let keep =
-            |file: &Bytes| EncodedImage::new(file.clone(), images.encoding, Arc::clone(share));
-        match (self.single, &images.files[..]) {
+    /// 400 if there are several; that of an image that could not be fetched.
+    fn only_image(&self, images: &[Collected]) -> Result<Option<EncodedImage>, Problem> {
+        match (self.single, images) {
             (None, _) => Ok(None),
-            (Some(_), [only]) => Ok(Some(keep(only))),
+            (Some(_), [only]) => only.image.clone().map(Some),
             (Some(reason), _) => Err(Problem::bad_parameter(reason)),
         }
     }
@@ -326,12 +361,26 @@ pub(crate) fn finish(response: Result<Response, Problem>, fields: LogFields) -> 
         Ok(mut response) => {
             let name = HeaderName::from_static("server-timing");
             response.headers_mut().insert(name, server_timing(&fields));
+            add_cache(&mut response, &fields);
             response
         }
         Err(problem) => problem.into_response(),
     };
     response.extensions_mut().insert(fields);
     response
+}
+
+/// What the cache found, and the age of what it had.
+fn add_cache(response: &mut Response, fields: &LogFields) {
+    let Some((found, age)) = fields.cache else {
+        return;
+    };
+    let headers = response.headers_mut();
+    let name = HeaderName::from_static("x-cache");
+    headers.insert(name, HeaderValue::from_static(found.name()));
+    if found == Lookup::Hit {
+        headers.insert(header::AGE, age.as_secs().into());
+    }
 }
 
 fn server_timing(fields: &LogFields) -> HeaderValue {

@@ -3,10 +3,12 @@
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use super::body::IncomingBody;
 use super::call::{Call, ImageRequest, Needs, Received, finish};
+use super::etag;
 use super::observe::LogFields;
 use super::problem::Problem;
 use super::query::{Pairs, Parameters};
@@ -24,6 +26,7 @@ const CLASS_BYTES: usize = 256;
 struct Wanted {
     options: AnswerOptions,
     selection: Option<Selection>,
+    labels: Vec<String>,
 }
 
 impl Wanted {
@@ -31,6 +34,7 @@ impl Wanted {
         Ok(Self {
             options: parameters.options,
             selection: Selection::find(&parameters.labels, instance.categories())?,
+            labels: parameters.labels.clone(),
         })
     }
 }
@@ -54,8 +58,25 @@ async fn respond(
     let prepare = |parameters: Parameters, instance: &Instance| {
         Ok((Wanted::new(&parameters, instance)?, Needs::default()))
     };
-    let received = call.receive(parameters, prepare, body, fields);
-    render(call, &received.await?)
+    let received = call.receive(parameters, prepare, body, fields).await?;
+    let Some(tag) = tag(&received) else {
+        return render(call, &received);
+    };
+    let mut response = match etag::is_known(&call.headers, &tag) {
+        true => etag::unchanged(),
+        false => render(call, &received)?,
+    };
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
+}
+
+/// The entity tag of the answer.
+fn tag(received: &Received<Wanted>) -> Option<HeaderValue> {
+    let Wanted {
+        options, labels, ..
+    } = &received.parameters;
+    let parameters = format!("{options:?} {labels:?} {}", received.many);
+    etag::tag(&received.instance, &received.outcomes, &parameters)
 }
 
 /// Logits -> answers -> JSON.

@@ -1,19 +1,16 @@
 //! One connection: its protocol, its HTTP/1.1 requests, and how it ends.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
-use bytes::Bytes;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use super::held::Held;
 use super::listener::Unsecured;
 use super::room::Stay;
 use super::seat::{CHUNKED, Seat};
@@ -121,11 +118,7 @@ fn begin(request: Request<Incoming>, seat: &Arc<Seat>, shared: &Shared) -> Serve
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        Ok(response.map(|body| Answer {
-            body,
-            _place: place,
-            _busy: busy,
-        }))
+        Ok(response.map(|body| Held::new(body, (place, busy))))
     })
 }
 
@@ -155,28 +148,4 @@ impl Drop for Busy {
 }
 
 /// The body of a response. The connection is busy while it exists.
-struct Answer {
-    body: Body,
-    _place: Option<OwnedSemaphorePermit>,
-    _busy: Busy,
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+type Answer = Held<(Option<OwnedSemaphorePermit>, Busy)>;

@@ -10,9 +10,11 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// Headers of responses that scripts may read.
-const EXPOSED: [HeaderName; 4] = [
+const EXPOSED: [HeaderName; 6] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("server-timing"),
+    HeaderName::from_static("x-cache"),
+    header::AGE,
     header::RETRY_AFTER,
     header::ETAG,
 ];

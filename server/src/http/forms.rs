@@ -1,21 +1,17 @@
 //! The three forms of a request: the bytes of one image, `multipart/form-data`,
-//! and JSON with base64 text.
+//! and JSON with base64 text or URLs ([`super::json_form`]).
 
-use std::borrow::Cow;
 use std::convert::Infallible;
-use std::fmt;
 
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use multer::{Field, Multipart};
-use serde::de::{self, IgnoredAny, SeqAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
 
+use super::json_form;
 use super::problem::{Problem, ProblemType};
 use crate::core::image::Encoding;
-use crate::core::limits::MAX_IMAGES;
 
 /// The form of a request.
 pub(super) enum Form {
@@ -26,10 +22,17 @@ pub(super) enum Form {
 
 /// The images of a request, in order.
 pub(super) struct Images {
-    pub(super) files: Vec<Bytes>,
-    pub(super) encoding: Encoding,
+    pub(super) files: Vec<File>,
     /// Whether the response is an array.
     pub(super) many: bool,
+}
+
+/// One image of a request.
+pub(super) enum File {
+    /// It is in the request.
+    Sent(Bytes, Encoding),
+    /// It is at this URL.
+    Url(Bytes),
 }
 
 impl Form {
@@ -79,19 +82,18 @@ impl Form {
     pub(super) fn unpack(&self, body: Bytes, most: usize) -> Result<Images, Problem> {
         match self {
             Self::Raw => Ok(Images {
-                files: vec![body],
-                encoding: Encoding::Raw,
+                files: vec![File::Sent(body, Encoding::Raw)],
                 many: false,
             }),
             Self::Multipart { boundary } => multipart(body, boundary, most),
-            Self::Json => json(&body, most),
+            Self::Json => json_form::unpack(&body, most),
         }
     }
 }
 
 /// The body without the byte order mark of UTF-8, which some editors and
 /// libraries write in front of JSON.
-fn without_mark(body: &[u8]) -> &[u8] {
+pub(super) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
@@ -105,10 +107,10 @@ fn multipart(body: Bytes, boundary: &str, most: usize) -> Result<Images, Problem
             let name = part.name().unwrap_or_default().to_owned();
             let content = part.bytes().await.map_err(|e| bad_form(&e))?;
             match kind {
-                Part::Image => files.push(content),
+                Part::Image => files.push(File::Sent(content, Encoding::Raw)),
                 // A browser sends a file input without a file like this.
                 Part::Unnamed if content.is_empty() => {}
-                Part::Unnamed => files.push(content),
+                Part::Unnamed => files.push(File::Sent(content, Encoding::Raw)),
                 Part::Other if ignored.len() < NAMED_FIELDS => ignored.push(name),
                 Part::Other => {}
             }
@@ -131,7 +133,6 @@ fn multipart(body: Bytes, boundary: &str, most: usize) -> Result<Images, Problem
     Ok(Images {
         many: files.len() > 1,
         files,
-        encoding: Encoding::Raw,
     })
 }
 
@@ -203,156 +204,18 @@ fn bad_form(error: &multer::Error) -> Problem {
     malformed(format!("the form cannot be parsed: {error}"))
 }
 
-/// `{"image": "..."}` or `{"images": ["...", ...]}`; other keys are ignored.
-/// A list alone is the value of `images`.
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(borrow)]
-    image: Option<Base64<'a>>,
-    #[serde(borrow)]
-    images: Option<List<'a>>,
-}
-
-/// Text that is borrowed from the body unless it has escapes.
-struct Base64<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Base64<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text).map(Self)
-    }
-}
-
-struct Text;
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string with the base64 of one image")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
-
-/// The images of a list. Those beyond [`MAX_IMAGES`] are only counted: a list
-/// of a million empty strings is small as JSON and must not become large here.
-struct List<'a> {
-    first: Vec<Base64<'a>>,
-    length: usize,
-}
-
-/// Characters of the shortest string that is taken as a list of one image:
-/// base64 of the smallest image that a format allows.
-const SHORTEST_IMAGE: usize = 32;
-
-impl<'a> List<'a> {
-    /// A string in the place of a list is a list of one image. One that is too
-    /// short for an image is more likely a name, and the list was forgotten.
-    fn of_one<E: de::Error>(text: Cow<'a, str>) -> Result<Self, E> {
-        match text.len() {
-            SHORTEST_IMAGE.. => Ok(Self {
-                first: vec![Base64(text)],
-                length: 1,
-            }),
-            length => {
-                let found = format!("a string of {length} bytes");
-                Err(E::invalid_type(Unexpected::Other(&found), &Items))
-            }
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Items)
-    }
-}
-
-struct Items;
-
-impl<'de> Visitor<'de> for Items {
-    type Value = List<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of base64 strings")
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        List::of_one(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        List::of_one(Cow::Owned(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        let mut first = Vec::new();
-        while first.len() < MAX_IMAGES {
-            // A null is an image that is missing, with a problem of its own.
-            match items.next_element::<Option<Base64<'de>>>()? {
-                Some(item) => first.push(item.unwrap_or(Base64(Cow::Borrowed("")))),
-                None => break,
-            }
-        }
-        let mut length = first.len();
-        while items.next_element::<IgnoredAny>()?.is_some() {
-            length += 1;
-        }
-        Ok(List { first, length })
-    }
-}
-
-fn json(body: &Bytes, most: usize) -> Result<Images, Problem> {
-    let text = without_mark(body);
-    let document: Document<'_> = match text.trim_ascii_start().first() {
-        Some(b'[') => serde_json::from_slice(text).map(|images| Document {
-            image: None,
-            images: Some(images),
-        }),
-        _ => serde_json::from_slice(text),
-    }
-    .map_err(|error| malformed(format!("the JSON cannot be parsed: {error}")))?;
-    let file = |Base64(text): Base64<'_>| match text {
-        Cow::Borrowed(text) => body.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => text.into(),
-    };
-    let (files, many) = match (document.image, document.images) {
-        (Some(image), None) => (vec![file(image)], false),
-        (None, Some(list)) if list.length > most => return Err(too_many(most)),
-        (None, Some(list)) => (list.first.into_iter().map(file).collect(), true),
-        (Some(_), Some(_)) => {
-            return Err(malformed("the JSON has both `image` and `images`".into()));
-        }
-        (None, None) => return Err(no_image()),
-    };
-    if files.is_empty() {
-        return Err(no_image());
-    }
-    Ok(Images {
-        files,
-        encoding: Encoding::Base64,
-        many,
-    })
-}
-
-fn malformed(reason: String) -> Problem {
+pub(super) fn malformed(reason: String) -> Problem {
     Problem::new(
         ProblemType::MalformedRequest,
         format!("{reason}; /docs shows each form of a request"),
     )
 }
 
-fn no_image() -> Problem {
+pub(super) fn no_image() -> Problem {
     malformed("the request has no image".into())
 }
 
-fn too_many(most: usize) -> Problem {
+pub(super) fn too_many(most: usize) -> Problem {
     Problem::new(
         ProblemType::TooManyImages,
         format!("the request has more than {most} images; split it into several requests"),

@@ -45,7 +45,7 @@ pub(super) async fn metrics(
         return ([(CONTENT_TYPE, torchserve::CONTENT_TYPE)], page).into_response();
     }
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match serving.metrics().render() {
+    match serving.metrics_page() {
         Ok(page) => ([(CONTENT_TYPE, openmetrics)], page).into_response(),
         Err(_) => Problem::internal().into_response(),
     }

@@ -16,8 +16,11 @@ use super::body::IncomingBody;
 use super::dialect::{Dialect, NATIVE};
 use super::problem::{Problem, ProblemType};
 use super::protocol::Protocol;
+use super::trace::Trace;
 use super::unread;
+use crate::core::cache::lookup::Lookup;
 use crate::core::metrics::Metrics;
+use crate::core::request_metrics::Responded;
 use crate::core::serving::Serving;
 use crate::core::statistics::Timings;
 use crate::grpc::status::http_status;
@@ -72,6 +75,8 @@ pub(crate) struct LogFields {
     pub(crate) images: usize,
     pub(crate) bytes: usize,
     pub(crate) timings: Timings,
+    /// What the cache found for the images, and their greatest age.
+    pub(crate) cache: Option<(Lookup, Duration)>,
 }
 
 /// What the layer of a router knows.
@@ -89,7 +94,7 @@ pub(crate) async fn observe(
     let metrics = Arc::clone(serving.metrics());
     let entry = LogEntry::new(&request, metrics, dialect.protocol);
     request.extensions_mut().insert(entry.id.clone());
-    let response = next.run(request).await;
+    let response = entry.trace.follow(next.run(request)).await;
     let share = match is_probe(&entry.route) {
         true => serving.admission().probe_bytes(),
         false => serving.admission().bytes(),
@@ -104,6 +109,7 @@ pub(crate) async fn observe(
     if let Ok(id) = HeaderValue::from_str(entry.id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    let response = entry.trace.respond(response);
     entry.finish(&response);
     response
 }
@@ -142,6 +148,7 @@ pub(crate) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
         problem: problem.problem_type.type_uri(),
         fields: LogFields::default(),
         metrics: Arc::clone(metrics),
+        trace: Trace::default(),
     });
     [head.into_bytes(), body].concat()
 }
@@ -196,17 +203,23 @@ struct LogEntry {
     problem: String,
     fields: LogFields,
     metrics: Arc<Metrics>,
+    trace: Trace,
 }
 
 impl LogEntry {
     fn new(request: &Request, metrics: Arc<Metrics>, protocol: Protocol) -> Self {
         let route = request.extensions().get::<MatchedPath>();
+        // One label for all unknown paths keeps their number bounded.
+        let route = route.map_or("other", MatchedPath::as_str).to_owned();
         Self {
+            trace: match is_probe(&route) {
+                true => Trace::default(),
+                false => Trace::begin(request, &route, protocol),
+            },
             id: RequestId::of(request),
             method: request.method().clone(),
             path: request.uri().path().chars().take(MAX_PATH).collect(),
-            // One label for all unknown paths keeps their number bounded.
-            route: route.map_or("other", MatchedPath::as_str).to_owned(),
+            route,
             protocol,
             key: String::new(),
             started: Instant::now(),
@@ -252,23 +265,34 @@ impl Drop for LogEntry {
     fn drop(&mut self) {
         let total = self.started.elapsed();
         let protocol = self.protocol.name();
-        let metrics = &self.metrics;
-        metrics.responded(protocol, &self.route, self.status, total);
-        if !self.key.is_empty() {
-            metrics.keys.responded(&self.key, self.status);
-        }
-        self.count_model(total);
         let LogFields {
             model,
             version,
             images,
             bytes,
             timings,
+            cache: _,
         } = &self.fields;
+        let response = Responded {
+            protocol,
+            route: &self.route,
+            status: self.status,
+            took: total,
+            model,
+            version: *version,
+            images: *images,
+            key: &self.key,
+            trace_id: self.trace.sampled_id(),
+        };
+        self.metrics.responded(&response);
+        self.trace
+            .end(&response, &self.problem, self.id.as_str(), *bytes);
+        self.count_model(total);
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = self.id.as_str(),
+                    trace_id = self.trace.id(),
                     method = %self.method,
                     path = self.path,
                     protocol,

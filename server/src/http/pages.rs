@@ -6,12 +6,12 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
 
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::etag;
 use super::problem::{Problem, ProblemType};
 use super::target::PathText;
 use super::unread::Accounted;
@@ -102,12 +102,7 @@ impl Asset {
 
     /// Whether `If-None-Match` has the tag of this file.
     fn is_known(&self, request: &HeaderMap) -> bool {
-        let values = request.get_all(IF_NONE_MATCH).iter();
-        let mut tags = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|list| list.split(','))
-            .map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == "*" || tag == self.etag)
+        etag::given(request).any(|tag| tag == "*" || tag == self.etag)
     }
 }
 

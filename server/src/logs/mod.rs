@@ -7,9 +7,11 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry, fmt};
 
 use crate::config::logs::LogConfig;
 
@@ -34,28 +36,36 @@ pub enum Error {
     Running(#[from] TryInitError),
 }
 
-/// Starts the log on standard error and sends the messages of panics to it.
+/// Where spans go.
+pub type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts the log on standard error and sends the messages of panics to it. The log
+/// has no spans: they go to `spans`, or are not made at all.
 ///
 /// # Errors
 /// When a log is already running, or its thread cannot start.
-pub fn start(config: &LogConfig) -> Result<(), Error> {
+pub fn start(config: &LogConfig, spans: Option<Spans>) -> Result<(), Error> {
     // A descriptor of its own: a writer that is stalled must not hold the lock
     // of the standard library's `Stderr`.
     let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let writer = LogWriter::start(file)?;
-    let log = fmt()
+    let log = fmt::layer()
         .with_writer(writer.clone())
-        .log_internal_errors(false)
-        .with_env_filter(EnvFilter::new(&config.levels));
-    if config.json {
-        log.json().flatten_event(true).finish().try_init()?;
-    } else {
-        let colours = io::stderr().is_terminal();
-        log.with_ansi(colours)
-            .with_target(false)
-            .finish()
-            .try_init()?;
-    }
+        .log_internal_errors(false);
+    let is_event = filter_fn(|metadata| metadata.is_event());
+    let filter =
+        EnvFilter::new(&config.levels).and(is_event.with_max_level_hint(LevelFilter::TRACE));
+    let log = match config.json {
+        true => log.json().flatten_event(true).boxed(),
+        false => {
+            let colours = io::stderr().is_terminal();
+            log.with_ansi(colours).with_target(false).boxed()
+        }
+    };
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(log.with_filter(filter))
+        .try_init()?;
     let _ = WRITER.set(writer);
     std::panic::set_hook(Box::new(log_panic));
     Ok(())

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::metadata::{INPUT, PLATFORM};
 use super::outputs::Output;
+use super::policy::{DEFAULT_PRIORITY_LEVEL, PRIORITY_LEVELS};
 use crate::core::instance::Instance;
 
 /// A model.
@@ -87,6 +88,10 @@ pub struct DynamicBatching {
     pub preferred_batch_size: [u32; 0],
     /// 0.
     pub max_queue_delay_microseconds: u64,
+    /// [`PRIORITY_LEVELS`].
+    pub priority_levels: u64,
+    /// [`DEFAULT_PRIORITY_LEVEL`].
+    pub default_priority_level: u64,
 }
 
 /// What runs a model.
@@ -147,6 +152,8 @@ impl ModelConfig {
             dynamic_batching: DynamicBatching {
                 preferred_batch_size: [],
                 max_queue_delay_microseconds: 0,
+                priority_levels: PRIORITY_LEVELS,
+                default_priority_level: DEFAULT_PRIORITY_LEVEL,
             },
             instance_group: vec![InstanceGroup {
                 name: format!("{name}_0"),

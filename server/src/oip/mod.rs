@@ -7,5 +7,6 @@ pub mod failure;
 pub mod images;
 pub mod metadata;
 pub mod outputs;
+pub mod policy;
 pub mod statistics;
 pub mod tensor;

@@ -6,6 +6,7 @@ mod classify;
 mod convert;
 mod documentation;
 mod serving;
+mod tracing;
 
 use std::process::{Command, Output, Stdio};
 

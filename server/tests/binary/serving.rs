@@ -9,25 +9,31 @@ use serde_json::Value;
 use crate::{photo, resnet, text};
 
 /// A server on a free port, with its log.
-struct Serving {
+pub(crate) struct Serving {
     process: Child,
     log: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     /// What has been read of the log.
-    seen: String,
+    pub(crate) seen: String,
 }
 
 impl Serving {
     /// Starts it and waits until it is ready.
     fn start(flags: &[&str]) -> Self {
-        Self::start_as(Command::new(env!("CARGO_BIN_EXE_resnet")), flags)
+        Self::start_with(flags, &[])
+    }
+
+    /// Starts it with these environment variables and no others.
+    pub(crate) fn start_with(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_resnet"));
+        command.env_clear().envs(variables.iter().copied());
+        Self::start_as(command, flags)
     }
 
     fn start_as(mut command: Command, flags: &[&str]) -> Self {
         let mut process = command
             .args(["--port", "0"])
             .args(flags)
-            .env_clear()
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -49,7 +55,7 @@ impl Serving {
     }
 
     /// The next line of the log whose message starts with `message`.
-    fn line(&mut self, message: &str) -> Value {
+    pub(crate) fn line(&mut self, message: &str) -> Value {
         loop {
             let mut line = String::new();
             assert!(
@@ -64,7 +70,7 @@ impl Serving {
         }
     }
 
-    fn send(&self, head: &str, body: &[u8]) -> TcpStream {
+    pub(crate) fn send(&self, head: &str, body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         stream
@@ -74,7 +80,7 @@ impl Serving {
         stream
     }
 
-    fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         read(self.send(&format!("GET {path} HTTP/1.1\r\n"), b""))
     }
 
@@ -94,7 +100,7 @@ impl Serving {
         (stream, rest.to_vec())
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -105,7 +111,7 @@ impl Serving {
         );
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
     }
 }
@@ -116,7 +122,8 @@ impl Drop for Serving {
         let _ = self.process.wait();
     }
 }
-fn read(mut stream: TcpStream) -> String {
+
+pub(crate) fn read(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -179,6 +186,7 @@ fn the_first_signal_waits_for_what_was_accepted() {
 #[test]
 fn connections_fit_the_limit_on_file_descriptors() {
     let mut command = Command::new("sh");
+    command.env_clear();
     command.args(["-c", "ulimit -n 128 && exec \"$0\" \"$@\""]);
     command.arg(env!("CARGO_BIN_EXE_resnet"));
     let mut serving = Serving::start_as(command, &[]);
@@ -220,10 +228,21 @@ fn the_second_signal_ends_at_once() {
 fn signals_that_would_kill_are_ignored_with_a_request_in_flight() {
     let mut serving = Serving::start(&[]);
     let (mut stream, rest) = serving.half_a_post();
-    for signal in ["-USR1", "-USR2", "-QUIT"] {
+    for signal in ["-USR2", "-QUIT"] {
         serving.signal(signal);
         serving.line("ignored");
     }
+    serving.signal("-USR1");
+    let server = serving.line("state of the server");
+    assert_eq!(server["ready"], true, "{server}");
+    assert!(server["connections"].as_u64() >= Some(1), "{server}");
+    // Half a photo has arrived.
+    let budgets = server["budgets"].as_str().unwrap();
+    assert!(budgets.contains("/536870912"), "{budgets}");
+    assert!(!budgets.starts_with("bodies 0/"), "{budgets}");
+    let model = serving.line("state of a model");
+    assert_eq!(model["model"], "resnet50_thin", "{model}");
+    assert_eq!(model["state"], "ready", "{model}");
     stream.write_all(&rest).unwrap();
     let answer = read(stream);
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");

@@ -69,6 +69,8 @@ async fn a_key_may_do_what_its_scopes_allow() {
         "{}",
         metrics.text
     );
+    let timed = "resnet_key_request_seconds_count{key=\"shop\"}";
+    assert!(metrics.text.contains(timed), "{}", metrics.text);
     server
         .send(with_key(get("/metrics"), "shop"))
         .await

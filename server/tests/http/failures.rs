@@ -152,6 +152,20 @@ async fn more_bytes_than_body_memory() {
         .assert_problem(415, "unsupported-format");
 }
 
+#[tokio::test]
+async fn each_byte_of_a_body_in_parts_is_counted() {
+    use futures_util::{StreamExt, stream};
+    let memory = limits().body_memory;
+    let server = server().await;
+    let parts = stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(vec![0; 10_000])));
+    let body = Body::from_stream(parts.chain(stream::pending()));
+    let request = server.spawn(post("/classify", body));
+    let fits = |bytes| server.serving.admission().bytes().grow(bytes).is_ok();
+    wait_until("200 kB to be counted", async || !fits(memory - 199_999)).await;
+    assert!(fits(memory - 250_000), "and room for a quarter more");
+    request.abort();
+}
+
 /// A client that sends most of its body at once, and then a byte now and then.
 fn trickling(first: usize, pause: Duration) -> Body {
     use futures_util::{StreamExt, stream};

@@ -58,7 +58,7 @@ async fn run(server: &Server, images: Vec<ImageInput>) -> Result<Vec<Outcome>, E
     let deadline = Deadline::after(serving.limits().request_timeout);
     let instance = request::find(serving, None, None, deadline).await?;
     let from = (&**serving, &Caller::default());
-    request::run(from, &instance, images, Outputs::default(), deadline).await
+    request::run(from, &instance, images, Outputs::default(), deadline.into()).await
 }
 
 fn class(outcome: &Outcome) -> usize {

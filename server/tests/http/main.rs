@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 mod batching;
+mod cache;
 mod connections;
 mod contract;
 mod dialects;
@@ -26,3 +27,4 @@ mod sockets;
 mod support;
 mod transports;
 mod unread;
+mod urls;

@@ -56,6 +56,15 @@ async fn requests_are_counted_by_route_and_status() {
         "unknown paths share one label"
     );
     assert_eq!(timed("other").await, 2.0);
+    let of_model = async |status: u16| {
+        let name = format!(
+            r#"resnet_model_requests_total{{model="fake",version="1",status="{status}",protocol="native"}}"#
+        );
+        server.metric(&name).await
+    };
+    assert_eq!((of_model(200).await, of_model(415).await), (4.0, 1.0));
+    let page = server.get("/metrics").await.text;
+    assert!(!page.contains("dogs"), "{page}");
 }
 
 #[tokio::test]
@@ -79,6 +88,34 @@ async fn each_step_of_an_image_is_timed() {
     assert_eq!(metric("resnet_forward_seconds_count").await, batches);
     assert_eq!(metric("resnet_batch_images_count").await, batches);
     assert_eq!(metric("resnet_batch_images_sum").await, 3.0);
+    for (format, result, count) in [("png", "valid", 3.0), ("unknown", "invalid", 1.0)] {
+        let name = format!(r#"resnet_decoded_images_total{{format="{format}",result="{result}"}}"#);
+        assert_eq!(server.metric(&name).await, count);
+    }
+}
+
+#[tokio::test]
+async fn budgets_and_the_process_are_measured_at_each_scrape() {
+    let server = server().await;
+    let share = {
+        let mut share = server.serving.admission().bytes();
+        share.grow(1000).unwrap();
+        share
+    };
+    let used = r#"resnet_budget_used{budget="bodies"}"#;
+    assert_eq!(server.metric(used).await, 1000.0);
+    drop(share);
+    assert_eq!(server.metric(used).await, 0.0);
+    let limit = |budget: &str| format!(r#"resnet_budget_limit{{budget="{budget}"}}"#);
+    assert_eq!(server.metric(&limit("images")).await, 64.0);
+    assert_eq!(server.metric(&limit("bodies")).await, f64::from(4 << 20));
+    for name in [
+        "process_resident_memory_bytes",
+        "process_threads",
+        "process_open_fds",
+    ] {
+        assert!(server.metric(name).await > 0.0, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Downloads the files of one commit into the cache and verifies them.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use crate::folder::{CONFIG, PREPROCESSOR, weights_among};
 use crate::hub::cache::RepositoryCache;
 use crate::hub::client::{Client, Remote, RequestError};
 use crate::hub::error::HubError;
+use crate::lock::wait_for;
 use crate::sharded;
 
 /// Progress of the download of one file.
@@ -28,8 +29,6 @@ pub struct Progress<'a> {
 const ATTEMPTS: u32 = 4;
 /// The pause after the first failed attempt; it doubles.
 const PAUSE: Duration = Duration::from_millis(300);
-/// How often a lock that another process holds is tried.
-const LOCK_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes read at once.
 const CHUNK: usize = 1 << 16;
 
@@ -212,30 +211,6 @@ fn is_final(error: &RequestError) -> bool {
             matches!(**error, ureq::Error::StatusCode(status) if status < 500 && status != 429)
         }
         _ => false,
-    }
-}
-
-/// Waits until no other process holds the lock. It is released when `lock` is
-/// closed, or when the process ends.
-fn wait_for(lock: &File, name: &str) -> io::Result<()> {
-    let mut waits = false;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => {
-                if !waits {
-                    tracing::info!(file = name, "another process downloads it; waiting");
-                    waits = true;
-                }
-                std::thread::sleep(LOCK_INTERVAL);
-            }
-            // Some network file systems have no locks. Two downloads would then
-            // damage each other's file, which the checksum shows.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                return Ok(());
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
     }
 }
 

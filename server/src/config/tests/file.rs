@@ -81,7 +81,7 @@ fn the_errors_of_a_file_name_its_lines() {
         .iter()
         .map(|error| match &error.origin {
             Origin::File { line, key, .. } => (*line, key.clone(), error.value.clone()),
-            Origin::Flag(name) => panic!("{name} is in the file"),
+            Origin::Flag(name) | Origin::Variable(name) => panic!("{name} is in the file"),
         })
         .collect();
     found.sort();

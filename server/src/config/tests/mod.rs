@@ -32,7 +32,7 @@ fn check(given: &[&str]) -> Result<Config, ConfigErrors> {
 fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
     let flag = |error: &'_ ConfigError| match error.origin {
         Origin::Flag(name) => name,
-        Origin::File { .. } => panic!("{error} is not the error of a flag"),
+        Origin::File { .. } | Origin::Variable(_) => panic!("{error} is not the error of a flag"),
     };
     let mut found: Vec<(&str, &str)> = errors
         .iter()
@@ -43,7 +43,7 @@ fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
 }
 
 /// A value for each setting that it does not accept.
-const WRONG: [(&str, &str); 31] = [
+const WRONG: [(&str, &str); 33] = [
     ("admin", "9000"),
     ("api-keys", "/no/such/file"),
     ("body-memory", "1 potato"),
@@ -68,6 +68,8 @@ const WRONG: [(&str, &str); 31] = [
     ("model", "/no/such/file"),
     ("model-memory", "-1"),
     ("models", "/no/such/folder"),
+    ("otlp-endpoint", "localhost:4317"),
+    ("otlp-protocol", "http"),
     ("port", "65536"),
     ("protocols", "oip,kserve"),
     ("request-timeout", "0s"),

@@ -12,8 +12,8 @@ use super::registry::{Registry, Shared, unavailable};
 use super::slot::{Slot, State};
 use crate::core::error::Error;
 use crate::core::instance::Instance;
+use crate::core::labels::ModelLabels;
 use crate::core::memory::LargeBlocksReturned;
-use crate::core::metrics::ModelLabels;
 use crate::core::network::Network;
 
 /// Why a version that was unloaded on request is not served.
@@ -207,6 +207,7 @@ impl Shared {
         match loaded {
             Ok(instance) => {
                 let info = instance.network().info();
+                self.metrics.load_took(model, began.elapsed());
                 tracing::info!(
                     model,
                     version,

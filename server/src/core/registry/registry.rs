@@ -151,6 +151,21 @@ impl Registry {
         Ok(status(&entry, &default))
     }
 
+    /// Bytes of all loaded models.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let entries = self.0.entries();
+        let slots = entries.iter().flat_map(|entry| entry.slots());
+        let loaded = slots.filter_map(|slot| slot.lock().instance.clone());
+        loaded.map(|instance| instance.memory()).sum()
+    }
+
+    /// Bytes that all loaded models may take together.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<usize> {
+        self.0.memory_limit
+    }
+
     /// Which of the models to load at start have been loaded, are loading, or failed.
     #[must_use]
     pub fn readiness(&self) -> Readiness {

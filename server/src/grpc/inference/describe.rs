@@ -176,6 +176,8 @@ fn message(config: config::ModelConfig) -> proto::ModelConfig {
     };
     let batching = proto::ModelDynamicBatching {
         max_queue_delay_microseconds: config.dynamic_batching.max_queue_delay_microseconds,
+        priority_levels: config.dynamic_batching.priority_levels,
+        default_priority_level: config.dynamic_batching.default_priority_level,
         ..Default::default()
     };
     proto::ModelConfig {

@@ -43,7 +43,7 @@ impl Infer for ModelInfer {
             call,
             entered,
             share,
-            mut deadline,
+            deadline,
             fields,
         } = inference;
         let share = Arc::new(share);
@@ -60,13 +60,11 @@ impl Infer for ModelInfer {
         };
         let Parsed {
             id,
-            timeout,
+            policy,
             input,
             wanted,
         } = parsed.map_err(failed)?;
-        if let Some(timeout) = timeout {
-            deadline = deadline.or_after(timeout);
-        }
+        let schedule = policy.schedule(deadline);
         let model = ModelInput {
             model: &name,
             side: instance.network().info().input_size,
@@ -76,11 +74,11 @@ impl Infer for ModelInfer {
         let images = images(&input, model, &share).map_err(failed)?;
         drop((input, share));
         let needed = needed(&wanted, &instance).map_err(failed)?;
-        let outcomes = call.run(&instance, images, needed, deadline, fields).await;
+        let outcomes = call.run(&instance, images, needed, schedule, fields).await;
         let outcomes = outcomes.map_err(|error| failed(error.into()))?;
         let images = all_or_first_error(call, outcomes)?;
         let version = instance.version().to_string();
-        let tensors = rendered(call, instance, wanted, images, deadline).await?;
+        let tensors = rendered(call, instance, wanted, images, schedule.deadline).await?;
         Ok(response(name, version, id, &tensors))
     }
 }

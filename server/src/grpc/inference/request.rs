@@ -1,7 +1,6 @@
 //! A `ModelInferRequest` as the tensor and the outputs that the protocol knows.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -16,6 +15,7 @@ use crate::grpc::proto::inference::model_infer_request::{
 use crate::grpc::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest};
 use crate::oip::failure::Failure;
 use crate::oip::outputs::{Output, Wanted};
+use crate::oip::policy::Policy;
 use crate::oip::tensor::{Datatype, InputTensor, TensorData};
 
 /// Inputs of a request, and outputs, at most. As many as over REST.
@@ -24,8 +24,7 @@ const MOST_TENSORS: usize = 16;
 /// A request.
 pub(super) struct Parsed {
     pub(super) id: String,
-    /// How long it may take, if it says that.
-    pub(super) timeout: Option<Duration>,
+    pub(super) policy: Policy,
     pub(super) input: InputTensor,
     pub(super) wanted: Vec<Wanted>,
 }
@@ -64,7 +63,7 @@ pub(super) fn parse(request: ModelInferRequest) -> Result<Parsed, Failure> {
         let text = format!("'id' must have at most {LONGEST_ID} bytes");
         return Err(Failure::Invalid(text));
     }
-    let timeout = check_parameters(&request.parameters)?;
+    let policy = check_parameters(&request.parameters)?;
     let [input] = <[InferInputTensor; 1]>::try_from(request.inputs).map_err(|inputs| {
         let names: Vec<String> = inputs.iter().map(|i| format!("'{}'", i.name)).collect();
         Failure::Invalid(format!(
@@ -82,7 +81,7 @@ pub(super) fn parse(request: ModelInferRequest) -> Result<Parsed, Failure> {
     }
     Ok(Parsed {
         id: request.id,
-        timeout,
+        policy,
         input,
         wanted,
     })
@@ -107,9 +106,8 @@ fn unsigned(parameters: &Parameters, name: &str) -> Result<Option<u64>, Failure>
     }
 }
 
-/// Checks the parameters of a request; returns the timeout. There is one level of
-/// priority, so every value is the same.
-fn check_parameters(parameters: &Parameters) -> Result<Option<Duration>, Failure> {
+/// Checks the parameters of a request; returns its schedule policy.
+fn check_parameters(parameters: &Parameters) -> Result<Policy, Failure> {
     // A client of streams asks for a mark of the last response, which each is.
     let allowed = ["triton_enable_empty_final_response"];
     let reserved = parameters
@@ -121,11 +119,8 @@ fn check_parameters(parameters: &Parameters) -> Result<Option<Duration>, Failure
                     triton_enable_empty_final_response";
         return Err(Failure::Invalid(text.into()));
     }
-    unsigned(parameters, "priority")?;
-    let micros = unsigned(parameters, "timeout")?;
-    Ok(micros
-        .filter(|&micros| micros > 0)
-        .map(Duration::from_micros))
+    let priority = unsigned(parameters, "priority")?;
+    Ok(Policy::new(priority, unsigned(parameters, "timeout")?))
 }
 
 fn wanted(output: &InferRequestedOutputTensor, model: &str) -> Result<Wanted, Failure> {

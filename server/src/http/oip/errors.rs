@@ -54,7 +54,10 @@ fn status(problem: &Problem) -> StatusCode {
         | P::ImageTooLarge
         | P::UnsupportedFormat
         | P::BrokenImage
-        | P::NoClassMaps => StatusCode::BAD_REQUEST,
+        | P::NoClassMaps
+        | P::AnswerUnchanged
+        | P::UrlRefused
+        | P::UrlNotFetched => StatusCode::BAD_REQUEST,
     }
 }
 

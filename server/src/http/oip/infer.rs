@@ -23,6 +23,7 @@ use crate::http::response::counted_bytes;
 use crate::oip::failure::Failure;
 use crate::oip::images::{ModelInput, images, raw};
 use crate::oip::outputs::{Wanted, needed, outputs, size};
+use crate::oip::policy::Policy;
 
 /// The length of the JSON in front of binary tensors.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -48,7 +49,7 @@ struct Parsed {
 struct Request {
     id: Option<String>,
     wanted: Vec<Wanted>,
-    timeout: Option<std::time::Duration>,
+    policy: Policy,
 }
 
 async fn respond(
@@ -68,14 +69,12 @@ async fn respond(
     let instance = instance.map_err(|error| failed(error.into()))?;
 
     let body = call.read(body, &entered, fields).await?;
-    let mut deadline = body.deadline;
+    let deadline = body.deadline;
     let parsed = parsed(call, &instance, header, body).await?;
     let Parsed { request, images } = parsed.map_err(failed)?;
-    if let Some(timeout) = request.timeout {
-        deadline = deadline.or_after(timeout);
-    }
+    let schedule = request.policy.schedule(deadline);
     let needed = needed(&request.wanted, &instance).map_err(failed)?;
-    let outcomes = call.run(&instance, images, needed, deadline, fields).await;
+    let outcomes = call.run(&instance, images, needed, schedule, fields).await;
     let outcomes = outcomes.map_err(|error| failed(error.into()))?;
     let images = all_or_first_error(call, outcomes)?;
 
@@ -89,7 +88,10 @@ async fn respond(
     };
     let response = match response.is_small() {
         true => response.render(),
-        false => call.on_pool(move || response.render(), deadline).await?,
+        false => {
+            let render = move || response.render();
+            call.on_pool(render, schedule.deadline).await?
+        }
     };
     response.map_err(failed)
 }
@@ -157,23 +159,19 @@ fn read(
             request: Request {
                 id: None,
                 wanted,
-                timeout: None,
+                policy: Policy::default(),
             },
             images: raw(body, Arc::new(share)),
         });
     }
     let InferRequest {
         id,
-        timeout,
+        policy,
         input: tensor,
         wanted,
     } = parse(&body, header, input.model, &mut share)?;
     Ok(Parsed {
-        request: Request {
-            id,
-            wanted,
-            timeout,
-        },
+        request: Request { id, wanted, policy },
         images: images(&tensor, input, &Arc::new(share))?,
     })
 }

@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, SeqAccess, Unexpected, Visitor};
 
-use super::json::TextSeed;
+use crate::http::json_text::TextSeed;
 use crate::oip::tensor::Datatype;
 
 /// The little-endian bytes of exactly `count` numbers.

@@ -1,7 +1,5 @@
 //! The body of an inference request: JSON, which binary tensors may follow.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,6 +11,7 @@ use crate::core::image::Encoding;
 use crate::core::limits::{LONGEST_ID, MAX_IMAGES};
 use crate::oip::failure::Failure;
 use crate::oip::outputs::{Output, Wanted};
+use crate::oip::policy::Policy;
 use crate::oip::tensor::{Datatype, InputTensor, TensorData, shape_text};
 
 /// Keys that Triton keeps for itself.
@@ -22,8 +21,7 @@ const RESERVED: &str = "triton_";
 #[derive(Debug)]
 pub(super) struct InferRequest {
     pub(super) id: Option<String>,
-    /// How long it may take, if it says that.
-    pub(super) timeout: Option<Duration>,
+    pub(super) policy: Policy,
     pub(super) input: InputTensor,
     pub(super) wanted: Vec<Wanted>,
 }
@@ -91,7 +89,7 @@ pub(super) fn parse(
         return Err(Failure::Invalid(text));
     }
     let parameters = document.parameters.unwrap_or_default();
-    let timeout = check_parameters(&parameters)?;
+    let policy = check_parameters(&parameters)?;
     let all_binary = parameters
         .bool("binary_data_output")
         .map_err(Failure::Invalid)?;
@@ -122,15 +120,14 @@ pub(super) fn parse(
     };
     Ok(InferRequest {
         id,
-        timeout,
+        policy,
         input,
         wanted,
     })
 }
 
-/// Checks the parameters of a request; returns the timeout. There is one level of
-/// priority, so every value is the same.
-fn check_parameters(parameters: &Parameters<'_>) -> Result<Option<Duration>, Failure> {
+/// Checks the parameters of a request; returns its schedule policy.
+fn check_parameters(parameters: &Parameters<'_>) -> Result<Policy, Failure> {
     if parameters
         .iter()
         .any(|(name, _)| name.starts_with(RESERVED))
@@ -139,14 +136,12 @@ fn check_parameters(parameters: &Parameters<'_>) -> Result<Option<Duration>, Fai
                     should not be specified.";
         return Err(Failure::Invalid(text.into()));
     }
-    parameters.unsigned("priority").map_err(Failure::Invalid)?;
+    let priority = parameters.unsigned("priority").map_err(Failure::Invalid)?;
     for name in ["sequence_start", "sequence_end"] {
         parameters.bool(name).map_err(Failure::Invalid)?;
     }
-    let micros = parameters.unsigned("timeout").map_err(Failure::Invalid)?;
-    Ok(micros
-        .filter(|&micros| micros > 0)
-        .map(Duration::from_micros))
+    let timeout = parameters.unsigned("timeout").map_err(Failure::Invalid)?;
+    Ok(Policy::new(priority, timeout))
 }
 
 fn wanted(output: OutputDocument<'_>, all_binary: bool, model: &str) -> Result<Wanted, Failure> {

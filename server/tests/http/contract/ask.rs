@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::http::Request;
 use clap::Parser;
@@ -16,13 +17,16 @@ use resnet_server::core::registry::loader::{LoadError, Loader};
 use resnet_server::core::round_robin::Class;
 use resnet_server::core::serving::Serving;
 use resnet_server::core::spec::ModelSpec;
+use resnet_server::fetch::fetcher::{FetchRules, Fetcher};
+use resnet_server::fetch::rules::{AllowList, PrivateHosts};
+use resnet_server::http::routes;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use weights::{Activation, Hierarchy, Hub, Labels, Preprocessing};
 
 use super::bodies::described;
 use super::examples::{Contract, Example, object};
-use crate::support::client::{Response, send_admin_of, send_of};
+use crate::support::client::{Response, send_admin_of, send_of, send_to};
 use crate::support::gate::Gate;
 
 /// The default configuration: the examples state its limits. In f32, as the
@@ -139,12 +143,12 @@ impl Loader for ControlledLoader {
     }
 }
 
-/// A server that loads the default model.
-fn starting() -> (Arc<Serving>, Arc<Controlled>) {
+/// A server that loads the default model, with a cache of this size.
+fn starting(cache: Option<usize>) -> (Arc<Serving>, Arc<Controlled>) {
     let model = Arc::<Controlled>::default();
     let loader = Box::new(ControlledLoader(Arc::clone(&model)));
     let serving = Serving::new(CONFIG.limits.clone(), None, POOL.clone(), loader);
-    (Arc::new(serving), model)
+    (Arc::new(serving.with_cache(cache)), model)
 }
 
 fn apply(serving: &Serving) {
@@ -154,7 +158,11 @@ fn apply(serving: &Serving) {
 
 /// A server whose model is ready.
 pub(crate) async fn ready() -> (Arc<Serving>, ModelControl) {
-    let (serving, model) = starting();
+    ready_with(None).await
+}
+
+async fn ready_with(cache: Option<usize>) -> (Arc<Serving>, ModelControl) {
+    let (serving, model) = starting(cache);
     apply(&serving);
     serving.registry().wait_until_loaded().await;
     (serving, ModelControl(model))
@@ -197,6 +205,9 @@ pub(crate) async fn ask(example: &Example) -> Response {
     if state == Some("starting") {
         return ask_while_starting(example, request).await;
     }
+    if state == Some("caching") {
+        return ask_twice(example, request).await;
+    }
     let (serving, ModelControl(model)) = ready().await;
     match state {
         Some("guarded") => {
@@ -218,6 +229,11 @@ pub(crate) async fn ask(example: &Example) -> Response {
             let _permits = permits.unwrap();
             return send_request(&serving, example.contract, request).await;
         }
+        Some("fetching") => {
+            let (contract, fetcher) = (example.contract, fetcher());
+            let router = routes::public(Arc::clone(&serving), &contract.protocols());
+            return send_to(router.layer(Extension(fetcher)), request).await;
+        }
         Some("stuck") => {
             model.gate.close();
             let response =
@@ -238,8 +254,27 @@ pub(crate) async fn ask(example: &Example) -> Response {
     }
 }
 
+/// Asks again with the entity tag of the first response.
+async fn ask_twice(example: &Example, mut again: Request<Body>) -> Response {
+    let (serving, _) = ready_with(Some(1 << 20)).await;
+    let first = send_request(&serving, example.contract, request(example)).await;
+    let tag = first.headers["etag"].clone();
+    again.headers_mut().insert("if-none-match", tag);
+    send_request(&serving, example.contract, again).await
+}
+
+/// Fetches images of a host where nothing listens.
+fn fetcher() -> Arc<Fetcher> {
+    let rules = FetchRules {
+        allowed: AllowList::parse("http://127.0.0.1:9").unwrap(),
+        private: PrivateHosts::parse("127.0.0.1").unwrap(),
+        timeout: CONFIG.limits.request_timeout,
+    };
+    Arc::new(Fetcher::new(rules, CONFIG.limits.max_body).unwrap())
+}
+
 async fn ask_while_starting(example: &Example, request: Request<Body>) -> Response {
-    let (serving, model) = starting();
+    let (serving, model) = starting(None);
     model.load_gate.close();
     apply(&serving);
     let response = send_request(&serving, example.contract, request).await;

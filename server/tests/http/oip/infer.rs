@@ -14,7 +14,7 @@ use crate::support::client::{grey, send};
 use crate::support::loader::spec;
 use crate::support::network::FakeNetwork;
 use crate::support::seeing::seeing;
-use crate::support::server::{MODEL, Server, limits, server};
+use crate::support::server::{MODEL, Server, limits, server, server_of};
 
 const BINARY: &str = r#"{"parameters": {"binary_data_output": true}}"#;
 
@@ -238,4 +238,28 @@ async fn requests_and_responses_are_compressed() {
         plain.push(decoded);
     }
     assert!(plain.iter().all(|body| *body == plain[0]));
+}
+
+#[tokio::test]
+async fn images_of_priority_level_2_wait_for_others() {
+    let mut limits = limits();
+    limits.max_batch = 1;
+    let server = server_of(FakeNetwork::new(), 1, limits).await;
+    // The only thread is held in the decoding of the first image.
+    server.network().decode_gate.close();
+    let mut requests = Vec::new();
+    for (in_flight, (value, priority)) in [(1, 0), (10, 2), (20, 1)].into_iter().enumerate() {
+        let tensor = &all(&[value])[0];
+        let more = json!({"parameters": {"priority": priority}});
+        requests.push(server.spawn(tensor.as_json(&more)));
+        let images = (in_flight + 1) as f64;
+        server
+            .wait_for_metric("resnet_images_in_flight", images)
+            .await;
+    }
+    server.network().decode_gate.open();
+    for request in requests {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    assert_eq!(server.batches().concat(), [1, 20, 10]);
 }

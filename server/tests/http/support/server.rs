@@ -64,15 +64,33 @@ pub(crate) async fn server_of(network: FakeNetwork, threads: usize, limits: Limi
     server
 }
 
+/// A server whose only model is ready, with a cache of this size.
+pub(crate) async fn caching(bytes: usize) -> Server {
+    let server = Server::with(limits(), None, 2, Some(bytes));
+    let network = FakeNetwork::with_behavior(|_| Ok(()));
+    server.files.write_shared(MODEL, 1, Arc::new(network));
+    server.start(vec![spec(MODEL)]).await;
+    server
+}
+
 impl Server {
     /// A server without models. `memory_limit` is in bytes.
     pub(crate) fn new(limits: Limits, memory_limit: Option<usize>, threads: usize) -> Self {
+        Self::with(limits, memory_limit, threads, None)
+    }
+
+    fn with(
+        limits: Limits,
+        memory_limit: Option<usize>,
+        threads: usize,
+        cache: Option<usize>,
+    ) -> Self {
         let files = Arc::<FakeFiles>::default();
         let loader = Box::new(FakeLoader(Arc::clone(&files)));
         let pool = ThreadPool::new(threads).unwrap();
         let serving = Serving::new(limits, memory_limit, pool, loader);
         Self {
-            serving: Arc::new(serving),
+            serving: Arc::new(serving.with_cache(cache)),
             files,
         }
     }

@@ -1,0 +1,5 @@
+//! Images by URL.
+
+mod hostile;
+mod responses;
+mod web;
