@@ -1,7 +1,7 @@
 # Run `make check` before each commit. After a change to the CUDA backend, also run
 # `make cuda`, `make cuda-ptx` and `make cuda-release`. CI runs these four targets.
 
-.PHONY: deploy workflows deny youngest package-files deb wheel packages-check aarch64 parity protos clients hostile soak fairness fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
+.PHONY: metrics deploy workflows deny youngest package-files deb wheel packages-check aarch64 parity protos clients hostile soak fairness fuzz reload page page-shots check fmt lint docs test race miri tsan bench family plot docker cuda cuda-ptx cuda-release cuda-plans gpu
 
 check: fmt lint docs test
 
@@ -159,7 +159,8 @@ wheel:
 packages-check:
 	packaging/check.sh
 
-# The binary for aarch64 on an x86-64 machine; packaging/aarch64.sh says what it needs.
+# The tests of the kernels, and the binary, for aarch64 on an x86-64 machine under qemu;
+# packaging/aarch64.sh says what it needs. CI does not run it.
 aarch64:
 	packaging/aarch64.sh
 
@@ -175,8 +176,9 @@ CUDA ?= target/cuda
 # dependencies and compile all of them again.
 CUDA_BUILD = --workspace --features cuda --locked
 WITH_CUDA = export CARGO_INCREMENTAL=0 && exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
+# Clippy also reads the code of object stores, which releases have too.
 cuda:
-	$(WITH_CUDA) cargo clippy $(CUDA_BUILD) --all-targets -- -D warnings
+	$(WITH_CUDA) cargo clippy $(CUDA_BUILD) --features resnet-server/stores --all-targets -- -D warnings
 	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc $(CUDA_BUILD) --no-deps --document-private-items
 	$(WITH_CUDA) cargo test $(CUDA_BUILD) --lib --test cuda
 	$(WITH_CUDA) cargo build $(CUDA_BUILD) --example gpu
@@ -194,7 +196,7 @@ cuda-ptx:
 # starts without them.
 cuda-release:
 	$(WITH_CUDA) if [ -e "$$RESNET_KERNELS" ]; then feature=cubins; else feature=cuda; fi && \
-		cargo test --release --package resnet-model --package resnet-server --features $$feature \
+		cargo test --release --package resnet-model --package resnet-server --features $$feature,resnet-server/stores \
 		--test cuda --locked -- cubins without_a_driver
 	readelf --dynamic target/release/resnet | grep NEEDED
 	! readelf --dynamic target/release/resnet | grep -E 'NEEDED.*lib(cu|nv)'
@@ -208,3 +210,7 @@ cuda-plans:
 # many passes, and prints a table with the speed.
 gpu:
 	$(WITH_CUDA) cargo run --release --package resnet-model --features cuda --example gpu --locked
+
+# docs/metrics.md, from the code. A test checks that it is current.
+metrics:
+	UPDATE=1 cargo test --workspace --lib --locked reference_of_the_metrics
