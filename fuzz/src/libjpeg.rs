@@ -5,13 +5,19 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mozjpeg_sys::{
-    JCS_CMYK, JCS_RGB, boolean, jpeg_common_struct, jpeg_create_decompress, jpeg_decompress_struct,
-    jpeg_destroy_decompress, jpeg_error_mgr, jpeg_finish_decompress, jpeg_mem_src,
-    jpeg_read_header, jpeg_read_scanlines, jpeg_start_decompress, jpeg_std_error,
+    JBLOCK, JCS_CMYK, JCS_RGB, boolean, jpeg_common_struct, jpeg_component_info,
+    jpeg_create_decompress, jpeg_decompress_struct, jpeg_destroy_decompress, jpeg_error_mgr,
+    jpeg_finish_decompress, jpeg_mem_src, jpeg_read_coefficients, jpeg_read_header,
+    jpeg_read_scanlines, jpeg_start_decompress, jpeg_std_error,
 };
 use resnet_preprocess::{ImageError, photo};
 
 use crate::image::{LIMITS, MAX_PIXELS};
+
+/// The largest sum of the absolute coefficients of a block for which no step of the
+/// inverse transform leaves 16 bits: a step multiplies by at most sqrt(2) cos(pi / 16),
+/// and the values between the two passes have two more bits.
+const MOST_COEFFICIENTS: u64 = (i16::MAX as f64 / (1.387_04 * 4.0)) as u64;
 
 /// What libjpeg-turbo makes of a file.
 struct Decoded {
@@ -31,8 +37,15 @@ pub fn compare(bytes: &[u8]) {
     if !bytes.starts_with(b"\xff\xd8\xff") || has_orientation(bytes) {
         return;
     }
+    // SAFETY: the decoders come from libjpeg.
+    let may_overflow = with_decoder(|info| unsafe { may_overflow(info, bytes) });
+    if may_overflow != Some(false) {
+        return;
+    }
     let ours = photo(bytes, u32::MAX, &LIMITS);
-    let Some(theirs) = decode(bytes) else {
+    // SAFETY: as above.
+    let theirs = with_decoder(|info| unsafe { decompress(info, bytes) });
+    let Some(theirs) = theirs.flatten() else {
         // libjpeg-turbo reads a header completely before it looks at the pixels, and
         // Pillow reads no further than the last pixel, as we do.
         return;
@@ -78,8 +91,8 @@ unsafe extern "C-unwind" fn count_warning(info: &mut jpeg_common_struct, level: 
     }
 }
 
-/// `None` if libjpeg-turbo refuses the file, or if it is too large.
-fn decode(bytes: &[u8]) -> Option<Decoded> {
+/// Calls `work` with a decoder of libjpeg-turbo. `None` if libjpeg-turbo refuses the file.
+fn with_decoder<T>(work: impl FnOnce(&mut jpeg_decompress_struct) -> T) -> Option<T> {
     let mut errors = MaybeUninit::<jpeg_error_mgr>::zeroed();
     let mut info = MaybeUninit::<jpeg_decompress_struct>::zeroed();
     // SAFETY: both are plain C structures, which libjpeg initialises; they stay in
@@ -92,14 +105,69 @@ fn decode(bytes: &[u8]) -> Option<Decoded> {
         let info = info.assume_init_mut();
         info.common.err = errors;
         jpeg_create_decompress(info);
-        let result = catch_unwind(AssertUnwindSafe(|| decompress(info, bytes)));
+        let result = catch_unwind(AssertUnwindSafe(|| work(info)));
         jpeg_destroy_decompress(info);
         match result {
-            Ok(decoded) => decoded,
+            Ok(result) => Some(result),
             Err(payload) if payload.is::<Refused>() => None,
             Err(payload) => resume_unwind(payload),
         }
     }
+}
+
+/// Whether a block may overflow 16 bits in its inverse transform. No encoder writes such
+/// a block, and libjpeg-turbo's vector code and C code return different pixels for it.
+/// Images above the limit of pixels count too.
+///
+/// # Safety
+/// `info` was created by libjpeg.
+unsafe fn may_overflow(info: &mut jpeg_decompress_struct, bytes: &[u8]) -> bool {
+    // SAFETY: the arrays have a row for each row of blocks of their component, and exist
+    // until the decoder is destroyed.
+    unsafe {
+        jpeg_mem_src(info, bytes.as_ptr(), bytes.len() as _);
+        jpeg_read_header(info, true as boolean);
+        if u64::from(info.image_width) * u64::from(info.image_height) > MAX_PIXELS {
+            return true;
+        }
+        let arrays = jpeg_read_coefficients(info);
+        if arrays.is_null() {
+            return true;
+        }
+        for index in 0..info.num_components as usize {
+            let component = &*info.comp_info.add(index);
+            for row in 0..component.height_in_blocks {
+                let rows = ((*info.common.mem).access_virt_barray).map(|access| {
+                    access(
+                        &mut info.common,
+                        *arrays.add(index),
+                        row,
+                        1,
+                        false as boolean,
+                    )
+                });
+                let Some(rows) = rows else { return true };
+                let blocks = std::slice::from_raw_parts(*rows, component.width_in_blocks as usize);
+                if blocks.iter().any(|block| exceeds(component, block)) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Whether the coefficients of a block, times their quantisation steps, are too large.
+fn exceeds(component: &jpeg_component_info, block: &JBLOCK) -> bool {
+    // SAFETY: libjpeg keeps the table of each component until the decoder is destroyed.
+    let Some(table) = (unsafe { component.quant_table.as_ref() }) else {
+        return true;
+    };
+    let products = block.iter().zip(&table.quantval);
+    let sum: u64 = products
+        .map(|(&value, &step)| u64::from(value.unsigned_abs()) * u64::from(step))
+        .sum();
+    sum > MOST_COEFFICIENTS
 }
 
 /// # Safety
