@@ -172,16 +172,17 @@ docker:
 # executor on a simulated driver. Downloads nothing. CUDA is the folder of the
 # generated build files; it is kept between runs.
 CUDA ?= target/cuda
-# The whole workspace: with one crate alone, Cargo would choose other features of the
-# dependencies and compile all of them again.
-CUDA_BUILD = --workspace --features cuda --locked
+CUDA_WORKSPACE = --workspace --features cuda --locked
+# No code of the server's library depends on the feature. Its test of the binary runs in
+# `cuda-release`.
+CUDA_MODEL = --package resnet-model --features cuda --locked
 WITH_CUDA = export CARGO_INCREMENTAL=0 && exports=$$(toolkit/install.sh $(CUDA)) && eval "$$exports" &&
 # Clippy also reads the code of object stores, which releases have too.
 cuda:
-	$(WITH_CUDA) cargo clippy $(CUDA_BUILD) --features resnet-server/stores --all-targets -- -D warnings
-	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc $(CUDA_BUILD) --no-deps --document-private-items
-	$(WITH_CUDA) cargo test $(CUDA_BUILD) --lib --test cuda
-	$(WITH_CUDA) cargo build $(CUDA_BUILD) --example gpu
+	$(WITH_CUDA) cargo clippy $(CUDA_WORKSPACE) --features resnet-server/stores --all-targets -- -D warnings
+	$(WITH_CUDA) RUSTDOCFLAGS="-D warnings" cargo doc $(CUDA_WORKSPACE) --no-deps --document-private-items
+	$(WITH_CUDA) cargo test $(CUDA_MODEL) --lib --test cuda
+	$(WITH_CUDA) cargo build $(CUDA_MODEL) --example gpu
 	LD_LIBRARY_PATH=$${CARGO_TARGET_DIR:-target}/tmp/fake-driver $${CARGO_TARGET_DIR:-target}/debug/examples/gpu --quick
 
 # Compiles the kernels with NVIDIA's compiler from PyPI (105 MB). Fails if a kernel
