@@ -12,6 +12,7 @@ use crate::format::Format;
 pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     let format = match bytes {
         [] => return Err(ImageError::Empty),
+        [0xff, 0xd8, 0xff, 0xf7, ..] => return Err(ImageError::unsupported("a JPEG-LS image")),
         [0xff, 0xd8, 0xff, ..] => Format::Jpeg,
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Format::Png,
         [
@@ -52,16 +53,16 @@ pub(crate) fn sniff(bytes: &[u8]) -> Result<Format, ImageError> {
     Ok(format)
 }
 
-/// An icon or cursor: its first entry has a reserved byte of 0 and names data
-/// after the directory. TGA images can start with the same four bytes.
+/// An icon or cursor: its first entry names data after the directory. TGA images can
+/// start with the same four bytes as a cursor, whose reserved byte must be 0.
 fn is_icon(bytes: &[u8]) -> bool {
-    let &[0, 0, 1 | 2, 0, n0, n1, ref rest @ ..] = bytes else {
+    let &[0, 0, kind @ (1 | 2), 0, n0, n1, ref rest @ ..] = bytes else {
         return false;
     };
     let count = usize::from(u16::from_le_bytes([n0, n1]));
     let is_entry = |entry: &[u8; 16]| {
         let offset = u32::from_le_bytes([entry[12], entry[13], entry[14], entry[15]]);
-        entry[3] == 0 && offset as usize >= 6 + 16 * count
+        (kind == 1 || entry[3] == 0) && offset as usize >= 6 + 16 * count
     };
     count > 0 && rest.first_chunk::<16>().is_none_or(is_entry)
 }
@@ -98,7 +99,7 @@ fn is_bmp(bytes: &[u8]) -> bool {
 
 /// The error for content that is not an image in a supported format.
 fn refuse(bytes: &[u8]) -> ImageError {
-    const SIGNATURES: [(&[u8], &str); 28] = [
+    const SIGNATURES: [(&[u8], &str); 47] = [
         (b"%PDF", "a PDF document"),
         (
             b"\0\x05\x16\x07",
@@ -130,12 +131,37 @@ fn refuse(bytes: &[u8]) -> ImageError {
         (b"bplist", "a property list of Apple"),
         (b"\xd0\xcf\x11\xe0", "a Microsoft Office document"),
         (b"\xc5\xd0\xd3\xc6", "a PostScript drawing (EPS)"),
+        (b"II\x1a\0\0\0HEAPCCDR", "a Canon raw image (CRW)"),
+        (b"IIII", "a Phase One raw image (IIQ)"),
+        (b"II\xbc\x01", "a JPEG XR image"),
+        (b"icns", "an icon of macOS (ICNS)"),
+        (b"\x0a\x05\x01", "a PCX image"),
+        (b"\x01\xda", "an SGI image"),
+        (b"\x8aMNG", "an MNG animation"),
+        (b"\x8bJNG", "a JNG image"),
+        (b"AT&TFORM", "a DjVu document"),
+        (b"SIMPLE  =", "a FITS image"),
+        (b"farbfeld", "a farbfeld image"),
+        (b"BPG\xfb", "a BPG image"),
+        (b"FLIF", "a FLIF image"),
+        (b"fLaC", "a FLAC recording"),
+        (b"BZh", "bzip2-compressed data"),
+        (b"\xfd7zXZ\0", "xz-compressed data"),
+        (b"Rar!\x1a\x07", "a RAR archive"),
+        (b"SQLite format 3\0", "a SQLite database"),
+        (
+            b"\xc3\xbf\xc3\x98\xc3\xbf",
+            "a JPEG whose bytes were read as text and written as UTF-8",
+        ),
     ];
     if let Some((_, name)) = SIGNATURES.iter().find(|(s, _)| bytes.starts_with(s)) {
         return ImageError::unsupported(*name);
     }
     if bytes.get(4..8) == Some(b"ftyp") {
         return ImageError::unsupported(iso_media(bytes));
+    }
+    if bytes.get(128..132) == Some(b"DICM") {
+        return ImageError::unsupported("a DICOM file");
     }
     if bytes.starts_with(b"RIFF") && bytes.len() >= 12 {
         return ImageError::unsupported(match &bytes[8..12] {
@@ -287,6 +313,9 @@ mod tests {
             (b"https://example.com/cat.jpg", "the text the address"),
             (b"/9j/4AAQSkZJRg", "the text an image as base64"),
             (b"BMW 320i, one owner, full service history", "plain text"),
+            (b"\xff\xd8\xff\xf7\0\x0b", "JPEG-LS"),
+            (b"icns\0\0\x10\0", "ICNS"),
+            (b"\xc3\xbf\xc3\x98\xc3\xbf\xc3\xa0", "read as text"),
             (b"\x01\x02\x03", "first bytes are 01 02 03"),
         ] {
             assert!(found(bytes).contains(name), "{name}: {}", found(bytes));

@@ -1,6 +1,6 @@
 //! PNM and QOI, decoded with the `image` crate.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 
 use image::codecs::{pnm::PnmDecoder, qoi::QoiDecoder};
 use image::error::{LimitErrorKind, UnsupportedErrorKind};
@@ -10,6 +10,9 @@ use crate::decode::decoded::DecodedImage;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
+
+/// The end of a QOI.
+const QOI_END: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 1];
 
 /// Decodes `bytes`, which start with the signature of `format`. Samples of 16
 /// bits are reduced to their high byte.
@@ -22,10 +25,16 @@ pub(crate) fn decode(
     budget: &Budget<'_>,
 ) -> Result<DecodedImage, ImageError> {
     let convert = |error| convert_error(error, format);
-    let cursor = Cursor::new(bytes);
     match format {
-        Format::Qoi => read_image(QoiDecoder::new(cursor).map_err(convert)?, format, budget),
-        _ => read_image(PnmDecoder::new(cursor).map_err(convert)?, format, budget),
+        Format::Qoi => {
+            // The end mark may be missing.
+            let cursor = Cursor::new(bytes).chain(QOI_END);
+            read_image(QoiDecoder::new(cursor).map_err(convert)?, format, budget)
+        }
+        _ => {
+            let decoder = PnmDecoder::new(Cursor::new(bytes)).map_err(convert)?;
+            read_image(decoder, format, budget)
+        }
     }
 }
 

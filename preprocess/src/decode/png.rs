@@ -17,6 +17,9 @@ use crate::orientation::Orientation;
 /// The end chunk, which some files lack.
 const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
 
+/// The colour type of indexed pixels (PNG, 11.2.1).
+const INDEXED: u8 = 3;
+
 /// The most that is decompressed of a text chunk, in bytes. EXIF has at most
 /// 64 KiB, and this text has two characters and more per byte.
 const MAX_TEXT: u64 = 1 << 18;
@@ -106,6 +109,8 @@ fn split(bytes: &[u8]) -> Result<(Vec<&[u8]>, Orientation), ImageError> {
     let mut pieces = vec![&bytes[..8]];
     let mut orientations = [None; 3];
     let mut is_cut = false;
+    let mut color_type = None;
+    let mut has_palette = false;
     for Chunk {
         kind,
         length,
@@ -117,8 +122,17 @@ fn split(bytes: &[u8]) -> Result<(Vec<&[u8]>, Orientation), ImageError> {
             b"CgBI" if pieces.len() == 1 => {
                 return Err(ImageError::unsupported("an iPhone-optimised PNG (CgBI)"));
             }
+            b"IHDR" if color_type.is_some() => continue,
+            // Without indexed pixels a palette is only a suggestion.
+            b"PLTE" if has_palette || color_type != Some(INDEXED) => continue,
+            b"PLTE" if !length.is_multiple_of(3) => {
+                let reason = "its palette does not have three bytes for each colour";
+                return Err(ImageError::broken(Format::Png, reason));
+            }
             // Transparency is left out, as alpha is not used.
             b"IHDR" | b"PLTE" | b"IDAT" => {
+                has_palette |= kind == b"PLTE";
+                color_type = color_type.or(data.get(9).copied().filter(|_| kind == b"IHDR"));
                 pieces.push(whole);
                 is_cut = whole.len() < 12 + length;
                 continue;

@@ -161,6 +161,8 @@ write("rgb__png_no_end.png", plain[:-12])
 write("rgb__png_bad_chunks.png", plain[:33] + chunk(b"gAMA", b"") + chunk(b"tRNS", b"12345") + chunk(b"iCCP", b"x") + plain[33:-12]
       + b"\xff\xff\xff\xfftEXt")
 
+write("rgb__png_palette.png", plain[:33] + chunk(b"PLTE", b"12") + plain[33:])
+
 def png(width, height, depth, kind, interlaced, rows):
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced)
     return plain[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + r.tobytes() for r in rows), 9)) + end
@@ -239,6 +241,11 @@ for name, masks, words in [
     raw = b"BM" + struct.pack("<IHHI", 66 + len(pixels), 0, 0, 66)
     raw += struct.pack("<IiiHHIIiiII", 40, 25, 25, 1, 16, 3, len(pixels), 0, 0, 0, 0) + struct.pack("<III", *masks) + pixels
     write(f"{name}__bmp.bmp", raw)
+    if name == "565":
+        # BI_ALPHABITFIELDS of Windows CE.
+        raw = b"BM" + struct.pack("<IHHI", 70 + len(pixels), 0, 0, 70) + struct.pack(
+            "<IiiHHIIiiII", 40, 25, 25, 1, 16, 6, len(pixels), 0, 0, 0, 0) + struct.pack("<IIII", *masks, 0) + pixels
+        write("565__bmp_alpha_masks.bmp", raw)
     expected[name] = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
 indices = np.asarray(many)[::-1]
 colors = bytes(many.getpalette()[:600])
@@ -248,6 +255,10 @@ head = lambda used, size: b"BM" + struct.pack("<IHHI", 54 + len(colors) + size, 
     "<IiiHHIIiiII", 40, 25, 25, 1, 8, 1, size, 0, 0, used, 0)
 write("palette200__bmp_rle.bmp", head(200, len(runs) + 2) + colors + runs + b"\0\1")
 write("palette200__bmp_rle_no_end.bmp", head(200, len(runs)) + colors + runs[:-2])
+upright = b"".join(b"".join(bytes([1, v]) for v in row) + b"\0\0" for row in indices[::-1])
+turned = bytearray(head(200, len(upright)) + colors + upright)
+turned[22:26] = struct.pack("<i", -25)
+write("palette200__bmp_rle_top_down.bmp", bytes(turned))
 flat = b"".join(row.tobytes() + b"\0" * 3 for row in indices)
 many_colors = colors + b"\0" * (4 * 100)
 write("palette200__bmp_300_colors.bmp", b"BM" + struct.pack("<IHHI", 54 + 1200 + len(flat), 0, 0, 54 + 1200)
@@ -257,7 +268,9 @@ write("palette200__bmp_300_colors.bmp", b"BM" + struct.pack("<IHHI", 54 + 1200 +
 save("rgb__ico_png.ico", rgb_image, format="ICO", sizes=[(25, 25), (16, 16)])
 save("rgb__ico_bmp.ico", rgb_image, format="ICO", sizes=[(25, 25)], bitmap_format="bmp")
 icon = bytearray(read("rgb__ico_bmp.ico"))
-icon[2] = 2
+icon[9] = 5
+write("rgb__ico_reserved.ico", bytes(icon))
+icon[2], icon[9] = 2, 0
 write("rgb__cur.cur", bytes(icon))
 save("rgb__ppm.ppm", rgb_image, format="PPM")
 save("grey__pgm.pgm", Image.fromarray(grey), format="PPM")
@@ -265,6 +278,7 @@ save("bilevel__pbm.pbm", Image.fromarray(bilevel), format="PPM")
 write("grey__pgm_16.pgm", b"P5 25 25 65535\n" + (grey.astype(">u2") * 257).tobytes())
 write("grey__pgm_text.pgm", b"P2 # text\n25 25\n255\n" + " ".join(map(str, grey.reshape(-1))).encode() + b"\n")
 save("rgb__qoi.qoi", rgb_image, format="QOI")
+write("rgb__qoi_no_end.qoi", read("rgb__qoi.qoi")[:-8])
 
 # Formats that other tools write and decode: JPEG XL, JPEG 2000, HEIC.
 def run(*command):

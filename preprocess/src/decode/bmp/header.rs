@@ -107,7 +107,11 @@ impl Header {
             _ => [0xff_0000, 0xff00, 0xff],
         };
         let mut end = size;
-        if compression == 3 {
+        if (width as i32) < 0 {
+            let reason = "its header has a negative width";
+            return Some(Err(ImageError::broken(Format::Bmp, reason)));
+        }
+        if matches!(compression, 3 | 6) {
             let given = [
                 uint(bitmap, 40, 4)?,
                 uint(bitmap, 44, 4)?,
@@ -116,7 +120,8 @@ impl Header {
             if given != [0; 3] {
                 masks = given;
             }
-            end = end.max(52);
+            // A header without the masks has them, and with 6 that of alpha, after it.
+            end = end.max(if compression == 6 { 56 } else { 52 });
         }
         let top_down = !is_core && (height as i32) < 0;
         let mut header = Self {
@@ -168,7 +173,9 @@ impl Header {
 
 fn coding(compression: u32, bits: u32, is_os2: bool) -> Result<Coding, ImageError> {
     let name = match (compression, bits) {
-        (0, 1 | 2 | 4 | 8 | 16 | 24 | 32) | (3, 16 | 24 | 32) if !(is_os2 && compression == 3) => {
+        (0, 1 | 2 | 4 | 8 | 16 | 24 | 32) | (3 | 6, 16 | 24 | 32)
+            if !(is_os2 && compression == 3) =>
+        {
             return Ok(Coding::Packed {
                 bits: bits as usize,
             });

@@ -60,8 +60,14 @@ fn decode_pixels(
         Coding::Rle { four_bits } => {
             let indices = rle::expand(pixels, width as usize, height as usize, four_bits)?;
             let mut samples = Vec::with_capacity(3 * count);
-            for &index in indices.chunks_exact(width as usize).rev().flatten() {
-                samples.extend_from_slice(&header.color(index));
+            let mut add = |row: &[u8]| {
+                samples.extend(row.iter().flat_map(|&index| header.color(index)));
+            };
+            let rows = indices.chunks_exact(width as usize);
+            // Pillow reads rows from the top as well, though BMP does not define them here.
+            match header.top_down {
+                true => rows.for_each(&mut add),
+                false => rows.rev().for_each(&mut add),
             }
             samples
         }

@@ -112,6 +112,8 @@ impl<'a> Fax<'a> {
             let is_to_black = color == Color::White;
             let b1 = next + usize::from((next % 2 == 0) != is_to_black);
             let above = |at: usize| self.above.get(at).copied().unwrap_or(self.width);
+            // The zeros after the data must not be taken for the start of an end code.
+            let is_end = self.bits.peek(12) == Some(1);
             match mode::decode(&mut self.bits) {
                 Some(Mode::Pass) => a0 = Some(above(b1 + 1)),
                 Some(Mode::Vertical(offset)) => {
@@ -130,6 +132,7 @@ impl<'a> Fax<'a> {
                     self.change(second);
                     a0 = Some(second);
                 }
+                Some(Mode::EOF) if !is_end => return Err(ErrorKind::UnexpectedEof.into()),
                 Some(Mode::EOF) => {
                     self.has_ended = true;
                     return Ok(());
@@ -267,5 +270,25 @@ impl BitReader for Bits<'_> {
 
     fn bits_to_byte_boundary(&self) -> u8 {
         (self.at.wrapping_neg() % 8) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_end_code_ends_the_rows() {
+        let rows = |data| {
+            let mut rows = [0xaa; 3];
+            Fax::new(data, 8, FaxCoding::Group4)
+                .read_exact(&mut rows)
+                .map(|()| rows)
+        };
+        // A row that is as the white one above it, and EOFB.
+        assert_eq!(rows(&[0x80, 0x08, 0x00, 0x80]).unwrap(), [0; 3]);
+        for cut in [&[0x80][..], &[0x80, 0x00], &[0xc0]] {
+            assert!(rows(cut).is_err(), "{cut:?}");
+        }
     }
 }
