@@ -1,6 +1,6 @@
-//! The vector types of 64-bit Arm: NEON, and NEON with products of 8-bit integers
-//! and of bf16. They differ in these products. A vector is two registers, so that
-//! a register tile has the shape that it has on AVX2.
+//! The vector types of 64-bit Arm: NEON, and NEON with instructions for products of
+//! 8-bit integers and of bf16. A vector is two registers, so that a register tile has
+//! the same shape as on AVX2.
 
 // SAFETY of every body below: the safety contract of the trait.
 #![allow(clippy::undocumented_unsafe_blocks)]
@@ -121,7 +121,7 @@ macro_rules! neon {
             both!(I => vmaxq_f32(self.0[I], b.0[I]))
         }
 
-        /// Only word 0 is the word: the products take it from there.
+        /// The word is word 0 of each register, where the products read it.
         #[inline(always)]
         unsafe fn load_word(from: *const f32) -> Self {
             unsafe { Self([vsetq_lane_f32::<0>(from.read_unaligned(), vdupq_n_f32(0.0)); 2]) }
@@ -218,7 +218,8 @@ impl Simd for Neon {
     neon!();
     without_bf16!();
 
-    /// Exact: a product u8 * i8 fits in 16 bits, a sum of two need not.
+    /// Exact: a product of u8 and i8 fits in 16 bits. A sum of two products may not, so
+    /// the sums have 32 bits.
     #[inline(always)]
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self {
         both!(I => {
@@ -263,7 +264,7 @@ impl Simd for NeonDot {
 
     const SIGNED_INT8: bool = true;
 
-    /// The exclusive or subtracts 128.
+    /// The exclusive or subtracts 128: u8 becomes i8.
     #[inline(always)]
     unsafe fn dot_int8(self, w: Self, sum: Self) -> Self {
         both!(I => {

@@ -1,6 +1,6 @@
-//! The inner loop of a convolution with products of matrices. A register holds two
-//! words of two pixels, or two words of two output channels; one instruction
-//! multiplies them to the sums of 2x2 pixels and channels.
+//! The inner loop of a convolution with products of matrices. A register has two words
+//! of two pixels, or two words of two output channels. One instruction multiplies two
+//! such registers and adds the products to the sums of 2x2 pixels and channels.
 
 use std::arch::aarch64::*;
 
@@ -56,7 +56,7 @@ impl MatrixProduct for Bf16 {
 /// }}
 /// ```
 ///
-/// Of the last word of an odd run, the second of the pair is zero.
+/// In the last pair of an odd run, the second word is zero.
 ///
 /// # Safety
 /// As for [`crate::cpu::micro::multiply`].
@@ -93,8 +93,8 @@ pub(super) unsafe fn multiply<D: MatrixProduct, const P: usize, const V: usize>(
     }
 }
 
-/// Two words of each pixel, two pixels in a register. The last one of an odd number
-/// is alone.
+/// Two words of each pixel, two pixels in a register. With an odd number of pixels, the
+/// second half of the last register is zero.
 #[inline(always)]
 unsafe fn pixels<const P: usize>(
     words: impl Fn(usize) -> float32x2_t,

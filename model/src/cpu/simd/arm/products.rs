@@ -3,8 +3,8 @@
 //! none for bf16), so they are inline assembly. Registers of any element type are
 //! passed as floats.
 //!
-//! A `word` is word 0 of its register, multiplied by every word of `w`. The bf16
-//! sums are rounded to odd and subnormal values become zero; every CPU does so.
+//! The word `b` is word 0 of its register and is multiplied by every word of `a`. The
+//! bf16 sums are rounded to odd and subnormal values become zero; every CPU does so.
 
 use std::arch::aarch64::{float32x4_t, uint16x8_t};
 use std::arch::asm;
