@@ -21,8 +21,8 @@ pub(crate) fn wait_for(file: &File, name: &str) -> io::Result<()> {
                 }
                 std::thread::sleep(INTERVAL);
             }
-            // Some network file systems have no locks. Two downloads would then
-            // damage each other's file, which the checksum shows.
+            // Some network file systems have no locks. Two downloads could then
+            // damage each other's file, which the checksum detects.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 return Ok(());
             }

@@ -33,7 +33,7 @@ impl Address {
         if host.is_empty() {
             return Err("it has no bucket or host");
         }
-        // An Azure address names its container before the `@`: `abfss://container@account`.
+        // Azure has the container before the `@`: `abfss://container@account`.
         if host.contains('@') && !scheme.starts_with("abfs") {
             return Err("it has credentials; set them in the environment");
         }

@@ -1,5 +1,5 @@
-//! The requests to an object store. Each kind of store has its credentials and other
-//! settings in the environment: `AWS_*`, `GOOGLE_*`, `AZURE_*`.
+//! The requests to an object store. The credentials and other settings of each kind of
+//! store are environment variables: `AWS_*`, `GOOGLE_*`, `AZURE_*`.
 
 use std::io;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::error::StoreError;
+use super::open::open;
 
 /// The settings of a store among the environment variables.
 const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
-/// The longest time of a whole request. What ends a slow one is the silence of the
-/// connection.
+/// The longest time of a whole request, which large files need. A request ends sooner
+/// when its connection is silent for too long.
 const LONGEST: &str = "24h";
 
 /// A folder of an object store.
@@ -53,11 +54,11 @@ impl Remote {
 
 /// Why a file was not received to its end.
 pub(super) enum Stop {
-    /// The store, or the connection to it.
+    /// The store refused the request; another attempt does not help.
     Store(StoreError),
     /// Another attempt can continue.
     Broken(String),
-    /// The sink.
+    /// The file could not be written.
     Disk(io::Error),
 }
 
@@ -81,8 +82,8 @@ impl Client {
                 format!("{}ms", silence.as_millis()),
             ),
         ];
-        let parsed = object_store::parse_url_opts(&url, variables.chain(fixed));
-        let (store, folder) = parsed.map_err(|error| failed(&error))?;
+        let settings: Vec<_> = variables.chain(fixed).collect();
+        let (store, folder) = open(&url, &settings, silence)?;
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder
             .enable_all()

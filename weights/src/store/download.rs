@@ -1,6 +1,6 @@
-//! Downloads a checkpoint from an object store into the cache:
-//! `CACHE/HASH OF THE FOLDER/VERSION/` holds its files, `CACHE/HASH OF THE FOLDER/current`
-//! names the version that was opened last.
+//! Downloads a checkpoint from an object store into the cache. Each address has a folder,
+//! `CACHE/HASH OF THE ADDRESS/`: its subfolder `VERSION/` has the files of a version, and
+//! its file `current` names the version that was opened last.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -70,7 +70,7 @@ pub(super) fn fetch(
     Ok(complete.join(files.weights))
 }
 
-/// The error of a store that cannot be reached, and of which nothing is in the cache.
+/// The error when the store cannot be reached and the cache has no version.
 fn unreachable(error: &StoreError) -> StoreError {
     StoreError::Content(format!("{error}; the cache has no version of it"))
 }
@@ -220,7 +220,7 @@ impl Cached {
 struct Download<'a> {
     client: &'a Client,
     cached: &'a Cached,
-    /// The folder of what is not complete.
+    /// The folder of the files until all are complete.
     part: PathBuf,
     report: &'a mut dyn FnMut(Progress),
 }

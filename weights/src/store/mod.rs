@@ -11,6 +11,8 @@ mod client;
 #[cfg(feature = "stores")]
 mod download;
 pub(crate) mod error;
+#[cfg(feature = "stores")]
+mod open;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
