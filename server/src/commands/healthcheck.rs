@@ -148,7 +148,44 @@ fn status(address: &ListenOn) -> io::Result<String> {
 
 fn request(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(b"GET /health/ready HTTP/1.0\r\n\r\n")?;
-    let mut response = String::new();
-    stream.take(4096).read_to_string(&mut response)?;
-    Ok(response.lines().next().unwrap_or_default().to_owned())
+    let mut response = Vec::new();
+    stream.take(4096).read_to_end(&mut response)?;
+    if !response.starts_with(b"HTTP/") {
+        let reason = "this is not HTTP; if the address has TLS, give --admin, which has none";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    let text = String::from_utf8_lossy(&response);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads what was given, and ignores what is written.
+    struct Stream(&'static [u8]);
+
+    impl Read for Stream {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            self.0.read(to)
+        }
+    }
+
+    impl Write for Stream {
+        fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+            Ok(from.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_listener_with_tls_is_named() {
+        let line = request(Stream(b"HTTP/1.0 503 Service Unavailable\r\n\r\n"));
+        assert_eq!(line.unwrap(), "HTTP/1.0 503 Service Unavailable");
+        let alert = request(Stream(b"\x15\x03\x03\0\x02\x02\x32")).unwrap_err();
+        assert!(alert.to_string().contains("TLS"), "{alert}");
+    }
 }

@@ -6,16 +6,26 @@ use std::process::ExitCode;
 use sha2::{Digest, Sha256};
 
 use crate::commands::output::print_line;
+use crate::config::keys;
 
 /// The flags of `key`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
     /// Name of the key, for the log and the metrics
+    #[arg(value_parser = name)]
     name: String,
 
     /// What the key allows, separated by commas: infer, admin, metrics
-    #[arg(long, value_delimiter = ',', default_value = "infer")]
+    #[arg(long, value_delimiter = ',', default_value = "infer", value_parser = scope)]
     scopes: Vec<String>,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    keys::check_name(text).map(|()| text.to_owned())
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    keys::scope(text).map(|_| text.to_owned())
 }
 
 /// Prints a new key on standard error, so that the table on standard output can be
@@ -50,8 +60,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::config::keys;
     use crate::core::keys::{Keys, Scope};
 
     #[test]
@@ -67,5 +78,24 @@ mod tests {
         let caller = read.find(b"a-key").unwrap();
         assert_eq!(caller.name(), "shop");
         assert!(caller.may(Scope::Admin) && !caller.may(Scope::Metrics));
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_is_refused() {
+        #[derive(Parser)]
+        struct Command {
+            #[command(flatten)]
+            _flags: Flags,
+        }
+        let parse = |arguments: &[&str]| Command::try_parse_from([&["key"], arguments].concat());
+        assert!(parse(&["shop", "--scopes=infer,admin"]).is_ok());
+        for wrong in [
+            &["my shop"][..],
+            &[""],
+            &["a\nb"],
+            &["shop", "--scopes=infer,root"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

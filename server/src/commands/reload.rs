@@ -37,7 +37,10 @@ pub(super) async fn follow(
     let signals = async {
         loop {
             hangup.next().await;
-            tracing::info!("SIGHUP: reloading the configuration and changed models");
+            tracing::info!(
+                "SIGHUP: reloading the models, the API keys and the certificate; other settings \
+                 need a restart"
+            );
             let (reload, serving) = (Arc::clone(&reload), Arc::clone(&serving));
             let reread = move || {
                 reload.apply(&serving);
@@ -66,6 +69,8 @@ pub(super) struct Reload {
     /// The bytes of the file of API keys.
     keys: Mutex<Option<Vec<u8>>>,
     tls: Option<Arc<Tls>>,
+    /// Why the certificate could not be read the last time.
+    tls_error: Mutex<String>,
 }
 
 impl Reload {
@@ -78,12 +83,18 @@ impl Reload {
             keys: Mutex::new(bytes(access.keys.as_deref())),
             access,
             tls,
+            tls_error: Mutex::default(),
         }
     }
 
     fn apply(&self, serving: &Serving) {
         match self.flags.check() {
             Ok(config) => {
+                if config.access != self.access {
+                    tracing::error!(
+                        "api-keys, cors-origin or image-urls have other values, which need a restart"
+                    );
+                }
                 let registry = serving.registry();
                 registry.apply(config.models, &config.default_model);
             }
@@ -93,22 +104,35 @@ impl Reload {
 
     /// Reads the certificate again if its files have changed.
     fn certificate(&self) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(true)) => tracing::info!("the certificate is reloaded"),
-            Some(Ok(false)) | None => {}
-            Some(Err(error)) => {
+        let Some(reloaded) = self.tls.as_ref().map(|tls| tls.reload()) else {
+            return;
+        };
+        let error = reloaded
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| String::new());
+        let mut last = self
+            .tls_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_new = *last != error;
+        *last = error;
+        match reloaded {
+            Ok(true) => tracing::info!("the certificate is reloaded"),
+            Err(error) if is_new => {
                 tracing::error!(%error, "the certificate is not reloaded; the last one is used");
             }
+            Ok(false) | Err(_) => {}
         }
     }
 
     /// Reads the API keys again if their file has changed.
     fn keys(&self, serving: &Serving) {
-        let Some(found) = bytes(self.access.keys.as_deref()) else {
+        if self.access.keys.is_none() {
             return;
-        };
+        }
+        let found = bytes(self.access.keys.as_deref());
         let mut read = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.as_ref() == Some(&found) {
+        if *read == found {
             return;
         }
         match self.access.keys() {
@@ -120,7 +144,7 @@ impl Reload {
                 tracing::error!(%error, "the API keys are not reloaded; the last ones are used");
             }
         }
-        *read = Some(found);
+        *read = found;
     }
 
     /// Whether models have been added to the repository's folder or removed

@@ -83,8 +83,10 @@ pub fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
         });
     }
     let mut names: Vec<String> = Vec::new();
+    let mut digests: Vec<String> = Vec::new();
     let key = |table: Table| {
         let name = table.name.clone();
+        let digest = table.sha256.to_ascii_lowercase();
         let failed = |reason| KeysError::Key {
             path: path.to_owned(),
             name: name.clone(),
@@ -93,7 +95,11 @@ pub fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
         if names.contains(&name) {
             return Err(failed("another key has this name".into()));
         }
+        if digests.contains(&digest) {
+            return Err(failed("another name has the same key (sha256)".into()));
+        }
         names.push(name.clone());
+        digests.push(digest);
         table.read().map_err(failed)
     };
     document.key.into_iter().map(key).collect()
@@ -101,10 +107,7 @@ pub fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
 
 impl Table {
     fn read(self) -> Result<Key, String> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(is_plain) {
-            return Err("a name has 1 to 64 letters, digits, `-`, `_` or `.`".into());
-        }
+        check_name(&self.name)?;
         let digest = digest(&self.sha256)?;
         let scopes = match self.scopes {
             None => vec![Scope::Infer],
@@ -129,7 +132,23 @@ impl Table {
     }
 }
 
-fn scope(name: &str) -> Result<Scope, String> {
+/// Checks the name of a key.
+///
+/// # Errors
+/// What a name is.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+        return Err("a name has 1 to 64 letters, digits, `-`, `_` or `.`".into());
+    }
+    Ok(())
+}
+
+/// The scope with this name.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn scope(name: &str) -> Result<Scope, String> {
     let found = Scope::ALL.into_iter().find(|(known, _)| *known == name);
     let found = found.map(|(_, scope)| scope);
     found.ok_or_else(|| format!("there is no scope `{name}`; use infer, admin or metrics"))
@@ -188,6 +207,7 @@ mod tests {
             (key(&format!("{good}\nkey = \"secret\"")), "unknown field"),
             (key(&good).repeat(2), "another key"),
             (key(&good).replace("shop", "a b"), "letters"),
+            (key(&good) + &key(&good).replace("shop", "b"), "same key"),
         ] {
             let error = read_text(&text).err().unwrap().to_string();
             assert!(error.contains(reason), "{error}");

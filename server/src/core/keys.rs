@@ -136,6 +136,21 @@ impl Keys {
         })
     }
 
+    /// The caller with the key that it has now; `None` if the key was removed.
+    #[must_use]
+    pub fn renew(&self, caller: &Caller) -> Option<Caller> {
+        let Some(key) = &caller.key else {
+            return (!self.are_needed()).then(|| caller.clone());
+        };
+        let current = self.read();
+        let key = current.iter().find(|new| new.digest == key.digest)?;
+        let renewed = Caller {
+            class: key.class,
+            key: Some(Arc::clone(key)),
+        };
+        Some(renewed.lowered_to(caller.class))
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Key>>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,7 +210,8 @@ impl Caller {
     /// Counts the images of a request, all or none, until the result is dropped.
     ///
     /// # Errors
-    /// [`Error::KeyInFlight`] when the key has too many in flight.
+    /// [`Error::KeyInFlight`] when the key has too many in flight, and
+    /// [`Error::TooManyImages`] when it never may have so many.
     pub fn images(&self, count: usize) -> Result<InFlightOfKey, Error> {
         let Some(key) = &self.key else {
             return Ok(InFlightOfKey {
@@ -205,6 +221,9 @@ impl Caller {
             });
         };
         let most = key.limits.max_in_flight.unwrap_or(usize::MAX);
+        if count > most {
+            return Err(Error::TooManyImages { most });
+        }
         let fits = |held: usize| held.checked_add(count).filter(|total| *total <= most);
         let before = key
             .in_flight
@@ -284,7 +303,10 @@ mod tests {
         keys.replace(vec![key("shop", "a", limits)]);
         let caller = || keys.find(b"a").unwrap();
         let two = caller().images(2).unwrap();
-        assert!(caller().images(2).is_err());
+        let retry = caller().images(2);
+        assert!(matches!(retry, Err(Error::KeyInFlight { .. })));
+        let never = caller().images(4);
+        assert!(matches!(never, Err(Error::TooManyImages { most: 3 })));
         let one = caller().images(1).unwrap();
         assert_eq!((two.before(), one.before()), (0, 2));
         // The same settings: the counters go on. Other settings: they begin anew.
@@ -294,6 +316,22 @@ mod tests {
         assert_eq!(caller().images(2).unwrap().before(), 1);
         keys.replace(vec![key("shop", "a", KeyLimits::default())]);
         assert_eq!(caller().images(100).unwrap().before(), 0);
+    }
+
+    #[test]
+    fn a_renewed_caller_has_the_key_of_the_file() {
+        let keys = Keys::default();
+        let anybody = Caller::default();
+        assert!(keys.renew(&anybody).is_some());
+        keys.replace(vec![key("shop", "a", KeyLimits::default())]);
+        assert!(keys.renew(&anybody).is_none());
+        let caller = keys.find(b"a").unwrap().lowered_to(Class::Low);
+        let renewed = keys.renew(&caller).unwrap();
+        assert_eq!((renewed.name(), renewed.class()), ("shop", Class::Low));
+        keys.replace(vec![key("store", "a", KeyLimits::default())]);
+        assert_eq!(keys.renew(&caller).unwrap().name(), "store");
+        keys.replace(vec![key("shop", "b", KeyLimits::default())]);
+        assert!(keys.renew(&caller).is_none());
     }
 
     #[test]

@@ -230,6 +230,11 @@ impl Metrics {
         self.requests.responded(response);
     }
 
+    /// A message of a stream was answered.
+    pub fn message(&self, message: &Responded<'_>) {
+        self.requests.message(message);
+    }
+
     /// The server closed a connection for this reason.
     pub fn connection_closed(&self, reason: &'static str) {
         let labels = ReasonLabels { reason };

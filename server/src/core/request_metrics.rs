@@ -166,6 +166,11 @@ impl RequestMetrics {
         let labels = RouteLabels { route, protocol };
         let (took, trace_id) = (response.took, response.trace_id);
         observe(&self.request_seconds, &labels, took, trace_id);
+        self.message(response);
+    }
+
+    /// Counts what belongs to a model or a key: a whole request, or a message of a stream.
+    pub(super) fn message(&self, response: &Responded<'_>) {
         if !response.model.is_empty() {
             self.of_model(response);
         }

@@ -29,7 +29,7 @@ impl ImageSpans {
 pub(super) fn image(index: usize) -> Span {
     info_span!(
         "image",
-        // The layer of OpenTelemetry makes text of unsigned numbers.
+        // The layer of OpenTelemetry exports unsigned numbers as text.
         "resnet.image.index" = index as i64,
         "resnet.batch.size" = Empty
     )
@@ -53,8 +53,8 @@ pub(super) fn decoded(span: Span, format: &'static str, error: Option<&Error>) {
 }
 
 /// The span of a batch. It belongs to no request: it is the root of a trace of its own,
-/// with a link to each image, and each image has a link to it. Ends the waits of the
-/// images. `spans` returns the spans of an image.
+/// with a link to each image, and each image has a link to it. Ends the `queue` spans of
+/// the images. `spans` returns the spans of an image.
 pub(super) fn batch<T>(
     model: &ModelLabels,
     images: &mut [T],
@@ -99,7 +99,7 @@ pub(super) fn ran(span: Span, error: Option<&Error>) {
 fn failed(span: &Span, error: Option<&Error>) {
     let Some(error) = error else { return };
     span.record("error.type", tracing::field::debug(error.class()));
-    // An error of the client is none of the server, as in the span of the request.
+    // As in the span of the request, an error of the client is not one of the server.
     if error.class() == ErrorClass::Internal {
         span.record("otel.status_code", "ERROR");
     }

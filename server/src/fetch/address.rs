@@ -11,7 +11,7 @@ pub enum Reach {
     /// To this machine or to a network of the operator: loopback, RFC 1918, carrier
     /// NAT and unique local addresses.
     Private,
-    /// Nowhere that an image is fetched from, whatever the operator allows: metadata
+    /// To a host that is never connected to, whatever the operator allows: metadata
     /// services, link-local, multicast, reserved, and IPv6 addresses that stand for
     /// an IPv4 address.
     Never,

@@ -1,6 +1,6 @@
-//! Why an image could not be fetched. The texts say nothing of what was fetched, and
-//! the same for an address that may not be connected to and for one that does not
-//! answer: a client cannot use the server to look around in its network.
+//! Why an image could not be fetched. The texts contain nothing of a response but its
+//! status. They are the same for an address that is not allowed and for one that does
+//! not respond, so that a client cannot explore the network of the server.
 
 use std::time::Duration;
 

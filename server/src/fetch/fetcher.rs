@@ -39,7 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct FetchRules {
     /// The URLs that are allowed.
     pub allowed: AllowList,
-    /// Those of their hosts that may have private addresses.
+    /// The hosts that may have private addresses.
     pub private: PrivateHosts,
     /// The longest time for an image, with its redirects.
     pub timeout: Duration,
@@ -95,8 +95,7 @@ impl Fetcher {
     /// See [`FetchError`].
     pub async fn fetch(&self, url: &str, share: &mut ByteShare) -> Result<Bytes, FetchError> {
         let url = self.rules.allowed.parse_url(url)?;
-        // The semaphore is never closed. The time that a fetch waits is limited by the deadline
-        // of its request.
+        // The semaphore is never closed. The deadline of the request limits the wait.
         let _permit = self.permits.acquire().await;
         let limit = self.rules.timeout;
         let fetched = timeout(limit, self.follow(url, share)).await;
@@ -146,8 +145,8 @@ impl Fetcher {
         http1::get(self.tls.connect(name, stream).await?, url).await
     }
 
-    /// A connection to one of the addresses of a host. The name is resolved here and
-    /// nowhere else: what is connected to is what was checked.
+    /// A connection to one of the addresses of a host. The name is resolved only here,
+    /// so the address that is connected to is one that was checked.
     async fn connect(&self, host: &Host<&str>, port: u16) -> io::Result<TcpStream> {
         let addresses = match *host {
             Host::Domain(name) => self.network.resolve(name).await?,
@@ -187,8 +186,8 @@ fn redirect(response: &Response) -> Option<&str> {
         .map(|location| location.to_str().unwrap_or_default())
 }
 
-/// Checks that the headers of a response are those of an image. Stores of files often
-/// know no better type than `octet-stream`.
+/// Checks that the headers of a response are those of an image. File servers often use
+/// the type `octet-stream`.
 fn check(headers: &HeaderMap) -> Result<(), FetchError> {
     let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?").trim());
     let coding = text(header::CONTENT_ENCODING).unwrap_or("identity");

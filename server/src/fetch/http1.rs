@@ -76,8 +76,8 @@ where
 }
 
 impl Response {
-    /// The whole body of at most `most` bytes. They are counted in `share` when they
-    /// arrive, with room for a quarter more.
+    /// The whole body of at most `most` bytes. The capacity of the buffer is counted in
+    /// `share` as bytes arrive; at most a quarter of it is spare.
     pub(super) async fn read(
         mut self,
         most: usize,

@@ -47,7 +47,7 @@ pub enum Refusal {
     /// It has a user name or a password.
     #[error("the URL has a user name or a password; remove them, or send the image")]
     UserInfo,
-    /// No entry of the list has it.
+    /// No entry of the list allows it.
     #[error(
         "the operator of this server does not allow this URL (--image-urls); send the image, or \
          use a host, a port and a path that are allowed"
@@ -198,8 +198,8 @@ impl Rule {
 }
 
 /// Whether a server could read the path as one of another folder. The parser of the
-/// URL has removed `..`, `%2e%2e` and backslashes; a server may decode the rest once
-/// more than it should.
+/// URL has resolved `..`, `%2e%2e` and backslashes, but a server may decode the path
+/// twice.
 fn may_leave_its_folder(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let encoded = ["%2e", "%2f", "%5c", "%25"];

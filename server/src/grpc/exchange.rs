@@ -2,8 +2,10 @@
 //! An error of a request does not end the stream.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -16,10 +18,12 @@ use super::streams::{Requests, ended, until};
 use super::unary::{Infer, Inference, client_timeout, parsed};
 use crate::core::admission::ByteShare;
 use crate::core::request::Deadline;
+use crate::core::request_metrics::Responded;
 use crate::core::serving::Serving;
 use crate::http::call::Call;
 use crate::http::observe::{LogFields, RequestId};
 use crate::http::problem::Problem;
+use crate::http::protocol::Protocol;
 
 /// Requests of a stream that run at the same time.
 const CONCURRENT: usize = 16;
@@ -56,12 +60,16 @@ pub(super) async fn exchange<E: Exchange + 'static>(
     let call = Arc::new(Call::new(serving, head, id));
     // The body is polled after the handler has returned.
     let span = Span::current();
-    let responses = messages.map(move |message| {
+    let responses = messages.enumerate().map(move |(index, message)| {
         let (call, share) = (Arc::clone(&call), arriving.take());
         let respond = async move {
             let message = message.map_err(|error| status(&broken(&error)))?;
             let waiting = share.sibling();
-            let result = infer::<E>(&call, message, share).await;
+            let began = Instant::now();
+            let mut fields = LogFields::default();
+            let result = infer::<E>(&call, index, message, share, &mut fields).await;
+            let problem = result.as_ref().err().map(|(problem, _)| problem);
+            count_message(&call, problem, &fields, began.elapsed());
             // Counted while it is queued and until the client has read it.
             Ok(waiting.hold(E::response(result).encode_to_vec()))
         };
@@ -74,10 +82,21 @@ pub(super) async fn exchange<E: Exchange + 'static>(
 
 async fn infer<E: Exchange>(
     call: &Call,
+    index: usize,
     message: Bytes,
     mut share: ByteShare,
+    fields: &mut LogFields,
 ) -> Result<<E::Method as Infer>::Response, (Problem, String)> {
     let without_id = |problem| (problem, String::new());
+    // The first message was admitted with the stream.
+    let again;
+    let call = match index {
+        0 => call,
+        _ => {
+            again = call.again().map_err(without_id)?;
+            &again
+        }
+    };
     let entered = call.enter().await.map_err(without_id)?;
     let grown = share.grow(message.len().saturating_sub(share.held()));
     grown.map_err(|error| without_id(Problem::from(&error)))?;
@@ -90,8 +109,25 @@ async fn infer<E: Exchange>(
         entered: &entered,
         share,
         deadline,
-        fields: &mut LogFields::default(),
+        fields,
     };
     let response = E::Method::call(inference, request).await;
     response.map_err(|problem| (problem, id))
+}
+
+/// Counts a message of a gRPC stream, and its images, for its model and its key.
+fn count_message(call: &Call, problem: Option<&Problem>, fields: &LogFields, took: Duration) {
+    let metrics = call.serving.metrics();
+    let status = problem.map_or(StatusCode::OK, |problem| problem.problem_type.status());
+    metrics.message(&Responded {
+        protocol: Protocol::Grpc.name(),
+        status: status.as_u16(),
+        took,
+        model: &fields.model,
+        version: fields.version,
+        images: fields.images,
+        key: call.key(),
+        ..Responded::default()
+    });
+    fields.count(metrics, took);
 }

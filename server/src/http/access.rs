@@ -73,14 +73,7 @@ impl Access {
             (unauthorized(detail), String::new())
         })?;
         let named = |problem| (problem, caller.name().to_owned());
-        if !caller.may(scope) {
-            let detail = format!(
-                "the key `{}` does not have the scope `{}`; use another key",
-                caller.name(),
-                name_of(scope)
-            );
-            return Err(named(Problem::new(ProblemType::Forbidden, detail)));
-        }
+        check_scope(&caller, scope).map_err(named)?;
         caller
             .request()
             .map_err(|error| named(Problem::from(&error)))?;
@@ -88,7 +81,19 @@ impl Access {
     }
 }
 
-fn unauthorized(detail: &str) -> Problem {
+pub(super) fn check_scope(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    match caller.may(scope) {
+        true => Ok(()),
+        false => {
+            let (key, scope) = (caller.name(), name_of(scope));
+            let detail =
+                format!("the key `{key}` does not have the scope `{scope}`; use another key");
+            Err(Problem::new(ProblemType::Forbidden, detail))
+        }
+    }
+}
+
+pub(super) fn unauthorized(detail: &str) -> Problem {
     Problem::new(ProblemType::Unauthorized, detail)
 }
 

@@ -1,5 +1,5 @@
-//! Images of a request that are at a URL: fetched if the operator allows it, and
-//! problems that say nothing of what was fetched.
+//! Images that a request names by URL. They are fetched if the operator allows it.
+//! Problems do not describe the content that was fetched.
 
 use std::sync::Arc;
 

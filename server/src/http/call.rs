@@ -42,6 +42,7 @@ pub(crate) struct ImageRequest {
 }
 
 /// One request without its body.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) serving: Arc<Serving>,
     pub(crate) headers: HeaderMap,
@@ -51,7 +52,7 @@ pub(crate) struct Call {
     /// Fetches images by URL, where the operator allows it.
     pub(super) fetcher: Option<Arc<Fetcher>>,
     /// Who sent it.
-    caller: Caller,
+    pub(super) caller: Caller,
 }
 
 impl FromRequest<Arc<Serving>> for ImageRequest {

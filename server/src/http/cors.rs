@@ -3,14 +3,20 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
+use tower::ServiceExt;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// How long a browser keeps the answer of a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// Headers of responses that scripts may read.
-const EXPOSED: [HeaderName; 6] = [
+const EXPOSED: [HeaderName; 8] = [
+    HeaderName::from_static("inference-header-content-length"),
+    HeaderName::from_static("x-error-message"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("x-cache"),
@@ -73,7 +79,21 @@ pub fn allow(router: Router, origins: &Origins) -> Router {
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(EXPOSED)
         .max_age(MAX_AGE);
-    router.layer(cors)
+    // The layer answers every OPTIONS as a preflight request. Others are the routes'.
+    let plain = router.clone();
+    let unless_preflight = move |request: Request, next: Next| {
+        let plain = plain.clone();
+        async move {
+            let is_preflight = request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+            match *request.method() == Method::OPTIONS && !is_preflight {
+                true => plain.oneshot(request).await.into_response(),
+                false => next.run(request).await,
+            }
+        }
+    };
+    router.layer(cors).layer(from_fn(unless_preflight))
 }
 
 #[cfg(test)]

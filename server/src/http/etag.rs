@@ -1,7 +1,7 @@
-//! The entity tag of a classification: what the answer depends on, as a hash. It is
-//! known where the images have been hashed for the cache.
+//! The entity tag of a classification: a hash of all that its results depend on. There
+//! is a tag only if the images have been hashed for the cache.
 //!
-//! The tag is weak (RFC 9110, 8.8.1): two answers with the same tag have the same
+//! The tag is weak (RFC 9110, 8.8.1): two responses with the same tag have the same
 //! results, but each has the id of its own request.
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -15,7 +15,7 @@ use crate::core::instance::Instance;
 /// Bytes of the hash that the tag shows.
 const SHOWN: usize = 16;
 
-/// The tag of the answer to a request. `None` if an image has no result, or if the
+/// The tag of the response to a request. `None` if an image has no result, or if the
 /// images were not hashed.
 pub(super) fn tag(
     instance: &Instance,
@@ -33,14 +33,14 @@ pub(super) fn tag(
     HeaderValue::try_from(format!("W/\"{hex}\"")).ok()
 }
 
-/// Whether `If-None-Match` has this tag. `*` stands for a stored representation, which a
-/// classification does not have.
+/// Whether `If-None-Match` has this tag. `*` does not match: it refers to a stored
+/// representation, which a classification does not have.
 pub(super) fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let tag = tag.to_str().map(opaque).unwrap_or_default();
     given(headers).any(|given| given == tag)
 }
 
-/// The tags of `If-None-Match`, without their weakness.
+/// The tags of `If-None-Match`, without the prefix of weak ones.
 pub(super) fn given(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(header::IF_NONE_MATCH).into_iter();
     let lists = lists.filter_map(|list| list.to_str().ok());
@@ -51,7 +51,7 @@ fn opaque(tag: &str) -> &str {
     tag.trim().trim_start_matches("W/")
 }
 
-/// The response to a client that has the answer already. A request by `POST` with
+/// The response to a client that has the results already. A request by `POST` with
 /// `If-None-Match` gets 412 where one by `GET` would get 304 (RFC 9110, 13.1.2).
 pub(super) fn unchanged() -> Response {
     Problem::new(

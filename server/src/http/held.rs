@@ -1,4 +1,5 @@
-//! The body of a response that keeps a value while it is sent: a place, a span.
+//! The body of a response, with a value that is dropped when the body has been sent: a
+//! place among the requests in progress, or a span.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +8,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 
-/// A body, and what is dropped after it: when it has been sent, or the client has
+/// A body, and a value that is dropped when the body has been sent or the client has
 /// disconnected.
 pub(super) struct Held<T> {
     body: Body,

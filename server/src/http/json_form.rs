@@ -15,7 +15,7 @@ use crate::core::image::Encoding;
 use crate::core::limits::MAX_IMAGES;
 
 /// `{"image": "..."}`, `{"images": ["...", ...]}` or `{"url": "..."}`; other keys are
-/// ignored. A list alone is the value of `images`. An image is base64 or
+/// ignored. A list without an object is the value of `images`. An image is base64 or
 /// `{"url": "..."}`.
 #[derive(Deserialize)]
 struct Document<'a> {

@@ -40,6 +40,7 @@ pub mod problem;
 mod problem_type;
 pub mod protocol;
 mod query;
+mod renew;
 pub mod response;
 mod roboflow;
 mod room;

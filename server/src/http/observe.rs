@@ -244,19 +244,12 @@ impl LogEntry {
     }
 }
 
-impl LogEntry {
+impl LogFields {
     /// Adds a request that ran on a model to the sums of the model.
-    fn count_model(&self, total: Duration) {
-        let LogFields {
-            model,
-            version,
-            images,
-            timings,
-            ..
-        } = &self.fields;
-        if *images > 0 {
-            let totals = &self.metrics.totals;
-            totals.add(model, *version, [total, timings.queue]);
+    pub(crate) fn count(&self, metrics: &Metrics, total: Duration) {
+        if self.images > 0 {
+            let times = [total, self.timings.queue];
+            metrics.totals.add(&self.model, self.version, times);
         }
     }
 }
@@ -287,7 +280,7 @@ impl Drop for LogEntry {
         self.metrics.responded(&response);
         self.trace
             .end(&response, &self.problem, self.id.as_str(), *bytes);
-        self.count_model(total);
+        self.fields.count(&self.metrics, total);
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(

@@ -8,6 +8,7 @@ const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// The default urgency of RFC 9218: 0 is the most urgent, 7 the least.
 const DEFAULT: u8 = 3;
+const LEAST: u8 = 7;
 
 /// The class of a request: low for an urgency below the default, as in `u=5`. Other
 /// values, and ones that cannot be read, have no effect.
@@ -19,7 +20,7 @@ pub(super) fn class(headers: &HeaderMap) -> Class {
         .filter_map(|urgency| urgency.split(';').next()?.parse::<u8>().ok())
         .next_back();
     match urgency {
-        Some(urgency) if urgency > DEFAULT => Class::Low,
+        Some(urgency) if urgency > DEFAULT && urgency <= LEAST => Class::Low,
         _ => Class::Normal,
     }
 }
@@ -38,7 +39,7 @@ mod tests {
         for low in ["u=5", "i, u=7", "u=4;x", "u=1, u=6"] {
             assert_eq!(of(low), Class::Low, "{low}");
         }
-        for normal in ["u=3", "u=0, i", "i", "u=x", "u=999", "u=6, u=1"] {
+        for normal in ["u=3", "u=0, i", "i", "u=x", "u=8", "u=999", "u=6, u=1"] {
             assert_eq!(of(normal), Class::Normal, "{normal}");
         }
     }

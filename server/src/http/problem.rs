@@ -64,7 +64,8 @@ impl Problem {
     }
 
     /// The status in a dialect whose server answers 503 when its queue is full: that
-    /// of [`Problem::with_status`], else the one of the type, but 503 for 429.
+    /// of [`Problem::with_status`], else the one of the type, but 503 for 429. A key that
+    /// is at a limit of its own is answered 429.
     #[must_use]
     pub fn dialect_status(&self) -> StatusCode {
         let default = || match self.problem_type {
@@ -215,8 +216,11 @@ impl From<&Error> for Problem {
             | Error::Panicked(_)
             | Error::Stopped => return Self::internal(),
         };
+        // The server has room; other servers' 503 would say that it has none.
+        let is_of_key = matches!(error, Error::KeyRate { .. } | Error::KeyInFlight { .. });
         Self {
             retry_after: error.retry_after(),
+            dialect_status: is_of_key.then_some(StatusCode::TOO_MANY_REQUESTS),
             ..Self::new(problem_type, error.to_string())
         }
     }
@@ -239,6 +243,19 @@ mod tests {
             serde_json::to_string(&problem.body("r1")).unwrap(),
             r#"{"type":"/docs#empty-image","title":"Empty image","status":400,"detail":"send an image","request_id":"r1"}"#
         );
+    }
+
+    #[test]
+    fn a_dialect_tells_a_full_server_from_a_key_at_its_limit() {
+        let full = Problem::from(&Error::QueueFull);
+        assert_eq!(full.dialect_status(), StatusCode::SERVICE_UNAVAILABLE);
+        let of_key = Problem::from(&Error::KeyRate {
+            key: "shop".into(),
+            limit: 1,
+            wait: Duration::from_secs(1),
+        });
+        assert_eq!(of_key.dialect_status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(of_key.retry_after.is_some());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Trace {
         let Some(span) = &self.span else {
             return response;
         };
-        if let Some(code) = grpc_status(response.headers()) {
+        if let Some(code) = rpc_status(response.headers()) {
             span.record("rpc.grpc.status_code", code);
         }
         if response.body().is_end_stream() {
@@ -119,20 +119,20 @@ impl Trace {
         response
     }
 
-    /// Adds what became of the request.
+    /// Adds the outcome of the request.
     pub(super) fn end(&self, response: &Responded<'_>, problem: &str, id: &str, bytes: usize) {
         let Some(span) = &self.span else {
             return;
         };
         let status = response.status;
-        // The layer of OpenTelemetry makes text of unsigned numbers.
+        // The layer of OpenTelemetry exports unsigned numbers as text.
         span.record("http.response.status_code", i64::from(status));
         span.record("http.request.body.size", bytes as i64);
         span.record("resnet.request_id", id);
         if !problem.is_empty() {
             span.record("error.type", problem);
         }
-        // As the conventions want it: an error of the client is none of the server.
+        // As the conventions require: an error of the client is not one of the server.
         if status >= 500 {
             span.record("otel.status_code", "ERROR");
         }
@@ -177,7 +177,7 @@ fn describe(span: &Span, request: &Request, route: &str, protocol: Protocol) {
     }
 }
 
-/// A method of HTTP; the conventions want one name for all others.
+/// A method of HTTP; the conventions require one name for all others.
 fn known(method: &Method) -> &str {
     const KNOWN: [Method; 7] = [
         Method::GET,
@@ -226,5 +226,48 @@ impl Drop for Sending {
         self.respond = Span::none();
         // A span that has been entered ends when it is left for the last time.
         self.request.in_scope(|| ());
+    }
+}
+
+/// The status of gRPC. Without one in the headers, it is in the trailers, which follow
+/// the messages, and OK is recorded.
+fn rpc_status(headers: &HeaderMap) -> Option<i64> {
+    let is_grpc = || {
+        let content_type = headers.get(header::CONTENT_TYPE)?;
+        content_type
+            .as_bytes()
+            .starts_with(b"application/grpc")
+            .then_some(0)
+    };
+    grpc_status(headers).or_else(is_grpc)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_grpc_response_without_a_status_is_ok() {
+        let of = |name: HeaderName, value: &'static str| {
+            rpc_status(&HeaderMap::from_iter([(
+                name,
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(of(header::CONTENT_TYPE, "application/grpc"), Some(0));
+        let failed = HeaderMap::from_iter([
+            (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/grpc"),
+            ),
+            (
+                HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static("5"),
+            ),
+        ]);
+        assert_eq!(rpc_status(&failed), Some(5));
+        assert_eq!(of(header::CONTENT_TYPE, "application/json"), None);
     }
 }

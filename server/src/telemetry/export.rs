@@ -1,5 +1,5 @@
-//! Counts the spans on their way to the collector: those that wait, those that do not
-//! fit, and those that were sent or failed.
+//! Exports spans and counts them: those that wait in the queue, those that did not fit
+//! into it, and those that were exported or failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ static EXPORTED: AtomicU64 = AtomicU64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// What became of the spans so far.
+/// The spans so far, by result.
 #[must_use]
 pub fn counts() -> SpanCounts {
     SpanCounts {
@@ -74,8 +74,8 @@ impl SpanProcessor for Waiting {
     }
 }
 
-/// The exporter of OTLP, on the runtime that its connections need. The SDK calls it
-/// from a thread without one.
+/// The exporter of OTLP. It runs on its own runtime, which its connections need: the
+/// SDK calls it from a thread without one.
 #[derive(Debug)]
 pub(super) struct Counted {
     inner: Arc<OtlpExporter>,

@@ -48,7 +48,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Starts the threads that export. The collector need not be there.
+    /// Starts the threads that export. The collector need not be reachable yet.
     ///
     /// # Errors
     /// See [`TelemetryError`].
@@ -78,7 +78,7 @@ impl Telemetry {
         Ok(Self { provider, runtime })
     }
 
-    /// What makes spans of the server's spans, and of no others.
+    /// The layer that exports the spans of the server, and not those of its libraries.
     #[must_use]
     pub fn layer(&self) -> Spans {
         let is_ours = filter_fn(|metadata| {
@@ -113,7 +113,7 @@ fn exporter(config: &TelemetryConfig) -> Result<SpanExporter, ExporterBuildError
     }
 }
 
-/// What describes this process; the variables win.
+/// The attributes of this process. The variables of OpenTelemetry override them.
 fn resource() -> Resource {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy().into_owned();

@@ -221,6 +221,11 @@ async fn pages_of_listed_origins_may_send_requests() {
     let refused = send_to(router.clone(), preflight("https://b.example")).await;
     assert_eq!(refused.header("access-control-allow-origin"), "");
 
+    // Not a preflight request: the route answers it.
+    let plain = Request::options("/classify").body(Body::empty()).unwrap();
+    let plain = send_to(router.clone(), plain).await;
+    assert_eq!(plain.status, 405);
+
     let mut request = with_key(post("/classify", grey(7)), "shop");
     let origin = "https://a.example".parse().unwrap();
     request.headers_mut().insert("origin", origin);

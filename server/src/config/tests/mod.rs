@@ -43,17 +43,22 @@ fn wrong_flags(errors: &ConfigErrors) -> Vec<(&str, &str)> {
 }
 
 /// A value for each setting that it does not accept.
-const WRONG: [(&str, &str); 33] = [
+const WRONG: [(&str, &str); 41] = [
     ("admin", "9000"),
     ("api-keys", "/no/such/file"),
     ("body-memory", "1 potato"),
     ("body-timeout", "soon"),
+    ("cache", "lots"),
     ("cors-origin", "example.org"),
     ("device", "tpu"),
+    ("drain-delay", "soon"),
     ("drain-timeout", "2d"),
     ("dtype", "f8"),
     ("engine", "torch"),
     ("header-timeout", ""),
+    ("image-url-private", "http://example.org"),
+    ("image-url-timeout", "never"),
+    ("image-urls", "ftp://example.org/"),
     ("isa", "sse"),
     ("listen", "80"),
     ("log", "server=loud"),
@@ -61,6 +66,7 @@ const WRONG: [(&str, &str); 33] = [
     ("max-batch", "0"),
     ("max-body", "0"),
     ("max-connections", "0"),
+    ("max-connections-per-address", "none"),
     ("max-images", "-1"),
     ("max-in-flight", "none"),
     ("max-pixels", "1e6"),
@@ -74,9 +80,24 @@ const WRONG: [(&str, &str); 33] = [
     ("protocols", "oip,kserve"),
     ("request-timeout", "0s"),
     ("self-check", "perhaps"),
+    ("stream-timeout", "long"),
     ("streams", "0"),
     ("threads", "0"),
     ("watch", "never"),
+    ("write-timeout", "fast"),
+];
+
+/// Settings without an entry in `WRONG`: the values depend on another setting, or are
+/// checked when they are used.
+const WITHOUT_A_WRONG_VALUE: [&str; 8] = [
+    "config",
+    "default-model",
+    "host",
+    "labels",
+    "tls-cert",
+    "tls-client-ca",
+    "tls-key",
+    "tune",
 ];
 
 /// Host and port of the first public address.
@@ -99,6 +120,19 @@ fn the_defaults_are_valid() {
     assert_eq!(config.model_memory, None);
     assert_eq!(config.watch, Some(Duration::from_secs(2)));
     assert!(config.threads >= 1);
+}
+
+#[test]
+fn every_setting_has_a_wrong_value() {
+    let command = Command::command();
+    let mut flags: Vec<&str> = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set())
+        .filter_map(clap::Arg::get_long)
+        .filter(|flag| !WITHOUT_A_WRONG_VALUE.contains(flag))
+        .collect();
+    flags.sort_unstable();
+    assert_eq!(flags, WRONG.map(|(flag, _)| flag));
 }
 
 #[test]

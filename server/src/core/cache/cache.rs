@@ -1,6 +1,6 @@
-//! Asks for the output of an image: it is there, an equal request is computing it, or
-//! it is computed now and kept. A request that leaves before it has computed an output
-//! fails none of those that wait for it: one of them computes it.
+//! Looks up the output of an image: it is in the cache, an equal request is computing
+//! it, or it is computed now and kept. If the request that computes an output is
+//! cancelled, the requests that wait for it do not fail: one of them computes it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,14 +28,14 @@ struct State {
     running: HashMap<Flight, watch::Receiver<Option<Shared>>>,
 }
 
-/// What equal requests share. Images of the normal class do not wait for one of the low
-/// class, which waits for all others.
+/// The key of a computation that equal requests share. An image of the normal class does
+/// not wait for one of the low class, which runs only while no other image waits.
 type Flight = (Key, Class);
 
-/// What those that wait for an output get.
+/// The result that the waiting requests get.
 type Shared = Result<Arc<ImageOutput>, Error>;
 
-/// What is asked for.
+/// The image that is looked up.
 pub struct Asked {
     /// What the output depends on.
     pub key: Key,
@@ -85,7 +85,7 @@ impl Cache {
                 Found::Running(mut outcome) => {
                     let shared = match outcome.wait_for(Option::is_some).await {
                         Ok(shared) => shared.clone(),
-                        // The other request has left: this one may be the next to run.
+                        // The other request was cancelled: this one may run next.
                         Err(_) => None,
                     };
                     if let Some(shared) = shared {
@@ -124,7 +124,7 @@ impl Cache {
         })
     }
 
-    /// An output of another request as one of this request.
+    /// The output of another request, with the source and the timings of this one.
     fn copy(
         &self,
         asked: &Asked,
@@ -157,8 +157,8 @@ impl Cache {
     }
 }
 
-/// The request that computes an output. When it is dropped without one, those that wait
-/// begin again.
+/// The request that computes an output. When it is dropped without one, the waiting
+/// requests look the output up again.
 struct Lead<'a> {
     cache: &'a Cache,
     flight: Flight,
@@ -167,8 +167,8 @@ struct Lead<'a> {
 }
 
 impl Lead<'_> {
-    /// Shares an outcome with those that wait. An error that is not the image's but this
-    /// request's, or that of the moment, is not shared.
+    /// Shares an outcome with the waiting requests. An error that they may not get
+    /// themselves is not shared: a deadline of this request, or a lack of resources.
     fn share(&mut self, outcome: &Result<ImageOutput, Error>) {
         self.outcome = match outcome {
             Ok(output) => Some(Ok(Arc::new(output.clone()))),

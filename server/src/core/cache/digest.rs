@@ -1,5 +1,5 @@
-//! The content of an image as a hash without known collisions (SHA-256), and the
-//! key of its output.
+//! The digest of an image (SHA-256, which has no known collisions), and the key of its
+//! output in the cache.
 
 use model::Outputs;
 use sha2::{Digest as _, Sha256};
@@ -19,14 +19,14 @@ pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     hash.finalize().into()
 }
 
-/// What the output of an image depends on, and who may see that it is there.
+/// What the output of an image depends on, and the caller that may use it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(Digest);
 
 impl Key {
-    /// The key of an image for a loaded instance. Outputs are not shared
-    /// between callers: the time of a response would show that another caller has sent
-    /// the same image.
+    /// The key of an image for a loaded instance. Outputs are not shared between
+    /// callers: the time of a response would show that another caller has sent the same
+    /// image.
     #[must_use]
     pub fn new(caller: &str, instance: u64, outputs: Outputs, image: &Digest) -> Self {
         let outputs = [outputs.embedding, outputs.feature_map].map(u8::from);

@@ -1,5 +1,5 @@
-//! Outputs by key, the least recently used of which go first when the memory of all is
-//! at its limit.
+//! Outputs by key. When their memory reaches the limit, the least recently used ones are
+//! removed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,8 +26,9 @@ struct Entry {
 }
 
 /// What an entry takes besides its vectors: the output with the two counters of its
-/// `Arc`, and its places in the two maps. A hash map is 7/16 full after it has grown,
-/// and holds its former half meanwhile; a node of a tree is at least 5/11 full.
+/// `Arc`, and its places in the two maps. A hash map that has grown is 7/16 full, and
+/// while it grows, its old table of half the size is in memory, too. A node of a tree is
+/// at least 5/11 full.
 const ENTRY_BYTES: usize = {
     let output = size_of::<ImageOutput>() + 2 * size_of::<usize>();
     let hashed = (size_of::<(Key, Entry)>() + 1) * 24 / 7;

@@ -7,7 +7,7 @@ use super::digest::Digest;
 /// What the cache found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lookup {
-    /// The output was there.
+    /// The output was in the cache.
     Hit,
     /// An equal request computed it at the same time.
     Coalesced,
@@ -27,7 +27,7 @@ impl Lookup {
     }
 }
 
-/// Where an output is from.
+/// How an output was obtained.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     /// The content of the image.
@@ -38,8 +38,8 @@ pub struct Source {
     pub age: Duration,
 }
 
-/// Where the outputs of a request are from, as one: what was found for the image that
-/// took the most, and the greatest age. `None` if the cache was not asked for all.
+/// How the outputs of a request were obtained, as one: a miss if any is a miss, a hit if
+/// all are hits, and the greatest age. `None` unless all images were looked up.
 pub fn of_all(sources: impl IntoIterator<Item = Option<Source>>) -> Option<(Lookup, Duration)> {
     let mut all = None;
     for source in sources {

@@ -1,8 +1,8 @@
-//! Outputs of images that were asked for before, or that are being computed at this
-//! moment for an equal request.
+//! The cache of outputs, for images that are equal to one that was sent before or that
+//! is being computed now.
 //!
-//! [`digest`] names an image by its content, [`lookup`] says what was found,
-//! [`entries`] holds the outputs within a limit, and [`cache`] puts them together.
+//! [`digest`] identifies an image by its content, [`lookup`] says what was found,
+//! [`entries`] keeps the outputs within a limit, and [`cache`] uses all three.
 
 #[allow(
     clippy::module_inception,

@@ -1,10 +1,15 @@
 //! `ModelStreamInfer`: responses in order, errors that do not end the stream, and
 //! its end.
 
+use std::num::NonZeroU32;
+
 use futures_util::stream;
+use resnet_server::core::keys::{Key, KeyLimits, Scope};
+use resnet_server::core::round_robin::Class;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, Request};
 
 use crate::support::client::grey;
 use crate::support::grpc::inference::{ModelInferRequest, ModelStreamInferResponse};
@@ -126,4 +131,58 @@ async fn an_idle_stream_ends_and_few_of_them_leave_room_for_others() {
     let response = again.await.unwrap().message().await.unwrap().unwrap();
     assert_eq!(response.infer_response.unwrap().id, "a");
     drop(sender);
+}
+
+/// A key that may send one request a second.
+fn key(name: &str, secret: &str) -> Key {
+    let limits = KeyLimits {
+        requests_per_second: NonZeroU32::new(1),
+        ..KeyLimits::default()
+    };
+    let digest = Sha256::digest(secret).into();
+    Key::new(
+        name.into(),
+        digest,
+        vec![Scope::Infer],
+        limits,
+        Class::Normal,
+    )
+}
+
+#[tokio::test]
+async fn each_message_is_a_request_of_its_key() {
+    let server = server().await;
+    server.serving.keys().replace(vec![key("shop", "secret")]);
+    let listening = listen(&server, connections(10)).await;
+    let client = Client::new(&listening).await;
+    let (sender, receiver) = mpsc::channel(2);
+    let requests = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    });
+    let mut requests = Request::new(requests);
+    let secret = "secret".parse().unwrap();
+    requests.metadata_mut().insert("x-api-key", secret);
+    let mut responses = client.exchange(STREAM, requests).await.unwrap();
+    let mut errors = Vec::new();
+    for id in ["first", "too soon", "after the key is gone"] {
+        if id == "after the key is gone" {
+            server.serving.keys().replace(vec![key("shop", "another")]);
+        }
+        sender.send(request(id, &[grey(1)])).await.unwrap();
+        let response: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();
+        errors.push(response.error_message);
+    }
+    assert_eq!(errors[0], "");
+    assert!(errors[1].contains("1 requests a second"), "{errors:?}");
+    assert!(errors[2].contains("not valid"), "{errors:?}");
+    // Without keys, the metrics need none.
+    server.serving.keys().replace(Vec::new());
+    for (metric, count) in [
+        (r#"resnet_key_images_total{key="shop"}"#, 1.0),
+        (r#"resnet_key_requests_total{key="shop",status="200"}"#, 1.0),
+        (r#"resnet_key_requests_total{key="shop",status="429"}"#, 1.0),
+        (r#"resnet_key_requests_total{key="shop",status="401"}"#, 1.0),
+    ] {
+        server.wait_for_metric(metric, count).await;
+    }
 }

@@ -113,10 +113,22 @@ impl Client {
         Q: Message + 'static,
         R: Message + Default + 'static,
     {
+        self.exchange(path, Request::new(requests)).await
+    }
+
+    /// The same, with metadata.
+    pub(crate) async fn exchange<Q, R>(
+        &self,
+        path: &'static str,
+        requests: Request<impl Stream<Item = Q> + Send + 'static>,
+    ) -> Result<Streaming<R>, Status>
+    where
+        Q: Message + 'static,
+        R: Message + Default + 'static,
+    {
         let codec = ProstCodec::<Q, R>::default();
         let mut grpc = self.grpc();
         grpc.ready().await.unwrap();
-        let requests = Request::new(requests);
         let response = grpc.streaming(requests, path.parse().unwrap(), codec);
         response.await.map(Response::into_inner)
     }
