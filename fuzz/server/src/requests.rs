@@ -125,6 +125,7 @@ struct Server {
 
 fn limits() -> Limits {
     Limits {
+        stream_timeout: Duration::from_secs(20),
         max_in_flight: 64,
         max_batch: 16,
         max_images: 8,

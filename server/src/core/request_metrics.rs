@@ -116,7 +116,7 @@ impl RequestMetrics {
         );
         registry.register(
             "model_requests",
-            "Responses to requests for a model, by its version, status and protocol",
+            "Responses to requests for a model and to messages of streams, by its version, status and protocol",
             self.model_requests.clone(),
         );
         registry.register(
@@ -126,7 +126,7 @@ impl RequestMetrics {
         );
         registry.register(
             "key_requests",
-            "Responses to requests with an API key, by the name of the key and status",
+            "Responses to requests with an API key and to messages of streams, by the name of the key and status",
             self.key_requests.clone(),
         );
         registry.register(

@@ -179,7 +179,8 @@ async fn each_message_is_a_request_of_its_key() {
     server.serving.keys().replace(Vec::new());
     for (metric, count) in [
         (r#"resnet_key_images_total{key="shop"}"#, 1.0),
-        (r#"resnet_key_requests_total{key="shop",status="200"}"#, 1.0),
+        // The stream and its first message.
+        (r#"resnet_key_requests_total{key="shop",status="200"}"#, 2.0),
         (r#"resnet_key_requests_total{key="shop",status="429"}"#, 1.0),
         (r#"resnet_key_requests_total{key="shop",status="401"}"#, 1.0),
     ] {
