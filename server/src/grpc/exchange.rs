@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 
 use super::frames::{broken, response};
 use super::status::status;
-use super::streams::{Requests, ended, until};
+use super::streams::{Requests, ended, until, until_error};
 use super::unary::{Infer, Inference, client_timeout, parsed};
 use crate::core::admission::ByteShare;
 use crate::core::request::Deadline;
@@ -60,21 +60,23 @@ pub(super) async fn exchange<E: Exchange + 'static>(
     let call = Arc::new(Call::new(serving, head, id));
     // The body is polled after the handler has returned.
     let span = Span::current();
-    let responses = messages.enumerate().map(move |(index, message)| {
-        let (call, share) = (Arc::clone(&call), arriving.take());
-        let respond = async move {
-            let message = message.map_err(|error| status(&broken(&error)))?;
-            let waiting = share.sibling();
-            let began = Instant::now();
-            let mut fields = LogFields::default();
-            let result = infer::<E>(&call, index, message, share, &mut fields).await;
-            let problem = result.as_ref().err().map(|(problem, _)| problem);
-            count_message(&call, problem, &fields, began.elapsed());
-            // Counted while it is queued and until the client has read it.
-            Ok(waiting.hold(E::response(result).encode_to_vec()))
-        };
-        respond.instrument(span.clone())
-    });
+    let responses = until_error(messages)
+        .enumerate()
+        .map(move |(index, message)| {
+            let (call, share) = (Arc::clone(&call), arriving.take());
+            let respond = async move {
+                let message = message.map_err(|error| status(&broken(&error)))?;
+                let waiting = share.sibling();
+                let began = Instant::now();
+                let mut fields = LogFields::default();
+                let result = infer::<E>(&call, index, message, share, &mut fields).await;
+                let problem = result.as_ref().err().map(|(problem, _)| problem);
+                count_message(&call, problem, &fields, began.elapsed());
+                // Counted while it is queued and until the client has read it.
+                Ok(waiting.hold(E::response(result).encode_to_vec()))
+            };
+            respond.instrument(span.clone())
+        });
     let responses = responses.buffered(CONCURRENT);
     let responses = responses.chain(stream::once(ended(stopping)).filter_map(async |end| end));
     Ok(response(until(limit, responses)))

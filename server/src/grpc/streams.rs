@@ -94,7 +94,8 @@ pub(super) fn bounded(request: Request, serving: &Arc<Serving>) -> (Request, Arr
             serving: Arc::clone(serving),
             message: None,
         };
-        Body::from_stream(stream::unfold(frames, Frames::step))
+        // After a message that is cut off, tonic polls the body once more.
+        Body::from_stream(stream::unfold(frames, Frames::step).fuse())
     });
     (request, arriving, stopping)
 }
@@ -151,6 +152,21 @@ impl Frames {
             Ok(bytes)
         }))
     }
+}
+
+/// The messages up to the first error, after which their decoder must not be asked again.
+pub(super) fn until_error<S, T, E>(messages: S) -> impl Stream<Item = Result<T, E>> + Send
+where
+    S: Stream<Item = Result<T, E>> + Send + Unpin + 'static,
+    T: Send,
+    E: Send,
+{
+    stream::unfold(Some(messages), |messages| async move {
+        let mut messages = messages?;
+        let next = messages.next().await?;
+        let rest = next.is_ok().then_some(messages);
+        Some((next, rest))
+    })
 }
 
 /// The end of a stream of responses: an error if the server stops, so that clients

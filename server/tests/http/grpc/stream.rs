@@ -63,6 +63,24 @@ async fn an_id_that_is_too_long_is_an_error_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_cut_off_ends_the_stream() {
+    let server = server().await;
+    for path in [
+        STREAM,
+        "/org.pytorch.serve.grpc.inference.InferenceAPIsService/StreamPredictions2",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        // Five bytes are announced, and two follow.
+        let cut = axum::body::Body::from(&b"\0\0\0\0\x05ab"[..]);
+        let request = axum::http::Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        let response = server.send(request.body(cut).unwrap()).await;
+        assert_eq!(response.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_answers_what_has_arrived_and_ends_the_stream() {
     let server = server().await;
     let listening = listen(&server, connections(10)).await;
