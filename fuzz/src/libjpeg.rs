@@ -14,10 +14,11 @@ use resnet_preprocess::{ImageError, photo};
 
 use crate::image::{LIMITS, MAX_PIXELS};
 
-/// The largest sum of the absolute coefficients of a block for which no step of the
-/// inverse transform leaves 16 bits: a step multiplies by at most sqrt(2) cos(pi / 16),
-/// and the values between the two passes have two more bits.
-const MOST_COEFFICIENTS: u64 = (i16::MAX as f64 / (1.387_04 * 4.0)) as u64;
+/// The largest sum of the absolute coefficients of a block for which libjpeg-turbo's C
+/// code clamps all samples: it looks them up in a table that ends 384 beyond their range,
+/// and a coefficient adds at most a quarter of its value to a sample. The vector code, whose
+/// pixels ours are, clamps all values.
+const MOST_COEFFICIENTS: u64 = 4 * 384;
 
 /// What libjpeg-turbo makes of a file.
 struct Decoded {
@@ -115,8 +116,8 @@ fn with_decoder<T>(work: impl FnOnce(&mut jpeg_decompress_struct) -> T) -> Optio
     }
 }
 
-/// Whether a block may overflow 16 bits in its inverse transform. No encoder writes such
-/// a block, and libjpeg-turbo's vector code and C code return different pixels for it.
+/// Whether a block may have samples far beyond their range, for which libjpeg-turbo's
+/// vector code and C code return different pixels.
 /// Images above the limit of pixels count too.
 ///
 /// # Safety
