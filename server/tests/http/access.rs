@@ -1,26 +1,22 @@
 //! API keys: who may send what, in which form refusals come, and how much a key may
 //! use.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
 use resnet_server::core::keys::{Key, KeyLimits, Scope};
-use resnet_server::core::round_robin::Class;
 use resnet_server::http::cors::{self, Origins};
 use resnet_server::http::protocol::Protocols;
 use resnet_server::http::routes;
-use sha2::{Digest, Sha256};
 
 use crate::support::client::{Response, get, grey, post, send_admin, send_to};
 use crate::support::gate::Gate;
+use crate::support::keys;
 use crate::support::server::{Server, limits, server, server_with, wait_until};
 
 fn key(name: &str, scopes: &[Scope], limits: KeyLimits) -> Key {
-    let secret = format!("secret of {name}");
-    let digest = Sha256::digest(secret).into();
-    Key::new(name.into(), digest, scopes.to_vec(), limits, Class::Normal)
+    keys::key(name, &format!("secret of {name}"), scopes, limits)
 }
 
 /// A server with a key for each scope.
@@ -146,10 +142,7 @@ async fn each_protocol_has_its_own_refusal() {
 #[tokio::test]
 async fn a_key_has_its_own_rate() {
     let server = server().await;
-    let limits = KeyLimits {
-        requests_per_second: NonZeroU32::new(1),
-        ..KeyLimits::default()
-    };
+    let limits = keys::rate(1);
     let keys = vec![
         key("shop", &[Scope::Infer], limits),
         key("other", &[Scope::Infer], KeyLimits::default()),

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
-use resnet_server::core::keys::{Key, KeyLimits, Scope};
-use resnet_server::core::round_robin::Class;
+use resnet_server::core::keys::Scope;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::support::client::{Response, base64, grey, post};
+use crate::support::keys;
 use crate::support::network::FakeNetwork;
 use crate::support::server::{MODEL, Server, caching, server, wait_until};
 
@@ -99,26 +98,12 @@ async fn a_reload_makes_old_outputs_unreachable() {
     assert_eq!(again.header("etag"), tag, "the files are the same");
 }
 
-fn key(name: &str, requests_per_second: Option<u32>) -> Key {
-    let limits = KeyLimits {
-        requests_per_second: requests_per_second.and_then(std::num::NonZeroU32::new),
-        ..KeyLimits::default()
-    };
-    let digest = Sha256::digest(name).into();
-    Key::new(
-        name.into(),
-        digest,
-        vec![Scope::Infer],
-        limits,
-        Class::Normal,
-    )
-}
-
 #[tokio::test]
 async fn keys_share_no_outputs_and_are_checked_before_the_cache() {
     let server = caching(SIZE).await;
-    let keys = server.serving.keys();
-    keys.replace(vec![key("shop", None), key("other", Some(1))]);
+    let current = server.serving.keys();
+    let key = |name, limit: Option<u32>| keys::key(name, name, &[Scope::Infer], keys::rate(limit));
+    current.replace(vec![key("shop", None), key("other", Some(1))]);
     let ask = async |name: &str| -> Response {
         server
             .send(with_header("x-api-key", name, "/classify", 7))
@@ -132,7 +117,7 @@ async fn keys_share_no_outputs_and_are_checked_before_the_cache() {
         .post(grey(7))
         .await
         .assert_problem(401, "unauthorized");
-    keys.replace(vec![key("other", None)]);
+    current.replace(vec![key("other", None)]);
     ask("shop").await.assert_problem(401, "unauthorized");
 }
 

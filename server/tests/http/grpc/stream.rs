@@ -1,12 +1,8 @@
 //! `ModelStreamInfer`: responses in order, errors that do not end the stream, and
 //! its end.
 
-use std::num::NonZeroU32;
-
 use futures_util::stream;
-use resnet_server::core::keys::{Key, KeyLimits, Scope};
-use resnet_server::core::round_robin::Class;
-use sha2::{Digest, Sha256};
+use resnet_server::core::keys::Scope;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Code, Request};
@@ -14,6 +10,7 @@ use tonic::{Code, Request};
 use crate::support::client::grey;
 use crate::support::grpc::inference::{ModelInferRequest, ModelStreamInferResponse};
 use crate::support::grpc::{Client, images};
+use crate::support::keys;
 use crate::support::listening::{LONG, SHORT, connections, listen};
 use crate::support::server::{limits, server, server_with};
 
@@ -151,26 +148,11 @@ async fn an_idle_stream_ends_and_few_of_them_leave_room_for_others() {
     drop(sender);
 }
 
-/// A key that may send one request a second.
-fn key(name: &str, secret: &str) -> Key {
-    let limits = KeyLimits {
-        requests_per_second: NonZeroU32::new(1),
-        ..KeyLimits::default()
-    };
-    let digest = Sha256::digest(secret).into();
-    Key::new(
-        name.into(),
-        digest,
-        vec![Scope::Infer],
-        limits,
-        Class::Normal,
-    )
-}
-
 #[tokio::test]
 async fn each_message_is_a_request_of_its_key() {
     let server = server().await;
-    server.serving.keys().replace(vec![key("shop", "secret")]);
+    let key = |secret| keys::key("shop", secret, &[Scope::Infer], keys::rate(1));
+    server.serving.keys().replace(vec![key("secret")]);
     let listening = listen(&server, connections(10)).await;
     let client = Client::new(&listening).await;
     let (sender, receiver) = mpsc::channel(2);
@@ -184,7 +166,7 @@ async fn each_message_is_a_request_of_its_key() {
     let mut errors = Vec::new();
     for id in ["first", "too soon", "after the key is gone"] {
         if id == "after the key is gone" {
-            server.serving.keys().replace(vec![key("shop", "another")]);
+            server.serving.keys().replace(vec![key("another")]);
         }
         sender.send(request(id, &[grey(1)])).await.unwrap();
         let response: ModelStreamInferResponse = responses.message().await.unwrap().unwrap();

@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod gate;
 pub(crate) mod grpc;
+pub(crate) mod keys;
 pub(crate) mod listening;
 pub(crate) mod loader;
 pub(crate) mod network;
