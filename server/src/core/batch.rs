@@ -42,7 +42,7 @@ pub struct Waiting {
     pub since: Instant,
     /// Its place in the order of the images.
     pub position: Position,
-    /// Whether it is the only image of its request.
+    /// Whether it is the only image of its client.
     pub is_alone: bool,
     /// Where the result goes.
     pub reply: Reply,
@@ -197,7 +197,7 @@ impl Worker {
             patience,
             move || line.first_alone(),
             move || {
-                self.infer_all(self.line.take(self.context.max_batch));
+                self.infer_all(self.line.take_alone_first(self.context.max_batch));
                 drop(done.send(self));
             },
         );

@@ -211,7 +211,7 @@ impl Instance {
             network: Arc::clone(&self.network),
             limits: self.decode_limits,
             outputs,
-            is_alone: rank.of == 1,
+            is_alone: rank.of == 1 && rank.before == 0,
             queue: self.queue.clone(),
             labels: Arc::clone(&self.labels),
             metrics: Arc::clone(&self.metrics),
@@ -222,12 +222,13 @@ impl Instance {
             class: rank.class,
             rank: rank.before,
         };
-        let position = self.flow.spawn_ranked(turn, move |position| {
+        let position = self.flow.spawn_image(turn, move |position| {
             decode.run(position, reply, arrived);
         });
         let _stay = Stay {
             image,
             queue: &self.queue,
+            flow: &self.flow,
             position,
             _permit: permit,
         };
@@ -279,6 +280,7 @@ impl Rank {
 struct Stay<'a> {
     image: Arc<Mutex<Option<ImageInput>>>,
     queue: &'a Queue,
+    flow: &'a Flow,
     position: Position,
     _permit: Permit,
 }
@@ -287,6 +289,7 @@ impl Drop for Stay<'_> {
     fn drop(&mut self) {
         drop(taken(&self.image));
         self.queue.remove(self.position);
+        self.flow.left(self.position);
     }
 }
 

@@ -18,7 +18,22 @@ pub(super) struct Line {
 #[derive(Default)]
 struct State {
     images: BTreeMap<Position, Waiting>,
+    /// Whether the last batch passed images over.
+    passed_over: bool,
     closed: bool,
+}
+
+impl State {
+    /// The first images that are the only ones of their clients, in the class that is
+    /// served.
+    fn alone(&self, most: usize) -> Vec<Position> {
+        let class = self.images.keys().next().map(|first| first.class());
+        let is_alone = |(position, image): &(&Position, &Waiting)| {
+            image.is_alone && Some(position.class()) == class
+        };
+        let alone = self.images.iter().filter(is_alone);
+        alone.map(|(position, _)| *position).take(most).collect()
+    }
 }
 
 impl Line {
@@ -74,7 +89,30 @@ impl Line {
 
     /// The next images, at most `most`, without those whose client has disconnected.
     pub(super) fn take(&self, most: usize) -> Vec<Waiting> {
+        self.take_next(&mut self.lock(), most)
+    }
+
+    /// As [`Line::take`]; but images that are the only ones of their clients do not
+    /// wait for the rest of a large batch. They are taken without the others in every
+    /// second batch at most, so that the others are not held up.
+    pub(super) fn take_alone_first(&self, most: usize) -> Vec<Waiting> {
         let mut state = self.lock();
+        let alone = state.alone(most);
+        let others = state.images.len() > alone.len() && alone.len() < most;
+        state.passed_over = others && !alone.is_empty() && !state.passed_over;
+        if !state.passed_over {
+            return self.take_next(&mut state, most);
+        }
+        let images = alone
+            .iter()
+            .filter_map(|position| state.images.remove(position));
+        let images = images.collect::<Vec<_>>();
+        self.left(images.len());
+        let is_wanted = |image: &Waiting| !image.reply.is_closed();
+        images.into_iter().filter(is_wanted).collect()
+    }
+
+    fn take_next(&self, state: &mut State, most: usize) -> Vec<Waiting> {
         let mut taken = Vec::new();
         while taken.len() < most
             && let Some((_, image)) = state.images.pop_first()
@@ -92,11 +130,9 @@ impl Line {
         self.lock().images.len()
     }
 
-    /// The first position of an image that is the only one of its request.
+    /// The first position of an image that is the only one of its client.
     pub(super) fn first_alone(&self) -> Option<Position> {
-        let state = self.lock();
-        let mut alone = state.images.values().filter(|image| image.is_alone);
-        alone.next().map(|image| image.position)
+        self.lock().alone(1).first().copied()
     }
 
     /// No more images come.

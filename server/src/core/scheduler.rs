@@ -5,7 +5,7 @@
 //! 1996). A flow that was idle starts at the current virtual time: it goes
 //! first, but cannot save up time.
 //!
-//! Within a flow, requests are served round-robin: the first image of a request goes
+//! Within a flow, clients are served round-robin: the first image of a request goes
 //! before the second one of any other, so that a request with one image does not
 //! wait for another request's thirty-second. A batch runs when it is full, when
 //! nothing is left to decode, or when a request waits for it alone.
@@ -91,18 +91,25 @@ impl Scheduler {
 impl Flow {
     /// Queues a job and returns at once. A panic of the job is logged.
     pub fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        self.spawn_ranked(Turn::default(), move |_| job());
+        lock(&self.scheduler.flows).active(self.id.id).push(job);
+        self.wake_one();
     }
 
-    /// Queues the job of an image. Returns its position in the queue.
-    pub fn spawn_ranked(
-        &self,
-        turn: Turn,
-        job: impl FnOnce(Position) + Send + 'static,
-    ) -> Position {
-        let position = lock(&self.scheduler.flows).push(self.id.id, turn, job);
+    /// Queues the job of an image. Returns its position in the order of the images; it
+    /// is in flight until [`Flow::left`] is called.
+    pub fn spawn_image(&self, turn: Turn, job: impl FnOnce(Position) + Send + 'static) -> Position {
+        let mut flows = lock(&self.scheduler.flows);
+        let position = flows.active(self.id.id).push_image(turn, job);
+        drop(flows);
         self.wake_one();
         position
+    }
+
+    /// An image was served, or its client has disconnected.
+    pub fn left(&self, position: Position) {
+        if let Some(queue) = lock(&self.scheduler.flows).queues.get_mut(&self.id.id) {
+            queue.left(position);
+        }
     }
 
     /// Queues a batch, which begins after at most `patience` more images have
@@ -119,7 +126,7 @@ impl Flow {
             patience,
             lone: Box::new(lone),
         };
-        lock(&self.scheduler.flows).push_batch(self.id.id, batch);
+        lock(&self.scheduler.flows).active(self.id.id).batch = Some(batch);
         self.wake_one();
     }
 
@@ -164,19 +171,6 @@ impl Flows {
             queue.used = queue.used.max(now);
         }
         queue
-    }
-
-    fn push(
-        &mut self,
-        id: u64,
-        turn: Turn,
-        job: impl FnOnce(Position) + Send + 'static,
-    ) -> Position {
-        self.active(id).push(turn, job)
-    }
-
-    fn push_batch(&mut self, id: u64, batch: PendingBatch) {
-        self.active(id).batch = Some(batch);
     }
 
     /// The next job and its flow: of the flow with the least CPU time used; of
@@ -291,7 +285,7 @@ mod tests {
                 rank,
                 ..Turn::default()
             };
-            flow.spawn_ranked(turn, move |_| done.send(name).unwrap());
+            flow.spawn_image(turn, move |_| done.send(name).unwrap());
         };
         for (rank, name) in ["a0", "a1", "a2"].into_iter().enumerate() {
             spawn(name, rank);
@@ -315,7 +309,7 @@ mod tests {
             ("first", Class::Normal, 0),
         ] {
             let done = done.clone();
-            flow.spawn_ranked(Turn { class, rank }, move |_| done.send(name).unwrap());
+            flow.spawn_image(Turn { class, rank }, move |_| done.send(name).unwrap());
         }
         drop((done, release));
         assert_eq!(order(names), ["first", "second", "low"]);
@@ -339,7 +333,7 @@ mod tests {
                     rank,
                     ..Turn::default()
                 };
-                flow.spawn_ranked(turn, move |_| done.send("image").unwrap());
+                flow.spawn_image(turn, move |_| done.send("image").unwrap());
             }
             flow.spawn_batch(patience, move || lone, move || done.send("batch").unwrap());
             drop(release);
