@@ -148,7 +148,7 @@ pub struct ServeFlags {
     cache: CacheFlags,
 
     /// Maximum number of images in flight; requests beyond it are rejected with
-    /// status 429 [default: 256]
+    /// status 429 [default: 320]
     #[arg(
         long,
         env = "RESNET_MAX_IN_FLIGHT",
@@ -320,7 +320,7 @@ impl ServeFlags {
         let images = self.images.read(settings);
         let max_in_flight = self.max_in_flight.as_deref().or(self.queue.as_deref());
         let limits = Limits {
-            max_in_flight: settings.read("max-in-flight", max_in_flight, "256", |text| {
+            max_in_flight: settings.read("max-in-flight", max_in_flight, "320", |text| {
                 units::count(text, 1..=1_000_000)
             }),
             max_batch: images.max_batch,

@@ -17,6 +17,9 @@ use super::metrics::{Budget, Metrics};
 const RETRIES: usize = 5;
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
+/// This part of the images in flight is kept for requests with one image.
+const FOR_SINGLE_IMAGES: usize = 8;
+
 /// Bytes for the responses to health checks and scrapes, whatever all others hold.
 const FOR_PROBES: usize = 4 << 20;
 
@@ -131,11 +134,22 @@ impl Admission {
         needed.await;
     }
 
+    /// Whether a request with several images leaves places for requests with one. A
+    /// request that is the only one may take all.
+    fn leaves_places(&self, count: usize) -> bool {
+        let available = self.images.available_permits();
+        let kept = self.max_images / FOR_SINGLE_IMAGES;
+        count <= 1 || available == self.max_images || count + kept <= available
+    }
+
     /// Admits all images of a request or none of them.
     ///
     /// # Errors
     /// [`Error::TooManyInFlight`].
     pub fn images(&self, count: usize) -> Result<Vec<Permit>, Error> {
+        if !self.leaves_places(count) {
+            return Err(self.full(count));
+        }
         let permit = |()| {
             let permit = Arc::clone(&self.images).try_acquire_owned().ok()?;
             self.metrics.images_in_flight.inc();
@@ -301,6 +315,18 @@ mod tests {
         drop((one, two));
         assert_eq!(admission.images(3).unwrap().len(), 3);
         assert_eq!(admission.metrics.images_in_flight.get(), 0);
+    }
+
+    #[test]
+    fn an_eighth_is_kept_for_requests_with_one_image() {
+        let admission = Admission::new(16, 100, Arc::new(Metrics::new()));
+        let most = admission.images(12).unwrap();
+        assert!(admission.images(3).is_err(), "two of four are kept");
+        let two = admission.images(2).unwrap();
+        let singles = [1, 1].map(|count| admission.images(count).unwrap());
+        assert!(admission.images(1).is_err());
+        drop((most, two, singles));
+        assert_eq!(admission.images(16).unwrap().len(), 16, "no other request");
     }
 
     #[test]

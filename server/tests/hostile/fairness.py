@@ -26,7 +26,7 @@ SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 20
 HEAVY, IMAGES = 8, 32
 CROWD = 64
 # The defaults of the server.
-LIMITS = {"max-in-flight": 256, "max-body": 32 * MIB, "body-memory": 512 * MIB, "max-pixels": 64_000_000}
+LIMITS = {"max-in-flight": 320, "max-body": 32 * MIB, "body-memory": 512 * MIB, "max-pixels": 64_000_000}
 
 
 def light(port, seconds, headers=()):

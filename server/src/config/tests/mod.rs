@@ -112,7 +112,7 @@ pub(super) fn listens_on(config: &Config) -> (&str, u16) {
 fn the_defaults_are_valid() {
     let config = check(&[]).unwrap();
     assert_eq!(listens_on(&config), ("127.0.0.1", 8000));
-    assert_eq!(config.limits.max_in_flight, 256);
+    assert_eq!(config.limits.max_in_flight, 320);
     assert_eq!(config.limits.max_body, 32 << 20);
     assert_eq!(config.limits.request_timeout, Duration::from_secs(30));
     assert_eq!(config.admin, None);
