@@ -150,6 +150,11 @@ impl<'a> Values<'a> {
         self.bytes
     }
 
+    /// Whether the values are bytes or characters rather than numbers.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self.kind, 1 | 2 | 7)
+    }
+
     /// A value as an integer. `None` beyond the last one, and for other types.
     pub(crate) fn uint(&self, at: usize) -> Option<u64> {
         let value = self.order.uint(self.value(at)?);
@@ -168,9 +173,14 @@ impl<'a> Values<'a> {
     pub(crate) fn number(&self, at: usize) -> Option<f64> {
         let bytes = self.value(at)?;
         match self.kind {
-            5 => {
-                let [numerator, denominator] =
-                    [&bytes[..4], &bytes[4..]].map(|half| self.order.uint(half) as f64);
+            5 | 10 => {
+                let [numerator, denominator] = [&bytes[..4], &bytes[4..]].map(|half| {
+                    let half = self.order.uint(half) as u32;
+                    match self.kind {
+                        5 => f64::from(half),
+                        _ => f64::from(half as i32),
+                    }
+                });
                 Some(numerator / denominator).filter(|value| value.is_finite())
             }
             11 => Some(f32::from_bits(self.order.uint(bytes) as u32).into()),

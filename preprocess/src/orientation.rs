@@ -42,7 +42,7 @@ impl Orientation {
 
     /// The first valid orientation in an EXIF block, if there is one. As in
     /// Pillow, the TIFF header may follow the prefix that JPEG uses, once or
-    /// twice, and the value may have any integer type.
+    /// twice.
     #[must_use]
     pub(crate) fn find_in_exif(mut block: &[u8]) -> Option<Self> {
         for _ in 0..2 {
@@ -51,12 +51,14 @@ impl Orientation {
         Self::find_in_directory(&TiffFile::new(block)?.first_directory()?)
     }
 
-    /// The first valid orientation of a TIFF image.
+    /// The first valid orientation of a TIFF image. As in Pillow, the value may
+    /// have any numeric type, but not that of single bytes.
     #[must_use]
     pub(crate) fn find_in_directory(directory: &Directory<'_>) -> Option<Self> {
-        let mut values = directory.all(ORIENTATION).filter_map(|v| v.uint(0));
-        let value = values.find(|value| (1..=8).contains(value))?;
-        Some(Self::from_tag(value as u8))
+        let numbers = directory.all(ORIENTATION).filter(|v| !v.is_bytes());
+        let valid = |number| (1..=8).find(|&value| f64::from(value) == number);
+        let value = numbers.filter_map(|v| v.number(0)).find_map(valid)?;
+        Some(Self::from_tag(value))
     }
 
     /// The orientation in an XMP packet, which Pillow uses if EXIF has none.
@@ -103,8 +105,8 @@ mod tests {
         block.extend([b'M', b'M', 0, 42, 0, 0, 0, 8, 0, values.len() as u8]);
         for &value in values {
             let field = match kind {
-                1 => [value, 0, 0, 0],
-                3 => [0, value, 0, 0],
+                1 | 2 | 6 | 7 => [value, 0, 0, 0],
+                3 | 8 => [0, value, 0, 0],
                 _ => [0, 0, 0, value],
             };
             block.extend([1, 0x12, 0, kind, 0, 0, 0, 1]);
@@ -113,16 +115,41 @@ mod tests {
         block
     }
 
+    /// A block whose value takes eight bytes, after the directory.
+    fn long_exif(kind: u8, bytes: [u8; 8]) -> Vec<u8> {
+        let mut block = exif(b"", kind, &[26]);
+        block.extend([0; 4]);
+        block.extend(bytes);
+        block
+    }
+
     #[test]
-    fn the_first_valid_value_of_any_integer_type_is_used() {
+    fn the_first_valid_value_of_any_numeric_type_is_used() {
         let rotated = Some(Orientation::from_tag(6));
         for prefix in [&b""[..], b"Exif\0\0", b"Exif\0\0Exif\0\0"] {
-            for kind in [1, 3, 4, 9, 13] {
+            for kind in [3, 4, 6, 8, 9, 13] {
                 for values in [&[6][..], &[6, 1], &[0, 6], &[9, 6, 3]] {
                     let block = exif(prefix, kind, values);
                     assert_eq!(Orientation::find_in_exif(&block), rotated, "{kind}");
                 }
             }
+        }
+        for (kind, [a, b, c, d]) in [
+            (5, [0, 0, 0, 6]),
+            (10, [0, 0, 0, 6]),
+            (12, [0x40, 0x18, 0, 0]),
+        ] {
+            let denominator = if kind == 12 { 0 } else { 1 };
+            let block = long_exif(kind, [a, b, c, d, 0, 0, 0, denominator]);
+            assert_eq!(Orientation::find_in_exif(&block), rotated, "{kind}");
+        }
+        let mut float = exif(b"", 11, &[0]);
+        float[18..22].copy_from_slice(&6_f32.to_be_bytes());
+        assert_eq!(Orientation::find_in_exif(&float), rotated);
+        float[18..22].copy_from_slice(&6.5_f32.to_be_bytes());
+        assert_eq!(Orientation::find_in_exif(&float), None);
+        for kind in [1, 2, 7] {
+            assert_eq!(Orientation::find_in_exif(&exif(b"", kind, &[6])), None);
         }
         for values in [&[][..], &[0], &[9]] {
             assert_eq!(Orientation::find_in_exif(&exif(b"", 3, values)), None);

@@ -184,7 +184,7 @@ fn text_orientation(kind: &[u8], data: &[u8]) -> (usize, Option<Orientation>) {
     let Some((key, text)) = split_at_zero(data) else {
         return (1, None);
     };
-    let is_exif = matches!(key, b"Raw profile type exif" | b"Raw profile type APP1");
+    let is_exif = key == b"Raw profile type exif";
     if !is_exif && key != b"XML:com.adobe.xmp" {
         return (1, None);
     }

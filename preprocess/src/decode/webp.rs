@@ -14,6 +14,10 @@ use crate::limits::Budget;
 use crate::orientation::Orientation;
 use crate::support::simd::Simd;
 
+/// Flags of the extended header (RFC 9649, 2.7.1).
+const HAS_EXIF: u8 = 8;
+const HAS_XMP: u8 = 4;
+
 /// Decodes the first frame. Canvas pixels outside it are black, as in Pillow.
 ///
 /// # Errors
@@ -82,12 +86,12 @@ impl<'a> Container<'a> {
         let mut canvas = None;
         let mut frame = None;
         let (mut exif, mut xmp) = (None, None);
-        let mut claims_exif = false;
+        let mut flags = 0;
         for chunk in chunks(&bytes[12..]) {
             match chunk.kind {
-                b"VP8X" => {
-                    canvas = canvas.or_else(|| size_at(chunk.data, 4));
-                    claims_exif |= chunk.data.first().is_some_and(|flags| flags & 8 != 0);
+                b"VP8X" if canvas.is_none() => {
+                    canvas = size_at(chunk.data, 4);
+                    flags = chunk.data.first().copied().unwrap_or(0);
                 }
                 b"VP8 " | b"VP8L" if frame.is_none() => {
                     frame = Some(Frame {
@@ -97,27 +101,34 @@ impl<'a> Container<'a> {
                     });
                 }
                 b"ANMF" if frame.is_none() => {
-                    let damaged = || ImageError::truncated(Format::WebP);
-                    let inner = chunks(chunk.data.get(16..).ok_or_else(damaged)?)
-                        .find(|inner| matches!(inner.kind, b"VP8 " | b"VP8L"))
-                        .ok_or_else(damaged)?;
+                    let inner = chunks(chunk.data.get(16..).unwrap_or_default())
+                        .find(|inner| matches!(inner.kind, b"VP8 " | b"VP8L"));
+                    // As in libwebp, frames without pixel data are passed over.
+                    let Some(inner) = inner else { continue };
                     let offset = [0, 3].map(|at| 2 * uint24(&chunk.data[at..]));
+                    // As in libwebp, the size of the pixel data counts, whatever size
+                    // the frame claims.
                     frame = Some(Frame {
-                        size: size_at(chunk.data, 6),
+                        size: None,
                         canvas,
                         offset,
                         ..Frame::of(&inner)?
                     });
                 }
-                b"EXIF" => exif = exif.or_else(|| Orientation::find_in_exif(chunk.data)),
-                b"XMP " => xmp = xmp.or_else(|| Orientation::find_in_xmp(chunk.data)),
+                // As in libwebp, chunks without their flag are not there.
+                b"EXIF" if flags & HAS_EXIF != 0 => {
+                    exif = exif.or_else(|| Orientation::find_in_exif(chunk.data));
+                }
+                b"XMP " if flags & HAS_XMP != 0 => {
+                    xmp = xmp.or_else(|| Orientation::find_in_xmp(chunk.data));
+                }
                 _ => {}
             }
         }
         // The orientation may have been in the part that a cut file has lost.
         let length = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         let is_cut = bytes.len() < length as usize + 8;
-        if claims_exif && exif.is_none() && is_cut {
+        if flags & HAS_EXIF != 0 && exif.is_none() && is_cut {
             return Err(ImageError::truncated(Format::WebP));
         }
         Ok(Self {

@@ -34,6 +34,7 @@ pub(super) mod tag {
     pub(in crate::decode::tiff) const SAMPLE_FORMAT: u16 = 339;
     pub(in crate::decode::tiff) const JPEG_TABLES: u16 = 347;
     pub(in crate::decode::tiff) const JPEG_STREAM: u16 = 513;
+    pub(in crate::decode::tiff) const XMP: u16 = 700;
     pub(in crate::decode::tiff) const YCBCR_COEFFICIENTS: u16 = 529;
     pub(in crate::decode::tiff) const YCBCR_SUBSAMPLING: u16 = 530;
     pub(in crate::decode::tiff) const REFERENCE_BLACK_WHITE: u16 = 532;

@@ -16,7 +16,7 @@ mod subsampled;
 use crate::decode::decoded::DecodedImage;
 use crate::decode::interleaved::InterleavedPixels;
 use crate::decode::tiff::color::Colors;
-use crate::decode::tiff::layout::{Layout, broken};
+use crate::decode::tiff::layout::{Layout, broken, tag};
 use crate::decode::tiff::rows::for_each_row;
 use crate::decode::tiff::samples::Scale;
 use crate::error::ImageError;
@@ -62,6 +62,10 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
         channels,
         samples,
     };
-    let orientation = Orientation::find_in_directory(&directory).unwrap_or_default();
-    Ok(DecodedImage::full_size(pixels, orientation))
+    let xmp = || Orientation::find_in_xmp(directory.get(tag::XMP)?.bytes());
+    let orientation = Orientation::find_in_directory(&directory).or_else(xmp);
+    Ok(DecodedImage::full_size(
+        pixels,
+        orientation.unwrap_or_default(),
+    ))
 }

@@ -1,0 +1,136 @@
+//! Files with what programs write although the formats do not have it, and that
+//! Pillow reads. Most are made from an image of `formats/` or `images/`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use resnet_preprocess::{ImageError, Limits, Photo, photo};
+
+fn file(name: &str) -> Vec<u8> {
+    std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(name),
+    )
+    .unwrap()
+}
+
+fn whole(bytes: &[u8]) -> Result<Photo, ImageError> {
+    photo(bytes, u32::MAX, &Limits::default())
+}
+
+fn rgb(bytes: &[u8]) -> Vec<u8> {
+    whole(bytes).unwrap().rgb
+}
+
+fn find(bytes: &[u8], pattern: &[u8]) -> usize {
+    let mut windows = bytes.windows(pattern.len());
+    windows.position(|window| window == pattern).unwrap()
+}
+
+fn inserted(bytes: &[u8], at: usize, more: &[u8]) -> Vec<u8> {
+    [&bytes[..at], more, &bytes[at..]].concat()
+}
+
+/// The parts joined in an error, which must be `Broken` for this reason.
+fn broken(bytes: &[u8]) -> String {
+    match whole(bytes) {
+        Err(ImageError::Broken { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn unsupported(bytes: &[u8]) -> String {
+    match whole(bytes) {
+        Err(ImageError::Unsupported { found }) => found,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A GIF of 3 x 2 pixels with the indices 0, 1, 2, 3, 0, 1, in which `before` is
+/// between the palette and the image. `flags` has the bits for a palette.
+fn gif(flags: u8, palette: &[u8], before: &[u8], descriptor: [u8; 9]) -> Vec<u8> {
+    let head = [
+        &b"GIF89a\x03\0\x02\0"[..],
+        &[flags, 0, 0],
+        palette,
+        before,
+        b",",
+    ]
+    .concat();
+    // Codes of 3 bits; the table is cleared before it grows: 4, 0, 1, 4, 2, 3, 4, 0, 1, 5.
+    let codes = [4, 0, 1, 4, 2, 3, 4, 0, 1, 5_u32];
+    let bits = codes.iter().rev().fold(0, |bits, code| bits << 3 | code);
+    let data = bits.to_le_bytes();
+    [&head[..], &descriptor, &[2, 4], &data, b"\0;"].concat()
+}
+
+const GREYS: [u8; 12] = [10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40];
+const WHOLE: [u8; 9] = [0, 0, 0, 0, 3, 0, 2, 0, 0];
+
+/// The first channel of each pixel.
+fn reds(bytes: &[u8]) -> Vec<u8> {
+    rgb(bytes).chunks_exact(3).map(|pixel| pixel[0]).collect()
+}
+
+#[test]
+fn chunks_of_a_webp_need_their_flags() {
+    let turned = file("images/exif8.webp");
+    let at = find(&turned, b"VP8X") + 8;
+    assert_eq!(turned[at] & 8, 8);
+    let size = |bytes: &[u8]| {
+        whole(bytes)
+            .map(|photo| [photo.width, photo.height])
+            .unwrap()
+    };
+    let [width, height] = size(&turned);
+    let mut unflagged = turned.clone();
+    unflagged[at] &= !8;
+    assert_eq!(size(&unflagged), [height, width]);
+}
+
+#[test]
+fn the_size_of_an_animation_frame_is_that_of_its_pixels() {
+    let animated = file("formats/rgb__webp_animated.webp");
+    let expected = rgb(&animated);
+    let at = find(&animated, b"ANMF");
+    let mut other = animated.clone();
+    other[at + 14] = 9;
+    assert_eq!(rgb(&other), expected);
+    let empty = [&b"ANMF\x10\0\0\0"[..], &[0; 16]].concat();
+    assert_eq!(rgb(&inserted(&animated, at, &empty)), expected);
+}
+
+#[test]
+fn xmp_of_a_tiff_has_the_orientation() {
+    let tiff = file("formats/rgb__tiff_le.tif");
+    let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
+    let count = u16::from_le_bytes(tiff[directory..directory + 2].try_into().unwrap());
+    let old = &tiff[directory + 2..][..usize::from(count) * 12];
+    // A copy of the directory at the end, with the orientation as XMP only.
+    let xmp = b"<x tiff:Orientation=\"6\"/>";
+    let entries = old.as_chunks::<12>().0.iter();
+    let entries = entries.filter(|entry| entry[..2] != [0x12, 1]);
+    let mut entries: Vec<u8> = entries.flatten().copied().collect();
+    let mut entry = vec![0xbc, 2, 1, 0];
+    entry.extend((xmp.len() as u32).to_le_bytes());
+    entry.extend((tiff.len() as u32).to_le_bytes());
+    entries.extend(entry);
+    let mut with = [&tiff[..], xmp].concat();
+    let start = (with.len() as u32).to_le_bytes();
+    with[4..8].copy_from_slice(&start);
+    with.extend((entries.len() as u16 / 12).to_le_bytes());
+    with.extend(entries);
+    with.extend([0; 4]);
+    let (plain, turned) = (whole(&tiff).unwrap(), whole(&with).unwrap());
+    // The left column, from the bottom, is the top row.
+    let stride = 3 * plain.width as usize;
+    let column = plain
+        .rgb
+        .chunks_exact(stride)
+        .rev()
+        .flat_map(|row| &row[..3]);
+    let row: Vec<u8> = column.copied().collect();
+    assert_eq!(turned.rgb[..row.len()], row);
+}
