@@ -84,12 +84,16 @@ fn webp() -> Vec<u8> {
 }
 
 fn gif() -> Vec<u8> {
-    let mut file = Vec::new();
-    let side = SIDE as u16;
-    let mut encoder = gif::Encoder::new(&mut file, side, side, &[0, 0, 0, 9, 9, 9]).unwrap();
-    let frame = gif::Frame::from_indexed_pixels(side, side, vec![0; SIDE * SIDE], None);
-    encoder.write_frame(&frame).unwrap();
-    drop(encoder);
+    let [low, high] = (SIDE as u16).to_le_bytes();
+    let mut file = b"GIF89a".to_vec();
+    file.extend([low, high, low, high, 0x80, 0, 0, 0, 0, 0, 9, 9, 9]);
+    file.extend([b',', 0, 0, 0, 0, low, high, low, high, 0, 2]);
+    let mut encoder = weezl::encode::Encoder::new(weezl::BitOrder::Lsb, 2);
+    for block in encoder.encode(&vec![0; SIDE * SIDE]).unwrap().chunks(255) {
+        file.push(block.len() as u8);
+        file.extend(block);
+    }
+    file.extend(b"\0;");
     file
 }
 

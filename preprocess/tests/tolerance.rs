@@ -75,6 +75,65 @@ fn reds(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn what_is_between_the_blocks_of_a_gif_does_not_matter() {
+    let plain = gif(0x81, &GREYS, b"", WHOLE);
+    let expected = [10, 20, 30, 40, 10, 20];
+    assert_eq!(reds(&plain), expected);
+    for before in [
+        &b"\0\0\0"[..],
+        b"junk",
+        b"\x21\xf9\0",
+        b"\x21\xf9\x03\0\0\0\0",
+        b"\x21\xf9\x05\0\0\0\0\0\0",
+        b"\x21\xf9\x04\0\0\0\0\x02ab\0",
+        b"\x21\xff\x0bUNKNOWN 1.0\x03abc\x01d\0",
+        b"\x21\x42\0",
+        b"\x21\xfe\x05hello\0",
+    ] {
+        assert_eq!(
+            reds(&gif(0x81, &GREYS, before, WHOLE)),
+            expected,
+            "{before:?}"
+        );
+    }
+    assert_eq!(reds(&[&plain[..], b"more"].concat()), expected);
+    // The last block of the image and the trailer may be missing.
+    assert_eq!(reds(&plain[..plain.len() - 2]), expected);
+    assert!(broken(&plain[..plain.len() - 4]).contains("ends before its last pixel"));
+    let none = [&plain[..25], b";"].concat();
+    assert_eq!(broken(&none), "it contains no frame");
+}
+
+#[test]
+fn a_gif_without_a_palette_is_grey_and_the_canvas_has_the_transparent_colour() {
+    assert_eq!(reds(&gif(0, &[], b"", WHOLE)), [0, 1, 2, 3, 0, 1]);
+    // Shades that are their own index are no palette either: of two, index 3 is grey.
+    let two = [0, 0, 0, 1, 1, 1];
+    assert_eq!(reds(&gif(0x80, &two, b"", WHOLE)), [0, 1, 2, 3, 0, 1]);
+    let two = [9, 9, 9, 8, 8, 8];
+    assert_eq!(reds(&gif(0x80, &two, b"", WHOLE)), [9, 8, 0, 0, 9, 8]);
+    // A frame beyond the screen enlarges it.
+    let control = b"\x21\xf9\x04\x01\0\0\x02\0";
+    let moved = gif(0x81, &GREYS, control, [1, 0, 1, 0, 3, 0, 2, 0, 0]);
+    assert_eq!(whole(&moved).unwrap().width, 4);
+    let expected = [[30, 30, 30, 30], [30, 10, 20, 30], [30, 40, 10, 20]];
+    assert_eq!(reds(&moved), expected.concat());
+    let empty = gif(0x81, &GREYS, b"", [0, 0, 0, 0, 0, 0, 2, 0, 0]);
+    assert!(broken(&empty).contains("width or height is 0"));
+}
+
+#[test]
+fn the_rows_of_an_interlaced_gif_are_in_four_passes() {
+    // One column of 10 rows.
+    let head = b"GIF89a\x01\0\x0a\0\0\0\0,\0\0\0\0\x01\0\x0a\0\x40\x08";
+    let indices: Vec<u8> = (0..10).collect();
+    let mut encoder = weezl::encode::Encoder::new(weezl::BitOrder::Lsb, 8);
+    let data = encoder.encode(&indices).unwrap();
+    let file = [&head[..], &[data.len() as u8], &data, b"\0;"].concat();
+    assert_eq!(reds(&file), [0, 5, 3, 6, 2, 7, 4, 8, 1, 9]);
+}
+
+#[test]
 fn chunks_of_a_webp_need_their_flags() {
     let turned = file("images/exif8.webp");
     let at = find(&turned, b"VP8X") + 8;
