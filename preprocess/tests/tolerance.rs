@@ -134,6 +134,76 @@ fn the_rows_of_an_interlaced_gif_are_in_four_passes() {
 }
 
 #[test]
+fn comments_and_any_maximum_value_of_a_pnm_are_read() {
+    for header in [
+        "P2 3 1 100 ",
+        "P2\n# by a scanner\n3 # columns\n1\n#\n100\n",
+        "P2#\r3\t1\r\n100\n",
+    ] {
+        let text = format!("{header}0 # black\n50 #\n100");
+        assert_eq!(reds(text.as_bytes()), [0, 128, 255], "{header:?}");
+    }
+    let wide = |max: u16, value: u16| {
+        let samples = [value; 3].map(u16::to_be_bytes).concat();
+        let header = format!("P6 1 1 {max}\n");
+        reds(&[header.as_bytes(), &samples].concat())[0]
+    };
+    assert_eq!(
+        [wide(1000, 500), wide(65535, 65408), wide(300, 301)],
+        [128, 255, 255]
+    );
+    assert_eq!(reds(b"P5 3 1 7\n\0\x03\x09"), [0, 109, 255]);
+    assert_eq!(reds(b"P5 2 1 1023\n\x02\0\x03\xff"), [128, 255]);
+    assert_eq!(reds(b"P1 3 2 10#\n1 0\n11"), [0, 255, 0, 255, 0, 0]);
+    assert_eq!(
+        reds(b"P4 9 1\n\x80\x7f"),
+        [0, 255, 255, 255, 255, 255, 255, 255, 255]
+    );
+    assert_eq!(reds(b"P5 1 1 255#\n\x09"), [9]);
+
+    for (file, reason) in [
+        (&b"P5 1 1 0\n\0"[..], "maximum value"),
+        (b"P5 1 1 65536\n\0", "maximum value"),
+        (b"P2 1 1 9 10", "above its maximum"),
+        (b"P2 1 1 9 -1", "not numbers"),
+        (b"P2 2 1 9 1", "ends before its last pixel"),
+        (b"P1 1 1 2", "digits 0 and 1"),
+        (b"P6 2", "no height"),
+        (b"P6 0 1 255\n", "width or height is 0"),
+    ] {
+        assert!(broken(file).contains(reason), "{}", broken(file));
+    }
+}
+
+#[test]
+fn the_lines_of_a_pam_are_in_any_order() {
+    let file = b"P7\n# made by hand\nMAXVAL 255\nDEPTH 2\n\nTUPLTYPE GRAYSCALE_ALPHA\nHEIGHT 1\nWIDTH 2\nENDHDR\n\
+        \x05\xff\x06\0";
+    assert_eq!(reds(file), [5, 6]);
+    let named = |lines: &str| {
+        let file = format!("P7\nWIDTH 1\nHEIGHT 1\nMAXVAL 255\n{lines}\nENDHDR\n12345678");
+        unsupported(file.as_bytes())
+    };
+    assert_eq!(named("DEPTH 5"), "a PAM image with 5 samples per pixel");
+    assert!(named("DEPTH 4\nTUPLTYPE CMYK").contains("other colours"));
+}
+
+#[test]
+fn a_qoi_may_say_anything_about_its_channels_and_colour_space() {
+    let qoi = file("formats/rgb__qoi.qoi");
+    let expected = rgb(&qoi);
+    for (channels, space) in [(3, 0), (4, 0), (0, 9), (255, 255)] {
+        let mut other = qoi.clone();
+        (other[12], other[13]) = (channels, space);
+        assert_eq!(rgb(&other), expected);
+    }
+    // A chunk with alpha, in an image of three channels; then the same pixel again.
+    let alpha = b"qoif\0\0\0\x03\0\0\0\x01\x03\0\xff\x01\x02\x03\x04\xc0\x6a";
+    assert_eq!(rgb(alpha), [1, 2, 3, 1, 2, 3, 1, 2, 3]);
+    assert!(broken(&alpha[..20]).contains("ends before its last pixel"));
+}
+
+#[test]
 fn chunks_of_a_webp_need_their_flags() {
     let turned = file("images/exif8.webp");
     let at = find(&turned, b"VP8X") + 8;

@@ -1,7 +1,6 @@
 //! Decoding: one module for each format, and a budget that bounds them all.
 
 mod bmp;
-mod codecs;
 pub(crate) mod decoded;
 mod gif;
 mod guard;
@@ -13,6 +12,8 @@ mod jpeg2000;
 mod jxl;
 mod pieces;
 mod png;
+pub(crate) mod pnm;
+mod qoi;
 mod tiff;
 pub(crate) mod vp8;
 mod webp;
@@ -50,6 +51,7 @@ pub(crate) fn decode(
         Format::JpegXl => jxl::decode(bytes, budget),
         Format::Jpeg2000 => jpeg2000::decode(bytes, budget),
         Format::Ico => ico::decode(bytes, budget),
-        Format::Pnm | Format::Qoi => codecs::decode(bytes, format, budget),
+        Format::Pnm => pnm::decode(bytes, budget),
+        Format::Qoi => qoi::decode(bytes, budget),
     })
 }

@@ -1,0 +1,105 @@
+//! QOI (The Quite OK Image Format, version 1.0), as Pillow decodes it: the number of
+//! channels and the colour space in the header are not used, and alpha is dropped.
+
+use crate::decode::decoded::DecodedImage;
+use crate::error::ImageError;
+use crate::format::Format;
+use crate::limits::Budget;
+
+/// Decodes `bytes`. The mark at the end may be missing.
+///
+/// # Errors
+/// `TooLarge`, or `Broken` if the file ends early.
+pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, ImageError> {
+    let truncated = || ImageError::truncated(Format::Qoi);
+    let (header, chunks) = bytes.split_first_chunk::<14>().ok_or_else(truncated)?;
+    let side =
+        |at| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let size = [side(4), side(8)];
+    budget.check(Format::Qoi, size[0], size[1])?;
+    let stride = size[0] as usize * 3;
+    let mut samples = vec![0; stride * size[1] as usize];
+    let mut reader = Reader::new(chunks);
+    for row in samples.chunks_exact_mut(stride) {
+        budget.spend(Format::Qoi, stride as u64)?;
+        for to in row.as_chunks_mut::<3>().0 {
+            let [red, green, blue, _] = reader.pixel().ok_or_else(truncated)?;
+            *to = [red, green, blue];
+        }
+    }
+    Ok(DecodedImage::upright(size, 3, samples))
+}
+
+/// Reads one pixel after the other: red, green, blue, alpha.
+struct Reader<'a> {
+    rest: &'a [u8],
+    pixel: [u8; 4],
+    /// How often the pixel is still repeated.
+    run: u8,
+    /// Pixels seen before, by a hash of their values.
+    seen: [[u8; 4]; 64],
+}
+
+impl<'a> Reader<'a> {
+    fn new(rest: &'a [u8]) -> Self {
+        Self {
+            rest,
+            pixel: [0, 0, 0, 255],
+            run: 0,
+            seen: [[0; 4]; 64],
+        }
+    }
+
+    /// The next pixel. `None` at the end of the file.
+    fn pixel(&mut self) -> Option<[u8; 4]> {
+        if self.run > 0 {
+            self.run -= 1;
+            return Some(self.pixel);
+        }
+        let (&code, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let [red, green, blue, alpha] = self.pixel;
+        let low = code & 0x3f;
+        self.pixel = match code {
+            0xff => self.take::<4>()?,
+            0xfe => {
+                let [red, green, blue] = self.take()?;
+                [red, green, blue, alpha]
+            }
+            0..0x40 => self.seen[usize::from(low)],
+            0x40..0x80 => {
+                let add = |value: u8, at: u8| value.wrapping_add(low >> at & 3).wrapping_sub(2);
+                [add(red, 4), add(green, 2), add(blue, 0), alpha]
+            }
+            0x80..0xc0 => {
+                let [differences] = self.take()?;
+                let change = low.wrapping_sub(32);
+                let add = |value: u8, difference: u8| {
+                    value
+                        .wrapping_add(change)
+                        .wrapping_add(difference)
+                        .wrapping_sub(8)
+                };
+                [
+                    add(red, differences >> 4),
+                    green.wrapping_add(change),
+                    add(blue, differences & 15),
+                    alpha,
+                ]
+            }
+            0xc0.. => {
+                self.run = low;
+                return Some(self.pixel);
+            }
+        };
+        let [red, green, blue, alpha] = self.pixel.map(usize::from);
+        self.seen[(red * 3 + green * 5 + blue * 7 + alpha * 11) % 64] = self.pixel;
+        Some(self.pixel)
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+}
