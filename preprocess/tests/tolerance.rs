@@ -204,6 +204,36 @@ fn a_qoi_may_say_anything_about_its_channels_and_colour_space() {
 }
 
 #[test]
+fn an_icon_with_a_jpeg_is_named() {
+    let mut icon = file("formats/rgb__ico_bmp.ico");
+    icon.truncate(22);
+    icon.extend(file("images/rgb.jpg"));
+    assert_eq!(unsupported(&icon), "an ICO that contains a JPEG");
+}
+
+#[test]
+fn segments_of_a_jpeg_that_do_not_matter_may_be_senseless() {
+    let jpeg = file("images/rgb.jpg");
+    let expected = rgb(&jpeg);
+    for segment in [
+        &b"\xff\xe5\0\0"[..],
+        b"\xff\xe5\0\x01",
+        b"\xff\xe1\0\0",
+        b"\xff\xee\0\x02",
+        b"\xff\xfe\0\x01",
+        b"\xff\xcc\0\x02",
+        b"\xff\xcc\0\x04\0\x10",
+    ] {
+        assert_eq!(rgb(&inserted(&jpeg, 2, segment)), expected, "{segment:x?}");
+    }
+    for segment in [&b"\xff\xdb\0\0"[..], b"\xff\xc4\0\x01", b"\xff\xf2\0\x02"] {
+        broken(&inserted(&jpeg, 2, segment));
+    }
+    let lossless = inserted(&jpeg, 2, b"\xff\xf7\0\x02");
+    assert_eq!(unsupported(&lossless), "a JPEG-LS image");
+}
+
+#[test]
 fn chunks_of_a_webp_need_their_flags() {
     let turned = file("images/exif8.webp");
     let at = find(&turned, b"VP8X") + 8;

@@ -26,10 +26,12 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
     let (length, offset) = (field(8) as usize, field(12) as usize);
     let rest = bytes.get(offset..).ok_or_else(truncated)?;
     let image = &rest[..rest.len().min(length)];
-    let result = if image.starts_with(b"\x89PNG\r\n\x1a\n") {
-        png::decode(image, budget)
-    } else {
-        bmp::decode_icon(image, budget)
+    let result = match image {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => png::decode(image, budget),
+        [0xff, 0xd8, 0xff, ..] => {
+            return Err(ImageError::unsupported("an ICO that contains a JPEG"));
+        }
+        _ => bmp::decode_icon(image, budget),
     };
     result.map_err(|error| match error {
         ImageError::Broken { reason, .. } => ImageError::broken(Format::Ico, reason),

@@ -4,7 +4,7 @@
 
 use crate::decode::jpeg::color::Color;
 use crate::decode::jpeg::markers::{
-    APP0, APP1, APP14, DHT, DQT, DRI, EOI, SOF0, SOF2, SOI, SOS, Segments, is_ignored, word,
+    APP0, APP1, APP14, DAC, DHT, DQT, DRI, EOI, SOF0, SOF2, SOI, SOS, Segments, is_ignored, word,
 };
 use crate::decode::jpeg::tables::Tables;
 use crate::error::ImageError;
@@ -137,8 +137,8 @@ impl<'a> JpegReader<'a> {
                     Some(())
                 }
                 APP1 => {
-                    if let Some([_, exif @ ..]) = payload.strip_prefix(b"Exif\0") {
-                        self.exif = self.exif.or_else(|| Orientation::find_in_exif(exif));
+                    if payload.starts_with(b"Exif\0\0") {
+                        self.exif = self.exif.or_else(|| Orientation::find_in_exif(payload));
                     } else if let Some(xmp) = payload.strip_prefix(XMP) {
                         self.xmp = self.xmp.or_else(|| Orientation::find_in_xmp(xmp));
                     }
@@ -158,7 +158,9 @@ impl<'a> JpegReader<'a> {
                     self.has_ended = true;
                     return Ok(None);
                 }
-                0xc3 | 0xc5..=0xcf => {
+                // Conditions of arithmetic codes, which Huffman codes do not have.
+                DAC => payload.len().is_multiple_of(2).then_some(()),
+                0xc3 | 0xc5..=0xcf | 0xf7 => {
                     return Err(ImageError::unsupported(rare_process(marker)));
                 }
                 marker => is_ignored(marker).then_some(()),
@@ -293,6 +295,7 @@ pub(crate) fn component_count(count: usize) -> ImageError {
 fn rare_process(marker: u8) -> &'static str {
     match marker {
         0xc3 => "a lossless JPEG",
+        0xf7 => "a JPEG-LS image",
         0xc5..=0xc7 | 0xcd..=0xcf => "a hierarchical JPEG",
         _ => "a JPEG with arithmetic coding",
     }

@@ -9,6 +9,7 @@ pub(crate) const SOI: u8 = 0xd8;
 pub(crate) const EOI: u8 = 0xd9;
 pub(crate) const SOS: u8 = 0xda;
 pub(crate) const DQT: u8 = 0xdb;
+pub(crate) const DAC: u8 = 0xcc;
 pub(crate) const DNL: u8 = 0xdc;
 pub(crate) const DRI: u8 = 0xdd;
 pub(crate) const APP0: u8 = 0xe0;
@@ -40,8 +41,15 @@ impl<'a> Iterator for Segments<'a> {
                 TEM | RST0..=EOI => return Some((marker, &[])),
                 _ => {
                     let length = usize::from(word(self.rest, 0)?);
-                    let payload = self.rest.get(2..length)?;
-                    self.rest = &self.rest[length..];
+                    // As in libjpeg, a length below that of itself is an empty payload
+                    // in segments whose content does not matter.
+                    let end = if is_skipped(marker) {
+                        length.max(2)
+                    } else {
+                        length
+                    };
+                    let payload = self.rest.get(2..end)?;
+                    self.rest = &self.rest[end..];
                     return Some((marker, payload));
                 }
             }
@@ -54,7 +62,12 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Whether libjpeg ignores the segment of a marker.
+/// Whether libjpeg ignores a marker and its segment.
 pub(crate) fn is_ignored(marker: u8) -> bool {
-    matches!(marker, TEM | RST0..=RST7 | DNL | APP0..=APP15 | COM)
+    matches!(marker, TEM | RST0..=RST7) || is_skipped(marker)
+}
+
+/// Whether libjpeg skips the segment of a marker.
+fn is_skipped(marker: u8) -> bool {
+    matches!(marker, DNL | APP0..=APP15 | COM)
 }
