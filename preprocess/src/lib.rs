@@ -31,7 +31,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | detect the format | `sniff.rs`, `format.rs` |
+//! | detect the format | `sniff/`, `format.rs` |
 //! | check the size, count the work | `limits.rs` |
 //! | compute the crop | `crop.rs`, `orientation.rs`, `filter.rs` |
 //! | decode | `decode/`: a module for each format |
