@@ -119,7 +119,8 @@ impl Read for Lzw<'_> {
             self.rest = &self.rest[result.consumed_in..];
             match result.status {
                 _ if result.consumed_out > 0 => return Ok(result.consumed_out),
-                Ok(LzwStatus::Ok) if result.consumed_in > 0 => {}
+                // The decoder may have codes left that it has taken from the data.
+                Ok(LzwStatus::Ok) => {}
                 Ok(_) => return Ok(0),
                 Err(_) => return Err(Error::from(ErrorKind::InvalidData)),
             }
@@ -201,6 +202,20 @@ mod tests {
         expected.extend([0xaa; 10]);
         assert_eq!(read(PackBits::new(&packed)), expected);
         assert_eq!(read(PackBits::new(&packed[..4])), expected[..4]);
+    }
+
+    #[test]
+    fn lzw_codes_after_a_clear_code_at_the_end_are_read() {
+        // Codes of 9 bits: clear, a, clear, b, end.
+        let codes = [256, 97, 256, 98, 257_u64];
+        let bits = codes.iter().fold(0, |bits, code| bits << 9 | code);
+        let packed = (bits << 3).to_be_bytes();
+        let mut lzw = Lzw::new(&packed[2..]);
+        for expected in b"ab" {
+            let mut byte = [0];
+            lzw.read_exact(&mut byte).unwrap();
+            assert_eq!(byte, [*expected]);
+        }
     }
 
     #[test]
