@@ -19,13 +19,13 @@
 //! ```
 //!
 //! For lossless formats with 8 bits per channel, for lossy WebP, and for JPEG decoded
-//! at full size, the pixels are identical to those of Pillow and torchvision. Samples of 16 bits
-//! are reduced to their high byte, as Pillow does for RGB. Alpha is dropped, as by
-//! Pillow's `convert("RGB")`. A JPEG that is much larger than needed is decoded at
-//! 1/2, 1/4 or 1/8 of its size, and only the part inside the crop is decoded. This
-//! makes decoding faster; the pixels then differ slightly from those of a full-size
-//! decode. A progressive JPEG that ends without its last scans, but with an end
-//! mark, is decoded without the smoothing of libjpeg.
+//! at full size, the pixels are identical to those of Pillow and torchvision. Samples of
+//! 16 bits are reduced to their high byte, as Pillow does for RGB; those of PPM are
+//! rounded. Alpha is dropped, as by Pillow's `convert("RGB")`. A JPEG that is much larger
+//! than needed is decoded at 1/2, 1/4 or 1/8 of its size, and only the part inside the
+//! crop is decoded. This makes decoding faster; the pixels then differ slightly from
+//! those of a full-size decode. A progressive JPEG that ends without its last scans, but
+//! with an end mark, is decoded without the smoothing of libjpeg.
 //!
 //! # Path of an image
 //!

@@ -141,7 +141,9 @@ fn rare_kinds_of_tiff_are_named_and_raw_images_are_not_read_from_thumbnails() {
         (259, 34713, "a raw image of a camera"),
         (259, 34925, "a TIFF with LZMA compression"),
         (259, 999, "a TIFF with an unknown compression (999)"),
-        (262, 8, "a TIFF with CIE L*a*b* colours"),
+        (259, 50000, "a TIFF with Zstandard compression"),
+        (259, 50001, "a TIFF with WebP compression"),
+        (262, 10, "a TIFF with the L*a*b* colours of fax machines"),
         (258, 17, "a TIFF with samples of 17 bits"),
         (339, 5, "a TIFF with complex numbers"),
     ] {

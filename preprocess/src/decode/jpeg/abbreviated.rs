@@ -47,6 +47,8 @@ pub(crate) fn decode_abbreviated(
         None => reader.color()?,
     };
     let count = frame.components.len();
+    let bytes = u64::from(width) * u64::from(height) * count as u64;
+    budget.spend(Format::Jpeg, bytes)?;
     let fits = match color {
         Color::Unchanged => true,
         Color::YCbCr => count == 3,

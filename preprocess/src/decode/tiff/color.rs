@@ -1,5 +1,6 @@
 //! Samples of TIFF to grey or RGB, as Pillow and libtiff convert them.
 
+use crate::decode::tiff::lab::Lab;
 use crate::decode::tiff::layout::{Layout, Photometric, broken, tag};
 use crate::decode::tiff::rows::Row;
 use crate::decode::tiff::samples::{Scale, unpack};
@@ -12,6 +13,7 @@ pub(super) struct Colors<'a, 'b> {
     scale: Scale,
     palette: Vec<[u8; 3]>,
     ycbcr: YCbCr,
+    lab: Option<Lab>,
     /// Samples per pixel in `pixels`.
     samples: usize,
     /// `[chunk width, samples]`, 8 bits.
@@ -39,6 +41,11 @@ impl<'a, 'b> Colors<'a, 'b> {
                 _ => Vec::new(),
             },
             ycbcr: YCbCr::read(&layout.directory),
+            lab: match layout.photometric {
+                Photometric::CieLab => Some(Lab::cie()),
+                Photometric::IccLab => Some(Lab::icc()),
+                _ => None,
+            },
             samples,
             pixels: vec![0; width * samples],
             line: vec![0; if layout.is_planar { width } else { 0 }],
@@ -100,7 +107,11 @@ impl<'a, 'b> Colors<'a, 'b> {
                         }
                         Photometric::Cmyk => rgb_of_cmyk([pixel[0], pixel[1], pixel[2], pixel[3]]),
                         Photometric::YCbCr => self.ycbcr.to_rgb([pixel[0], pixel[1], pixel[2]]),
-                        _ => [pixel[0], pixel[1], pixel[2]],
+                        _ => {
+                            let pixel = [pixel[0], pixel[1], pixel[2]];
+                            let lab = self.lab.as_ref();
+                            lab.map_or(pixel, |lab| lab.to_rgb(pixel))
+                        }
                     };
                 }
             }

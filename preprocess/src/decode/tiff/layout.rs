@@ -29,11 +29,14 @@ pub(super) mod tag {
     pub(in crate::decode::tiff) const TILE_OFFSETS: u16 = 324;
     pub(in crate::decode::tiff) const TILE_COUNTS: u16 = 325;
     pub(in crate::decode::tiff) const SUB_IFDS: u16 = 330;
-    pub(in crate::decode::tiff) const INK_SET: u16 = 332;
     pub(in crate::decode::tiff) const EXTRA_SAMPLES: u16 = 338;
     pub(in crate::decode::tiff) const SAMPLE_FORMAT: u16 = 339;
     pub(in crate::decode::tiff) const JPEG_TABLES: u16 = 347;
     pub(in crate::decode::tiff) const JPEG_STREAM: u16 = 513;
+    pub(in crate::decode::tiff) const JPEG_RESTART_INTERVAL: u16 = 515;
+    pub(in crate::decode::tiff) const JPEG_Q_TABLES: u16 = 519;
+    pub(in crate::decode::tiff) const JPEG_DC_TABLES: u16 = 520;
+    pub(in crate::decode::tiff) const JPEG_AC_TABLES: u16 = 521;
     pub(in crate::decode::tiff) const XMP: u16 = 700;
     pub(in crate::decode::tiff) const YCBCR_COEFFICIENTS: u16 = 529;
     pub(in crate::decode::tiff) const YCBCR_SUBSAMPLING: u16 = 530;
@@ -56,6 +59,10 @@ pub(super) enum Photometric {
     Cmyk,
     /// Luma and two colour differences.
     YCbCr,
+    /// Lightness and two colour differences, which are signed.
+    CieLab,
+    /// The same as numbers without a sign.
+    IccLab,
 }
 
 impl Photometric {
@@ -63,7 +70,7 @@ impl Photometric {
     pub(super) fn channels(self) -> usize {
         match self {
             Self::WhiteIsZero | Self::BlackIsZero | Self::Palette => 1,
-            Self::Rgb | Self::YCbCr => 3,
+            Self::Rgb | Self::YCbCr | Self::CieLab | Self::IccLab => 3,
             Self::Cmyk => 4,
         }
     }
@@ -153,8 +160,9 @@ impl<'a> Layout<'a> {
             && extra.and_then(|values| values.uint(0)) == Some(1);
         let used = channels + usize::from(is_premultiplied);
         let (bits, format) = sample_type(&directory, used)?;
-        let (chunk, offsets, counts) = match compression {
-            Compression::OldJpeg => whole_stream(&directory, size)?,
+        let (chunk, offsets, counts) = match directory.get(tag::JPEG_STREAM) {
+            // The image as one JPEG, to which this compression usually points.
+            Some(offsets) if compression == Compression::OldJpeg => (size, offsets, None),
             _ => chunks(&directory, size)?,
         };
         let layout = Self {
@@ -267,14 +275,6 @@ fn chunks<'a>(
     Ok((chunk, offsets, directory.get(tag::STRIP_COUNTS)))
 }
 
-/// The image as one JPEG, to which the obsolete compression usually points.
-fn whole_stream<'a>(directory: &Directory<'a>, size: [u32; 2]) -> Result<Chunks<'a>, ImageError> {
-    let found = "a TIFF with obsolete JPEG compression (without a complete JPEG)";
-    let offsets = directory.get(tag::JPEG_STREAM);
-    let offsets = offsets.ok_or_else(|| ImageError::unsupported(found))?;
-    Ok((size, offsets, None))
-}
-
 fn photometric(
     directory: &Directory<'_>,
     samples: usize,
@@ -285,16 +285,16 @@ fn photometric(
         Some(1 | 4) => return Ok(Photometric::BlackIsZero),
         Some(2) => return Ok(Photometric::Rgb),
         Some(3) => return Ok(Photometric::Palette),
-        Some(5) if directory.uint(tag::INK_SET).unwrap_or(1) == 1 => {
-            return Ok(Photometric::Cmyk);
-        }
+        // As in Pillow, the first four inks count, whatever they are called.
+        Some(5) => return Ok(Photometric::Cmyk),
         Some(6) => return Ok(Photometric::YCbCr),
+        Some(8) => return Ok(Photometric::CieLab),
+        Some(9) => return Ok(Photometric::IccLab),
         // As libtiff guesses.
         None if samples >= 3 => return Ok(Photometric::Rgb),
         None if compression.is_fax() => return Ok(Photometric::WhiteIsZero),
         None => return Ok(Photometric::BlackIsZero),
-        Some(5) => "inks other than CMYK".to_string(),
-        Some(8..=10) => "CIE L*a*b* colours".to_string(),
+        Some(10) => "the L*a*b* colours of fax machines".to_string(),
         Some(32844 | 32845) => "LogLuv colours".to_string(),
         Some(other) => format!("pixels of kind {other}"),
     };

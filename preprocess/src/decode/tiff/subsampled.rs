@@ -5,6 +5,7 @@ use std::io::{Read, Result};
 
 use crate::decode::tiff::layout::{Layout, Photometric, broken, tag};
 use crate::error::ImageError;
+use crate::ifd::Directory;
 
 /// The luma samples for each colour sample, horizontally and vertically.
 ///
@@ -15,12 +16,7 @@ pub(super) fn subsampling(layout: &Layout<'_>) -> std::result::Result<[usize; 2]
     if layout.photometric != Photometric::YCbCr {
         return Ok([1, 1]);
     }
-    let values = layout.directory.get(tag::YCBCR_SUBSAMPLING);
-    let factor = |at| values.map_or(Some(2), |values| values.uint(at));
-    let factors = match (factor(0), factor(1)) {
-        (Some(h @ (1 | 2 | 4)), Some(v @ (1 | 2 | 4))) => [h as usize, v as usize],
-        _ => return Err(broken("its YCbCr subsampling is not 1, 2 or 4")),
-    };
+    let factors = sampling_factors(&layout.directory)?;
     if layout.bits != 8 || layout.compression.is_fax() {
         return Err(ImageError::unsupported(format!(
             "a TIFF with YCbCr samples of {} bits",
@@ -33,6 +29,21 @@ pub(super) fn subsampling(layout: &Layout<'_>) -> std::result::Result<[usize; 2]
         return Err(ImageError::unsupported(found));
     }
     Ok(factors)
+}
+
+/// The factors as the directory has them.
+///
+/// # Errors
+/// `Broken` for factors that do not exist.
+pub(super) fn sampling_factors(
+    directory: &Directory<'_>,
+) -> std::result::Result<[usize; 2], ImageError> {
+    let values = directory.get(tag::YCBCR_SUBSAMPLING);
+    let factor = |at| values.map_or(Some(2), |values| values.uint(at));
+    match (factor(0), factor(1)) {
+        (Some(h @ (1 | 2 | 4)), Some(v @ (1 | 2 | 4))) => Ok([h as usize, v as usize]),
+        _ => Err(broken("its YCbCr subsampling is not 1, 2 or 4")),
+    }
 }
 
 /// A reader of rows with three samples per pixel.
