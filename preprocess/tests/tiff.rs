@@ -150,6 +150,36 @@ fn the_obsolete_jpeg_compression_is_read_with_tables_or_with_whole_jpegs() {
 }
 
 #[test]
+fn rows_after_a_damaged_one_are_read_in_group_3() {
+    for name in ["g3", "g3_1d_fill"] {
+        let plain = file(&format!("formats/bilevel__tiffcp_{name}.tif"));
+        let expected = whole(&plain).unwrap();
+        let stride = 3 * expected.width as usize;
+        let mut damaged_rows = 0;
+        for at in 40..100 {
+            for value in [0, 1, 0x24, 0xff] {
+                let mut damaged = plain.clone();
+                damaged[at] = value;
+                let Photo { rgb, .. } = whole(&damaged).unwrap();
+                let rows = rgb.chunks(stride).zip(expected.rgb.chunks(stride));
+                damaged_rows += rows.filter(|(a, b)| a != b).count();
+            }
+        }
+        // A lost end-of-line code moves the rows below. There are 6000 rows.
+        let range = 400..1200;
+        assert!(range.contains(&damaged_rows), "{name}: {damaged_rows} rows");
+    }
+    // This byte makes one row of the sixth and the seventh.
+    let plain = file("formats/bilevel__tiffcp_g3.tif");
+    let mut damaged = plain.clone();
+    damaged[77] = 0;
+    let [plain, damaged] = [plain, damaged].map(|file| whole(&file).unwrap().rgb);
+    let row = 3 * 25;
+    assert_eq!(damaged[..5 * row], plain[..5 * row]);
+    assert_eq!(damaged[7 * row..], plain[6 * row..24 * row]);
+}
+
+#[test]
 fn lab_colours_are_read_signed_and_as_in_icc_profiles() {
     let read = |photometric: u32, pixel: [u8; 3]| {
         let tags: [(u16, &[u32]); 8] = [

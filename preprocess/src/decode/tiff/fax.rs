@@ -36,6 +36,10 @@ pub(super) struct Fax<'a> {
     row: Vec<u8>,
     read: usize,
     has_ended: bool,
+    /// Whether there are end-of-line codes.
+    has_lines: bool,
+    /// How often such a code was looked for after a damaged row, and found.
+    lost_rows: u32,
 }
 
 impl<'a> Fax<'a> {
@@ -51,6 +55,8 @@ impl<'a> Fax<'a> {
             read: row.len(),
             row,
             has_ended: false,
+            has_lines: false,
+            lost_rows: 0,
         }
     }
 
@@ -59,33 +65,58 @@ impl<'a> Fax<'a> {
     fn next_row(&mut self) -> Result<()> {
         std::mem::swap(&mut self.above, &mut self.current);
         self.current.clear();
-        let is_relative = match self.coding {
-            FaxCoding::Rows { align } => {
-                self.bits.at = self.bits.at.next_multiple_of(align);
-                false
+        match self.decode_row().map_err(|error| error.kind()) {
+            // As in libtiff, the rest of a damaged row is white, and the next one
+            // starts at the next end-of-line code.
+            Err(ErrorKind::InvalidData) if self.has_lines => self.whiten(),
+            // A damaged end-of-line code makes one row of two.
+            Err(ErrorKind::UnexpectedEof) if self.lost_rows > 0 => {
+                self.lost_rows -= 1;
+                self.whiten();
             }
-            FaxCoding::Group4 => true,
-            FaxCoding::Group3 | FaxCoding::Group3Mixed => {
-                if self.bits.skip_end_of_line()? {
-                    let mixed = self.coding == FaxCoding::Group3Mixed;
-                    let is_relative = mixed && self.bits.take(1)? == 0;
-                    // Several end-of-line codes end the image.
-                    self.has_ended |= self.bits.is_end_of_line();
-                    is_relative
-                } else {
-                    false
-                }
-            }
-        };
-        if !self.has_ended {
-            if is_relative {
-                self.relative_row()?;
-            } else {
-                self.plain_row()?;
-            }
+            row => row?,
         }
         self.pack();
         Ok(())
+    }
+
+    fn decode_row(&mut self) -> Result<()> {
+        let is_relative = self.start_row()?;
+        match is_relative {
+            _ if self.has_ended => Ok(()),
+            true => self.relative_row(),
+            false => self.plain_row(),
+        }
+    }
+
+    /// Reads what is before a row, and whether it is relative to the row above.
+    fn start_row(&mut self) -> Result<bool> {
+        match self.coding {
+            FaxCoding::Rows { align } => {
+                self.bits.at = self.bits.at.next_multiple_of(align);
+                return Ok(false);
+            }
+            FaxCoding::Group4 => return Ok(true),
+            FaxCoding::Group3 | FaxCoding::Group3Mixed => {}
+        }
+        let start = self.bits.at;
+        while self.has_lines && !self.has_ended && !self.bits.is_end_of_line() {
+            self.bits.take(1)?;
+        }
+        self.lost_rows += u32::from(self.bits.at > start);
+        if !self.bits.skip_end_of_line()? {
+            return Ok(false);
+        }
+        self.has_lines = true;
+        let is_relative = self.coding == FaxCoding::Group3Mixed && self.bits.take(1)? == 0;
+        // Several end-of-line codes end the image.
+        self.has_ended |= self.bits.is_end_of_line();
+        Ok(is_relative)
+    }
+
+    /// Leaves out a black run that has no end.
+    fn whiten(&mut self) {
+        self.current.truncate(self.current.len() & !1);
     }
 
     /// A one-dimensional row (T.4, 4.1).
@@ -93,6 +124,11 @@ impl<'a> Fax<'a> {
         let (mut at, mut color) = (0, Color::White);
         while at < self.width {
             at = self.bits.run(color)?.saturating_add(at);
+            if at > self.width && color == Color::Black {
+                // As in libtiff, a run that is too long is white.
+                self.current.pop();
+                break;
+            }
             self.change(at);
             color = !color;
         }
@@ -114,6 +150,7 @@ impl<'a> Fax<'a> {
             let above = |at: usize| self.above.get(at).copied().unwrap_or(self.width);
             // The zeros after the data must not be taken for the start of an end code.
             let is_end = self.bits.peek(12) == Some(1);
+            let start = self.bits.at;
             match mode::decode(&mut self.bits) {
                 Some(Mode::Pass) => a0 = Some(above(b1 + 1)),
                 Some(Mode::Vertical(offset)) => {
@@ -131,6 +168,11 @@ impl<'a> Fax<'a> {
                     self.change(first);
                     self.change(second);
                     a0 = Some(second);
+                }
+                // An end-of-line code, which starts the next row.
+                Some(Mode::EOF) if self.coding == FaxCoding::Group3Mixed => {
+                    self.bits.at = start;
+                    return Err(damaged());
                 }
                 Some(Mode::EOF) if !is_end => return Err(ErrorKind::UnexpectedEof.into()),
                 Some(Mode::EOF) => {
@@ -216,12 +258,15 @@ impl Bits<'_> {
     fn run(&mut self, color: Color) -> Result<u32> {
         let mut length = 0_u32;
         loop {
+            let start = self.at;
             let code = match color {
                 Color::White => white::decode(self),
                 Color::Black => black::decode(self),
             };
             let Some(code) = code else {
                 let ended = self.at >= self.length();
+                // It may be an end-of-line code.
+                self.at = start;
                 return Err(if ended {
                     ErrorKind::UnexpectedEof.into()
                 } else {
