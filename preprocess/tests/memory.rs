@@ -97,6 +97,19 @@ fn gif() -> Vec<u8> {
     file
 }
 
+fn ppm() -> Vec<u8> {
+    let mut file = format!("P6 {SIDE} {SIDE} 65535\n").into_bytes();
+    file.resize(file.len() + SIDE * SIDE * 6, 0);
+    file
+}
+
+/// A QOI of runs of 62 pixels.
+fn qoi() -> Vec<u8> {
+    let side = (SIDE as u32).to_be_bytes();
+    let runs = vec![0xfd; (SIDE * SIDE).div_ceil(62)];
+    [&b"qoif"[..], &side, &side, &[3, 0], &runs].concat()
+}
+
 /// A WebP whose metadata claims more bytes than there are.
 fn webp_with_exif_of_4_gb(webp: &[u8]) -> Vec<u8> {
     let side = (SIDE as u32 - 1).to_le_bytes();
@@ -133,6 +146,8 @@ fn the_peak_is_within_the_bytes_per_pixel_of_each_format() {
         ("WebP", webp.clone(), 4),
         ("WebP with EXIF", webp_with_exif_of_4_gb(&webp), 4),
         ("GIF", gif(), 4),
+        ("PPM of 16 bits", ppm(), 3),
+        ("QOI", qoi(), 3),
         ("TIFF RGB", tiff(3, &rgb), 3),
         (
             "TIFF RGB of 16 bits",
