@@ -27,6 +27,11 @@
 //! those of a full-size decode. A progressive JPEG that ends without its last scans, but
 //! with an end mark, is decoded without the smoothing of libjpeg.
 //!
+//! Colour profiles are not applied, as by Pillow. JPEG XL is the exception: the colours
+//! of its lossy images are independent of a profile, and its lossless images may name
+//! a standard colour space. Both become sRGB, as `djxl --color_space` does, and HDR
+//! images (PQ and HLG) are reduced to the brightness of sRGB.
+//!
 //! # Path of an image
 //!
 //! | step | file |

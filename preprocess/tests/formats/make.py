@@ -7,7 +7,7 @@ openjpeg and libheif)
 import glob, io, os, struct, subprocess, zlib
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 from safetensors.numpy import save_file
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -296,6 +296,44 @@ for name, source, options in [("rgb__jxl", "rgb", ["-d", "0"]), ("grey__jxl", "g
                               ("rgb__jxl_container", "rgb", ["-d", "0", "--container=1"]),
                               ("lossy_jxl__jxl", "rgb", ["-d", "1"]), ("lossy_jxl_progressive__jxl", "rgb", ["-d", "1", "-p"])]:
     run("cjxl", f"/tmp/{source}.png", path(f"{name}.jxl"), *options)
+# JPEG XL in other colour spaces. Lossy images are stored in XYB, lossless images as they are.
+rgb_image.save("/tmp/rgb.ppm")
+rgb_image.convert("L").save("/tmp/grey.pgm")
+for name, source, options in [("lossy_jxl_p3__jxl", "rgb.ppm", ["-d", "1", "-x", "color_space=RGB_D65_DCI_Rel_SRG"]),
+                              ("lossy_jxl_p3_stored__jxl", "rgb.ppm", ["-d", "0", "-x", "color_space=RGB_D65_DCI_Rel_SRG"]),
+                              ("lossy_jxl_2020__jxl", "rgb.ppm", ["-d", "1", "-x", "color_space=RGB_D65_202_Rel_709"]),
+                              ("lossy_jxl_linear__jxl", "rgb.ppm", ["-d", "1", "-x", "color_space=RGB_D65_SRG_Rel_Lin"]),
+                              ("lossy_jxl_grey_linear__jxl", "grey.pgm", ["-d", "1", "-x", "color_space=Gra_D65_Rel_Lin"]),
+                              ("lossy_jxl_bright__jxl", "rgb.png", ["-d", "1", "--intensity_target=1000"]),
+                              ("lossy_jxl_bright_p3__jxl", "rgb.ppm", ["-d", "1", "--intensity_target=400", "-x", "color_space=RGB_D65_DCI_Rel_SRG"]),
+                              ("lossy_jxl_bright_grey__jxl", "grey.png", ["-d", "1", "--intensity_target=10000"]),
+                              ("rgb__jxl_bright", "rgb.png", ["-d", "0", "--intensity_target=1000"])]:
+    run("cjxl", f"/tmp/{source}", path(f"{name}.jxl"), *options)
+# The profile of sRGB with the primaries of Adobe RGB and a curve that no standard has.
+profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # its date
+for tag, xyz in [(b"rXYZ", (0.60974, 0.31111, 0.01947)), (b"gXYZ", (0.20528, 0.62567, 0.06087)), (b"bXYZ", (0.14919, 0.06322, 0.74457))]:
+    at = struct.unpack_from(">I", profile, profile.index(tag) + 4)[0]
+    struct.pack_into(">3i", profile, at + 8, *(round(value * 65536) for value in xyz))
+at = struct.unpack_from(">I", profile, profile.index(b"rTRC") + 4)[0]
+struct.pack_into(">i", profile, at + 12, 2 << 16)
+rgb_image.save("/tmp/profile.png", icc_profile=bytes(profile))
+run("cjxl", "/tmp/profile.png", path("lossy_jxl_profile__jxl.jxl"), "-d", "1")
+run("cjxl", "/tmp/profile.png", path("rgb__jxl_profile.jxl"), "-d", "0")
+# HDR with the white of the picture at 203 cd/m2 (ITU-R BT.2408).
+linear = np.where(rgb <= 10, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
+wide = linear @ np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]).T
+root = (wide * 203 / 10000) ** (1305 / 8192)
+pq = ((107 / 128 + 2413 / 128 * root) / (1 + 2392 / 128 * root)) ** (2523 / 32)
+scene = wide * 0.203 * np.maximum(wide @ [0.2627, 0.6780, 0.0593] * 0.203, 1e-6)[..., None] ** (-0.2 / 1.2)
+hlg = np.where(scene <= 1 / 12, np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073)
+for name, samples, white in [("PeQ", pq, 10000), ("PeQ", pq, 1000), ("HLG", hlg, 1000)]:
+    with open("/tmp/hdr.ppm", "wb") as file:
+        file.write(b"P6 25 25 65535 " + (samples * 65535).round().astype(">u2").tobytes())
+    for distance in ["0", "1"]:
+        run("cjxl", "/tmp/hdr.ppm", path(f"hdr__jxl_{name.lower()}_{white}_d{distance}.jxl"), "-d", distance,
+            f"--intensity_target={white}", "-x", f"color_space=RGB_D65_202_Rel_{name}")
+expected["hdr"] = rgb
 for name, source, suffix, options in [("rgb__jp2", "rgb", "jp2", []), ("grey__jp2", "grey", "jp2", []),
                                       ("rgb__j2k_tiles", "rgb", "j2k", ["-t", "16,16", "-p", "RPCL"]),
                                       ("lossy_jp2__jp2", "rgb", "jp2", ["-I", "-r", "8"])]:
@@ -308,9 +346,12 @@ heic = read("lossy_heic__heic.heic")
 at = heic.index(b"pixi")
 write("lossy_heic_turned__heic.heic", heic[:at] + b"irot\1" + bytes(7) + heic[at + 12:])
 for file in glob.glob(f"{here}/lossy_*"):
-    decoder = {"jxl": ["djxl"], "jp2": ["opj_decompress", "-i"], "heic": ["heif-convert"]}[file.rsplit(".")[-1]]
+    decoder = {"jxl": ["djxl", "--color_space=RGB_D65_SRG_Rel_SRG"], "jp2": ["opj_decompress", "-i"], "heic": ["heif-convert"]}[file.rsplit(".")[-1]]
     run(*decoder, file, *(["-o"] if "opj" in decoder[0] else []), "/tmp/decoded.png")
     decoded = Image.open("/tmp/decoded.png").convert("RGB")
+    if "stored" in file:  # djxl does not convert it
+        stored_profile = ImageCms.ImageCmsProfile(io.BytesIO(Image.open("/tmp/decoded.png").info["icc_profile"]))
+        decoded = ImageCms.profileToProfile(decoded, stored_profile, ImageCms.createProfile("sRGB"), 1)
     turned_large = large.transpose(Image.Transpose.ROTATE_90)
     assert "turned" not in file or np.abs(np.asarray(decoded).astype(int) - np.asarray(turned_large)).mean() < 8
     # The images of HEIC are larger than the others, so they are compared after resizing as torchvision does it.

@@ -1,10 +1,13 @@
-//! JPEG XL, decoded with the `jxl-oxide` crate: the first frame, upright, in sRGB
-//! unless the image has a colour profile.
+//! JPEG XL, decoded with the `jxl-oxide` crate: the first frame, upright, in sRGB.
+//! Pixels that are stored in a colour space that only a profile describes are not
+//! converted, as in the other formats.
 
-use jxl_oxide::color::{ColourEncoding, EnumColourEncoding};
-use jxl_oxide::{AllocTracker, InitializeResult, JxlImage, RenderingIntent};
+mod rendering;
+
+use jxl_oxide::{AllocTracker, InitializeResult, JxlImage};
 
 use crate::decode::decoded::DecodedImage;
+use crate::decode::jxl::rendering::Rendering;
 use crate::error::ImageError;
 use crate::format::Format;
 use crate::limits::Budget;
@@ -25,9 +28,9 @@ const MAX_FRAMES: usize = 64;
 /// `TooLarge`, `Unsupported` for CMYK, or `Broken`.
 pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, ImageError> {
     let mut image = read(bytes, budget)?;
-    let header = &image.image_header().metadata;
-    if matches!(header.colour_encoding, ColourEncoding::Enum(_)) {
-        image.request_color_encoding(EnumColourEncoding::srgb(RenderingIntent::Relative));
+    let rendering = Rendering::of(&image);
+    if let Some(encoding) = rendering.encoding() {
+        image.request_color_encoding(encoding);
     }
     let frame = image.render_frame(0).map_err(damaged)?;
     let mut stream = frame.stream_no_alpha();
@@ -37,7 +40,7 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
         return Err(ImageError::unsupported("a JPEG XL image in CMYK"));
     }
     let mut samples = vec![0; width as usize * height as usize * channels];
-    stream.write_to_buffer(&mut samples);
+    rendering.read(&mut stream, &mut samples);
     Ok(DecodedImage::upright([width, height], channels, samples))
 }
 
