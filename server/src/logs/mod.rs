@@ -53,8 +53,9 @@ pub fn start(config: &LogConfig, spans: Option<Spans>) -> Result<(), Error> {
         .with_writer(writer.clone())
         .log_internal_errors(false);
     let is_event = filter_fn(|metadata| metadata.is_event());
-    let filter =
-        EnvFilter::new(&config.levels).and(is_event.with_max_level_hint(LevelFilter::TRACE));
+    // The decoder of JPEG XL logs what is wrong with an image, which its sender is told.
+    let levels = format!("jxl=off,{}", config.levels);
+    let filter = EnvFilter::new(levels).and(is_event.with_max_level_hint(LevelFilter::TRACE));
     let log = match config.json {
         true => log.json().flatten_event(true).boxed(),
         false => {
