@@ -120,6 +120,24 @@ fn damaged_images_are_refused_in_plain_words_and_never_panic() {
     }
 }
 
+#[test]
+fn a_jpeg_2000_may_lack_its_end_mark_but_no_pixel() {
+    for name in ["rgb__jp2.jp2", "rgb__j2k_parts.j2k", "rgb__j2k_whole.j2k"] {
+        let image = std::fs::read(folder().join(name)).unwrap();
+        let read = |length: usize| read(&image[..length], &whole(), &Limits::default());
+        for cut in 1..=2 {
+            assert_eq!(read(image.len() - cut), read(image.len()), "{name}, {cut}");
+        }
+        for cut in 3..image.len() - 12 {
+            let error = read(image.len() - cut).unwrap_err();
+            assert!(
+                matches!(error, ImageError::Broken { .. }),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
 /// A TIFF directory of SHORT and LONG values.
 fn tiff(tags: &[(u16, u32)]) -> Vec<u8> {
     let mut file = b"II*\0\x08\0\0\0".to_vec();

@@ -338,6 +338,52 @@ for name, source, suffix, options in [("rgb__jp2", "rgb", "jp2", []), ("grey__jp
                                       ("rgb__j2k_tiles", "rgb", "j2k", ["-t", "16,16", "-p", "RPCL"]),
                                       ("lossy_jp2__jp2", "rgb", "jp2", ["-I", "-r", "8"])]:
     run("opj_compress", "-i", f"/tmp/{source}.png", "-o", path(f"{name}.{suffix}"), "-n", "3", *options)
+# JPEG 2000 with other divisions, channels and framings.
+Image.fromarray(np.dstack([rgb, alpha]), "RGBA").save("/tmp/rgb_alpha.png")
+Image.fromarray(np.dstack([grey, alpha]), "LA").save("/tmp/grey_alpha.png")
+for name, source, options in [("rgb__jp2_precincts.jp2", "rgb", ["-c", "[32,32],[16,16]"]), ("rgb__jp2_blocks.jp2", "rgb", ["-b", "4,4"]),
+                              ("rgb__j2k_alpha.j2k", "rgb_alpha", []), ("grey__j2k_alpha.j2k", "grey_alpha", []),
+                              ("rgb__jp2_alpha.jp2", "rgb_alpha", []), ("rgb__j2k_parts.j2k", "rgb", ["-t", "16,16", "-TP", "R"]),
+                              ("grey__j2k_whole.j2k", "grey", []), ("rgb__j2k_whole.j2k", "rgb", [])]:
+    run("opj_compress", "-i", f"/tmp/{source}.png", "-o", path(name), "-n", "3", *options)
+Image.fromarray(cmyk, "CMYK").save(path("cmyk__jp2.jp2"))
+jp2, whole, alone, parts = read("rgb__jp2.jp2"), read("rgb__j2k_whole.j2k"), read("rgb__j2k_alpha.j2k"), read("rgb__j2k_parts.j2k")
+write("rgb__jp2_after.jp2", jp2 + b"junk" * 9)
+write("rgb__jp2_no_end.jp2", jp2[:-2])
+write("rgb__j2k_no_end.j2k", parts[:-2])
+at = whole.index(b"\xff\x90\0\x0a") + 6
+for name, after in [("no_length", b""), ("no_length_after", b"junk")]:
+    write(f"rgb__j2k_{name}.j2k", whole[:at] + bytes(4) + whole[at + 4:] + after)
+write("rgb__j2k_no_length_no_end.j2k", whole[:at] + bytes(4) + whole[at + 4:-2])
+at = whole.index(b"\xff\x52")  # an index of the packets, and a segment that is not defined
+write("rgb__j2k_segments.j2k", whole[:at] + b"\xff\x57\0\x05\0\0\0" + b"\xff\x6f\0\x04ab" + whole[at:])
+at = at_part = parts.index(b"\xff\x90\0\x0a")
+tile_parts = []
+while parts[at_part:at_part + 2] != b"\xff\xd9":
+    length = struct.unpack_from(">I", parts, at_part + 6)[0]
+    tile_parts.append(parts[at_part:at_part + length])
+    at_part += length
+write("rgb__j2k_parts_in_turn.j2k", parts[:at] + b"".join(sorted(tile_parts, key=lambda part: part[10])) + b"\xff\xd9")
+def box(kind, content):
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+def boxes(codestream, components, *more):
+    header = box(b"ihdr", struct.pack(">IIHBBBB", 25, 25, components, 7, 7, 0, 0)) + b"".join(more)
+    start = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    return start + box(b"jp2h", header) + b"\0\0\0\0jp2c" + codestream
+color = lambda number: box(b"colr", b"\1\0\0" + struct.pack(">I", number))
+channels = lambda kind, to: box(b"cdef", struct.pack(">H12H", 4, 0, 0, 1, 1, 0, 2, 2, 0, 3, 3, kind, to))
+write("rgb__jp2_alpha_unnamed.jp2", boxes(alone, 4, color(16)))
+write("rgb__jp2_alpha_unknown.jp2", boxes(alone, 4, color(16), channels(65535, 65535)))
+write("rgb__jp2_alpha_premultiplied.jp2", boxes(alone, 4, color(16), channels(2, 0)))
+write("rgb__jp2_color_unknown.jp2", boxes(whole, 3, color(99)))
+write("rgb__jp2_color_missing.jp2", boxes(alone, 4))
+indices = np.asarray(sixteen)
+Image.fromarray(indices).save("/tmp/indices.png")
+run("opj_compress", "-i", "/tmp/indices.png", "-o", "/tmp/indices.j2k", "-n", "3")
+with open("/tmp/indices.j2k", "rb") as file:
+    palette = box(b"pclr", b"\0\x10\3\7\7\7" + bytes(sixteen.getpalette()[:48]))
+    mapping = box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, i) for i in range(3)))
+    write("palette16__jp2.jp2", boxes(file.read(), 1, color(16), palette, mapping))
 run("heif-enc", "-q", "80", "/tmp/large.png", "-o", path("lossy_heic__heic.heic"))
 run("heif-enc", "-q", "80", "-p", "chroma=444", "/tmp/large.png", "-o", path("lossy_heic_444__heic.heic"))
 # The orientation of EXIF is not that of the picture; that of the container is: a quarter turn instead of the bit depths.
