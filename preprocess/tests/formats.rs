@@ -55,6 +55,7 @@ fn every_encoding_gives_the_same_pixels() {
                 let is_equal = match key.as_str() {
                     // YCbCr is converted with other roundings than Pillow's.
                     "subsampled" => max <= 1,
+                    key if key.starts_with("lossy_heic") => max <= 1,
                     key if key.starts_with("lossy") => mean < 1.0,
                     // The white of HDR images is at 203 cd/m2, that of sRGB at 255.
                     "hdr" => mean < 15.0,
@@ -77,8 +78,18 @@ fn every_encoding_gives_the_same_pixels() {
 fn assert_plain(name: &str, error: &ImageError) {
     let text = error.to_string();
     assert!(!text.contains("panicked"), "{name}: {text}");
-    for rust in ["Error", "{ ", "Some(", "Unknown(", "::"] {
-        assert!(!text.contains(rust), "{name}: {text}");
+    let rust = ["Error", "{ ", "Some(", "Unknown(", "::"];
+    let jargon = [
+        "ISOBMFF",
+        "CABAC",
+        "bitstream",
+        "NAL",
+        "SPS",
+        "hvc1",
+        "iloc",
+    ];
+    for word in rust.iter().chain(&jargon) {
+        assert!(!text.contains(word), "{name}: {text}");
     }
     assert!(text.len() < 300, "{name}: {text}");
 }

@@ -386,6 +386,8 @@ with open("/tmp/indices.j2k", "rb") as file:
     write("palette16__jp2.jp2", boxes(file.read(), 1, color(16), palette, mapping))
 run("heif-enc", "-q", "80", "/tmp/large.png", "-o", path("lossy_heic__heic.heic"))
 run("heif-enc", "-q", "80", "-p", "chroma=444", "/tmp/large.png", "-o", path("lossy_heic_444__heic.heic"))
+large.convert("L").save("/tmp/large_grey.png")
+run("heif-enc", "-q", "80", "-p", "x265:range=limited", "/tmp/large_grey.png", "-o", path("lossy_heic_grey__heic.heic"))
 # The orientation of EXIF is not that of the picture; that of the container is: a quarter turn instead of the bit depths.
 run("heif-enc", "-q", "80", "/tmp/turned.jpg", "-o", path("lossy_heic_exif__heic.heic"))
 heic = read("lossy_heic__heic.heic")

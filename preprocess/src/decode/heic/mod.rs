@@ -2,12 +2,13 @@
 //! also one made of tiles. The container's rotation is applied; the orientation in
 //! its EXIF block repeats it and is not used.
 
+mod faults;
 mod items;
 
 use heic_decoder::hevc::nal::{NAL_SPS, parse_nal_header};
 use heic_decoder::hevc::params::parse_sps;
 use heic_decoder::isobmff::{ParsedHeif, ResolvedImage};
-use heic_decoder::{ColorInfo, HeifError, RgbOptions};
+use heic_decoder::{ChromaSampling, ChromaUpsampling, ColorInfo, RgbOptions};
 use rayon::ThreadPoolBuilder;
 
 use crate::decode::decoded::DecodedImage;
@@ -22,7 +23,7 @@ use crate::limits::Budget;
 /// `TooLarge`, `Unsupported` for other codecs than HEVC, or `Broken`.
 pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, ImageError> {
     items::check(bytes)?;
-    let parsed = heic_decoder::isobmff::parse(bytes).map_err(convert_error)?;
+    let parsed = heic_decoder::isobmff::parse(bytes).map_err(faults::in_file)?;
     check_size(&parsed, budget)?;
     drop(parsed);
     // Tiles are decoded in parallel, but the caller's threads are to be the only ones.
@@ -30,12 +31,15 @@ pub(crate) fn decode(bytes: &[u8], budget: &Budget<'_>) -> Result<DecodedImage, 
     let pool = pool.map_err(|_| ImageError::broken(Format::Heic, "no thread could be started"))?;
     let image = pool.install(|| {
         guard(Format::Heic, || {
-            let image = heic_decoder::decode(bytes).map_err(convert_error)?;
+            let mut image = heic_decoder::decode(bytes).map_err(faults::in_picture)?;
+            repeat_chroma(&mut image.chroma_sampling);
             let options = RgbOptions {
-                color: Some(color(image.color_info)),
-                ..RgbOptions::default()
+                color: Some(color(&image)),
+                upsampling: ChromaUpsampling::Nearest,
             };
-            image.to_rgb8_with_options(&options).map_err(convert_error)
+            image
+                .to_rgb8_with_options(&options)
+                .map_err(faults::in_picture)
         })
     })?;
     let size = [image.width as u32, image.height as u32];
@@ -94,9 +98,9 @@ impl Coded {
     /// Adds a picture, with the parser that the decoder uses as well.
     fn add(&mut self, image: &ResolvedImage) -> Result<(), ImageError> {
         for unit in image.hevc_config.nalus_of_type(NAL_SPS) {
-            let (_, payload) = parse_nal_header(unit).map_err(convert_error)?;
+            let (_, payload) = parse_nal_header(unit).map_err(faults::in_picture)?;
             let raw = heic_decoder::bitreader::strip_emulation_prevention(payload);
-            let set = parse_sps(&raw).map_err(convert_error)?;
+            let set = parse_sps(&raw).map_err(faults::in_picture)?;
             let size = [
                 set.pic_width_in_luma_samples,
                 set.pic_height_in_luma_samples,
@@ -114,11 +118,18 @@ impl Coded {
     }
 }
 
+/// Repeats each chroma sample for all its luma samples, as libheif does: it is the
+/// nearest of them all if it is in their middle.
+fn repeat_chroma(sampling: &mut ChromaSampling) {
+    sampling.origin_x = (sampling.sub_x as f32 - 1.0) / 2.0;
+    sampling.origin_y = (sampling.sub_y as f32 - 1.0) / 2.0;
+}
+
 /// The colours of the file. As in libheif, what it does not say is the matrix of
-/// BT.601 (5) and the full range.
-fn color(info: Option<ColorInfo>) -> ColorInfo {
+/// BT.601 (5) and the full range, and grey is not scaled from a limited range.
+fn color(image: &heic_decoder::DecodedImage) -> ColorInfo {
     const UNSPECIFIED: u16 = 2;
-    let mut color = info.unwrap_or(ColorInfo {
+    let mut color = image.color_info.unwrap_or(ColorInfo {
         color_primaries: UNSPECIFIED,
         transfer_characteristics: UNSPECIFIED,
         matrix_coefficients: UNSPECIFIED,
@@ -127,15 +138,6 @@ fn color(info: Option<ColorInfo>) -> ColorInfo {
     if color.matrix_coefficients == UNSPECIFIED {
         color.matrix_coefficients = 5;
     }
+    color.full_range |= image.chroma_format_idc == 0;
     color
-}
-
-fn convert_error(error: HeifError) -> ImageError {
-    match error {
-        HeifError::Truncated { .. } => ImageError::truncated(Format::Heic),
-        HeifError::Unsupported(feature) => ImageError::unsupported(format!(
-            "a HEIC image with an unsupported feature ({feature})"
-        )),
-        error => ImageError::broken(Format::Heic, error),
-    }
 }
