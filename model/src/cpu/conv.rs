@@ -16,6 +16,7 @@ use super::element::Element;
 use super::feature_map::{FeatureMap, SendPtr, View};
 use super::isa::{Kernel, dispatch};
 use super::micro::{self, PIXELS, WIDEST, multiply, store};
+use super::narrow_groups;
 use super::pack::PackedConv;
 use super::pool::{Pool, RawMap};
 use super::pool_epilogue::{PoolEpilogue, PoolTracker};
@@ -290,6 +291,18 @@ impl<E: Element> Panel<'_, E> {
             let runs = &args.conv.runs;
             if S::PAIRS && args.conv.rows_in_group == 2 {
                 sums = S::multiply_pairs(&corners, runs, row, self.weights);
+            } else if S::PERMUTES
+                && V == 1
+                && let Some(groups) = &args.conv.narrow
+            {
+                let runs = (&runs[..], row);
+                narrow_groups::multiply::<E, S, P, V>(
+                    &corners,
+                    runs,
+                    groups,
+                    self.weights,
+                    &mut sums,
+                );
             } else {
                 if S::SIGNED_INT8 && E::PER_WORD == 4 {
                     sums = [self.first_sums::<S, V>(); P];

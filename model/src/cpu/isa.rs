@@ -61,6 +61,14 @@ impl SupportedIsa {
         }
     }
 
+    /// Whether an instruction permutes the words of a vector: [`Simd::PERMUTES`].
+    pub(crate) fn has_permutation(self) -> bool {
+        !matches!(
+            self.0,
+            Isa::Neon | Isa::NeonDot | Isa::NeonI8mm | Isa::NeonBf16
+        )
+    }
+
     /// Whether the 8-bit dot product has two signed operands: [`Simd::SIGNED_INT8`].
     pub(crate) fn has_signed_int8(self) -> bool {
         self.0 == Isa::NeonDot

@@ -29,6 +29,7 @@ mod input;
 mod isa;
 mod memory;
 mod micro;
+mod narrow_groups;
 mod pack;
 mod peak;
 mod pool;

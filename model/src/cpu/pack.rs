@@ -7,6 +7,7 @@ use super::conv_spec::{Activation, ConvSpec};
 use super::element::{ConvAffines, Element};
 use super::isa::SupportedIsa;
 use super::memory::{AlignedBuffer, HugePages};
+use super::narrow_groups::NarrowGroups;
 use super::run::Run;
 use super::weight_order::WeightOrder;
 
@@ -25,8 +26,9 @@ pub(crate) struct ConvWeights<'a> {
 /// Weights in panels `[groups][cout / panel][K][panel]`. A panel is 1, 2 or 4
 /// vectors of output channels; K counts the words of a window in the order of its
 /// runs. For products of matrices, K goes in pairs: `[K / 2][panel][2]`. Groups
-/// narrower than a vector are merged into one group that fills it,
-/// with zeros outside the diagonal blocks.
+/// narrower than a vector are merged into one group that fills it: K counts the words of
+/// one of them where a permutation selects them, else the words of all, with zeros outside
+/// the diagonal blocks.
 pub(crate) struct PackedConv {
     pub(crate) spec: ConvSpec,
     pub(crate) isa: SupportedIsa,
@@ -40,6 +42,8 @@ pub(crate) struct PackedConv {
     pub(crate) group_cin: usize,
     /// Output channels of a group.
     pub(crate) group_cout: usize,
+    /// How their words get to the lanes, where they are not multiplied by zeros.
+    pub(crate) narrow: Option<NarrowGroups>,
     /// Panels of a group; the last one may have fewer channels.
     pub(crate) panels: usize,
     /// The runs of input words of a window, in K order.
@@ -110,6 +114,7 @@ impl PackedConv {
             groups,
             group_cin,
             group_cout,
+            narrow: None,
             panels,
             runs: Vec::new(),
             k_words: 0,
@@ -123,6 +128,9 @@ impl PackedConv {
             floor: activation.floor(),
             affines,
         };
+        if merged > 1 && !tiled {
+            packed.narrow = NarrowGroups::new(&spec, merged, isa, E::PER_WORD);
+        }
         packed.rows_in_group = if packed.pairs() { 2 } else { 1 };
         let (runs, order) = packed.order();
         let rows = |run: &Run| run.len.next_multiple_of(packed.rows_in_group);
@@ -183,7 +191,11 @@ impl PackedConv {
 
     /// The runs of a window and the order of the weights along K.
     fn order(&self) -> (Vec<Run>, WeightOrder) {
-        let (spec, groups, per_word) = (&self.spec, self.groups, self.per_word);
+        let (spec, per_word) = (&self.spec, self.per_word);
+        let groups = match self.narrow {
+            Some(_) => spec.groups,
+            None => self.groups,
+        };
         match self.tiled() {
             true => WeightOrder::of_tiles(spec, groups, per_word),
             false => WeightOrder::of_vectors(spec, groups, per_word, self.rows_in_group),
@@ -227,8 +239,11 @@ impl PackedConv {
         let (panel, per_word, rows) = (self.panel(), self.per_word, self.rows_in_group);
         let (group, within) = (o / self.group_cout, o % self.group_cout);
         let start = (group * self.panels + within / panel) * self.k_words * panel;
-        // the first input channel of the original group, within the merged one
-        let first = o / cout_per_group * per_group - group * self.group_cin;
+        // the first input channel of the original group, within what K counts
+        let first = match self.narrow {
+            Some(_) => 0,
+            None => o / cout_per_group * per_group - group * self.group_cin,
+        };
         (0..per_group * kh * kw).map(move |i| {
             let (c, tap) = (i / (kh * kw), i % (kh * kw));
             let k = order.index(tap / kw, tap % kw, first + c);

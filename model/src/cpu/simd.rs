@@ -84,6 +84,18 @@ pub(crate) trait Simd: Copy {
     /// Whether [`Simd::dot_int8`] subtracts 128 from each u8, because the operands
     /// of the instruction are both signed. The sums start with what is missing.
     const SIGNED_INT8: bool = false;
+    /// Whether there are [`Simd::load_first`] and [`Simd::permute`].
+    const PERMUTES: bool = false;
+    /// The first `words` words, which may be fewer than a vector has, and zeros.
+    #[inline(always)]
+    unsafe fn load_first(_from: *const f32, _words: usize) -> Self {
+        unreachable!("this instruction set has no permutations")
+    }
+    /// The words of `self` at the positions in `order`, which are the bits of an i32.
+    #[inline(always)]
+    unsafe fn permute(self, _order: Self) -> Self {
+        unreachable!("this instruction set has no permutations")
+    }
     /// Whether there is a [`Simd::multiply_pairs`].
     const PAIRS: bool = false;
     /// The inner loop of a convolution with products of matrices: the sums of
@@ -245,6 +257,21 @@ impl Simd for [f32; 8] {
             let products = product(0) + product(8) + product(16) + product(24);
             f32::from_bits((sum[i].to_bits() as i32).wrapping_add(products) as u32)
         })
+    }
+
+    const PERMUTES: bool = true;
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, words: usize) -> Self {
+        let mut loaded = [0.0; 8];
+        // SAFETY: the caller's pointer is valid for `words` words, at most 8.
+        unsafe { from.copy_to_nonoverlapping(loaded.as_mut_ptr(), words.min(8)) };
+        loaded
+    }
+
+    #[inline(always)]
+    unsafe fn permute(self, order: Self) -> Self {
+        order.map(|position| self[position.to_bits() as usize % 8])
     }
 
     #[inline(always)]

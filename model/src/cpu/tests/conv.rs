@@ -256,12 +256,54 @@ fn small_convolutions_match_their_definition() {
     case((3, 9), 3, (2, 1), (2, 5), 1).run::<f32>(1e-5);
     case((7, 17), 1, (1, 1), (3, 4), 2).run::<f32>(1e-5);
     case((8, 6), 3, (1, 2), (1, 4), 0).run_all();
+    // Groups of 4, 2 and 1 input channels that share a vector.
+    case((16, 16), 3, (1, 4), (2, 4), 1).run_all();
+    case((16, 32), 3, (2, 8), (1, 5), 2).run_all();
+    case((16, 16), 3, (1, 16), (1, 4), 0).run_all();
     // Winograd with 8-lane vectors: precomputed weights and weights transformed
     // per task
     for size in [12, 24] {
         let case = case((8, 16), 3, (1, 1), (1, size), 1);
         case.run::<f32>(1e-5);
         case.run::<bf16>(3e-2);
+    }
+}
+
+/// Those of ResNeXt, of SENet-154 and depthwise ones; and numbers of groups and channels
+/// that do not fill a vector.
+#[test]
+#[cfg_attr(miri, ignore = "hours")]
+fn convolutions_with_narrow_groups_match_their_definition() {
+    for (groups, cin, cout) in [
+        (32, 4, 4),
+        (32, 8, 8),
+        (64, 2, 4),
+        (64, 4, 8),
+        (48, 1, 1),
+        (12, 4, 4),
+        (6, 8, 4),
+        (10, 4, 3),
+    ] {
+        for (size, stride) in [(7, 1), (8, 2)] {
+            let spec = ConvSpec {
+                cin: groups * cin,
+                cout: groups * cout,
+                kernel: (3, 3),
+                stride,
+                padding: 1,
+                groups,
+            };
+            let case = Case {
+                spec,
+                n: 2,
+                height: size,
+                width: size + 1,
+                relu: cin == cout,
+                residual: (cin + stride) % 3,
+                threads: 2,
+            };
+            case.run_all();
+        }
     }
 }
 

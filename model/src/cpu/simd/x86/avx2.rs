@@ -42,6 +42,25 @@ macro_rules! avx2 {
             _mm256_max_ps
         );
 
+        const PERMUTES: bool = true;
+
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, words: usize) -> Self {
+            unsafe {
+                let positions = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(words as i32), positions);
+                Self(_mm256_maskload_ps(from, mask))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn permute(self, order: Self) -> Self {
+            unsafe {
+                let order = _mm256_castps_si256(order.0);
+                Self(_mm256_permutevar8x32_ps(self.0, order))
+            }
+        }
+
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> Self {
             unsafe {

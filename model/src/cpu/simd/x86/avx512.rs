@@ -46,6 +46,24 @@ macro_rules! avx512 {
             _mm512_max_ps
         );
 
+        const PERMUTES: bool = true;
+
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, words: usize) -> Self {
+            unsafe {
+                let mask = ((1_u32 << words.min(16)) - 1) as __mmask16;
+                Self(_mm512_maskz_loadu_ps(mask, from))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn permute(self, order: Self) -> Self {
+            unsafe {
+                let order = _mm512_castps_si512(order.0);
+                Self(_mm512_permutexvar_ps(order, self.0))
+            }
+        }
+
         #[inline(always)]
         unsafe fn load_bf16(from: *const u16) -> Self {
             unsafe {
