@@ -17,15 +17,15 @@ fn reinterpret<E: TestElement>(values: &[f32], from: Affine, to: Affine) -> Vec<
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    spec: ConvSpec,
-    n: usize,
-    height: usize,
-    width: usize,
-    relu: bool,
+pub(super) struct Case {
+    pub(super) spec: ConvSpec,
+    pub(super) n: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) relu: bool,
     /// 0: none, 1: a separate feature map, 2: in place.
-    residual: usize,
-    threads: usize,
+    pub(super) residual: usize,
+    pub(super) threads: usize,
 }
 
 impl Case {
@@ -187,7 +187,7 @@ impl Case {
         }
     }
 
-    fn run_all(&self) {
+    pub(super) fn run_all(&self) {
         self.run::<f32>(1e-5);
         self.run::<bf16>(1e-5);
         self.run::<u8>(1e-5);
@@ -266,44 +266,6 @@ fn small_convolutions_match_their_definition() {
         let case = case((8, 16), 3, (1, 1), (1, size), 1);
         case.run::<f32>(1e-5);
         case.run::<bf16>(3e-2);
-    }
-}
-
-/// Those of ResNeXt, of SENet-154 and depthwise ones; and numbers of groups and channels
-/// that do not fill a vector.
-#[test]
-#[cfg_attr(miri, ignore = "hours")]
-fn convolutions_with_narrow_groups_match_their_definition() {
-    for (groups, cin, cout) in [
-        (32, 4, 4),
-        (32, 8, 8),
-        (64, 2, 4),
-        (64, 4, 8),
-        (48, 1, 1),
-        (12, 4, 4),
-        (6, 8, 4),
-        (10, 4, 3),
-    ] {
-        for (size, stride) in [(7, 1), (8, 2)] {
-            let spec = ConvSpec {
-                cin: groups * cin,
-                cout: groups * cout,
-                kernel: (3, 3),
-                stride,
-                padding: 1,
-                groups,
-            };
-            let case = Case {
-                spec,
-                n: 2,
-                height: size,
-                width: size + 1,
-                relu: cin == cout,
-                residual: (cin + stride) % 3,
-                threads: 2,
-            };
-            case.run_all();
-        }
     }
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod blur;
 mod conv;
 mod group_norm;
+mod narrow_groups;
 mod network;
 mod pack;
 mod steps;

@@ -36,37 +36,6 @@ fn check_unpacking<E: TestElement>(spec: ConvSpec, isa: SupportedIsa) {
 }
 
 #[test]
-fn narrow_groups_have_no_weights_of_other_groups() {
-    let spec = ConvSpec {
-        cin: 64,
-        cout: 64,
-        kernel: (3, 3),
-        groups: 16,
-        ..ConvSpec::linear(64, 64)
-    };
-    for isa in isas::<f32>() {
-        let values = vec![1.0; 64 * 4 * 9];
-        let weights = ConvWeights {
-            values: &values,
-            bias: &[0.0; 64],
-            steps: None,
-        };
-        let identity = Affine::IDENTITY;
-        let affines = ConvAffines {
-            input: identity,
-            residual: identity,
-            output: identity,
-        };
-        let packed = PackedConv::new::<f32>(spec, weights, Activation::None, isa, affines);
-        let expected = match isa.has_permutation() {
-            true => 64 * 4 * 9,
-            false => 64 * isa.lanes() * 9,
-        };
-        assert_eq!(packed.weights.len(), expected, "{isa:?}");
-    }
-}
-
-#[test]
 fn unpacked_weights_are_those_that_were_packed() {
     let linear = ConvSpec::linear(75, 37);
     let grouped = ConvSpec {
