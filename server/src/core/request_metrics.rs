@@ -33,6 +33,8 @@ pub struct Responded<'a> {
     pub images: usize,
     /// The name of its API key, or empty.
     pub key: &'a str,
+    /// Whether it was rejected because of a limit of that key.
+    pub is_of_key: bool,
     /// The trace that it belongs to, if that trace is sampled; else empty.
     pub trace_id: &'a str,
 }
@@ -46,6 +48,7 @@ pub(super) struct RequestMetrics {
     key_requests: Family<KeyStatusLabels, Counter>,
     key_request_seconds: TracedHistograms<KeyLabels>,
     key_images: Family<KeyLabels, Counter>,
+    key_limited: Family<KeyLabels, Counter>,
     /// The protocols and statuses that each model has samples of.
     seen: Mutex<BTreeMap<ModelLabels, BTreeSet<(&'static str, u16)>>>,
 }
@@ -99,6 +102,7 @@ impl RequestMetrics {
             key_requests: Family::default(),
             key_request_seconds: traced_seconds(),
             key_images: Family::default(),
+            key_limited: Family::default(),
             seen: Mutex::default(),
         }
     }
@@ -139,6 +143,11 @@ impl RequestMetrics {
             "Images of requests with an API key",
             self.key_images.clone(),
         );
+        registry.register(
+            "key_limited",
+            "Requests rejected with 429 because of a limit of their API key, not of the server",
+            self.key_limited.clone(),
+        );
     }
 
     /// Creates the metrics of `route` and `status` at zero.
@@ -166,6 +175,10 @@ impl RequestMetrics {
         let labels = RouteLabels { route, protocol };
         let (took, trace_id) = (response.took, response.trace_id);
         observe(&self.request_seconds, &labels, took, trace_id);
+        if response.is_of_key {
+            let key = response.key.to_owned();
+            self.key_limited.get_or_create(&KeyLabels { key }).inc();
+        }
         self.message(response);
     }
 

@@ -146,6 +146,7 @@ pub(crate) fn refused(metrics: &Arc<Metrics>, problem: &Problem) -> Vec<u8> {
         started: Instant::now(),
         status: status.as_u16(),
         problem: problem.problem_type.type_uri(),
+        is_of_key: problem.is_of_key,
         fields: LogFields::default(),
         metrics: Arc::clone(metrics),
         trace: Trace::default(),
@@ -201,6 +202,7 @@ struct LogEntry {
     started: Instant,
     status: u16,
     problem: String,
+    is_of_key: bool,
     fields: LogFields,
     metrics: Arc<Metrics>,
     trace: Trace,
@@ -225,6 +227,7 @@ impl LogEntry {
             started: Instant::now(),
             status: CLIENT_CLOSED_REQUEST,
             problem: String::new(),
+            is_of_key: false,
             fields: LogFields::default(),
             metrics,
         }
@@ -240,6 +243,7 @@ impl LogEntry {
         }
         if let Some(problem) = extensions.get::<Problem>() {
             self.problem = problem.problem_type.type_uri();
+            self.is_of_key = problem.is_of_key;
         }
     }
 }
@@ -275,6 +279,7 @@ impl Drop for LogEntry {
             version: *version,
             images: *images,
             key: &self.key,
+            is_of_key: self.is_of_key,
             trace_id: self.trace.sampled_id(),
         };
         self.metrics.responded(&response);

@@ -25,6 +25,8 @@ pub struct Problem {
     detail: String,
     /// How long the client should wait before a retry, where one can help.
     pub retry_after: Option<Duration>,
+    /// Whether the caller's API key is at a limit of its own.
+    pub is_of_key: bool,
     /// The status in a dialect, where it is not the one of the type.
     dialect_status: Option<StatusCode>,
 }
@@ -50,6 +52,7 @@ impl Problem {
             problem_type,
             detail: shortened(detail.into(), LONGEST_DETAIL),
             retry_after: None,
+            is_of_key: false,
             dialect_status: None,
         }
     }
@@ -220,6 +223,7 @@ impl From<&Error> for Problem {
         let is_of_key = matches!(error, Error::KeyRate { .. } | Error::KeyInFlight { .. });
         Self {
             retry_after: error.retry_after(),
+            is_of_key,
             dialect_status: is_of_key.then_some(StatusCode::TOO_MANY_REQUESTS),
             ..Self::new(problem_type, error.to_string())
         }

@@ -153,6 +153,10 @@ async fn a_key_has_its_own_rate() {
     refused.assert_problem(429, "overloaded");
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(classify_as(&server, "other").await.status, 200);
+    server.serving.keys().replace(Vec::new());
+    let metrics = server.get("/metrics").await.text;
+    assert!(metrics.contains("resnet_key_limited_total{key=\"shop\"} 1"));
+    assert!(!metrics.contains("resnet_key_limited_total{key=\"other\"}"));
 }
 
 #[tokio::test]

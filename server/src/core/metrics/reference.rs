@@ -67,6 +67,7 @@ fn sampled() -> Metrics {
         version: 1,
         images: 1,
         key: "key",
+        is_of_key: true,
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
     });
     metrics.connection_closed("unread");
